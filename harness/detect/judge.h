@@ -1,0 +1,67 @@
+// Judge: folds the record, iteration by iteration, into findings. Sees nothing but the record, so that an old database
+// gets the verdicts of today's detectors.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "record/finding.h"
+#include "record/manifest.h"
+#include "record/observation.h"
+
+namespace migsoak::detect {
+
+// One detector: one file, one line in detectors.def. A fold: observe() in order of iteration, findings() at any time.
+class Detector {
+ public:
+  virtual ~Detector() = default;
+  virtual void observe(const record::Observation& observation) = 0;
+  // All findings so far, fingerprints unique.
+  virtual std::vector<record::Finding> findings() const = 0;
+  // What was seen and deliberately not reported.
+  virtual std::vector<record::Exclusion> exclusions() const { return {}; }
+};
+
+struct DetectorInfo {
+  std::string name;
+  std::string summary;
+  std::unique_ptr<Detector> (*make)(const record::Manifest& manifest);
+};
+const std::vector<DetectorInfo>& detectors();
+
+class Judge {
+ public:
+  explicit Judge(record::Manifest manifest);
+  ~Judge();
+  // Iterations of one lane come in order; lanes may interleave (each lane has its own detectors).
+  void observe(const record::Observation& observation);
+  // Severity by [gate], waives applied, collapses linked to the leak that foretold them; sorted: fail first, then by
+  // first_iteration.
+  std::vector<record::Finding> findings() const;
+  std::vector<record::Exclusion> exclusions() const;
+  // pass | fail | unknown: fail with any finding of severity fail; unknown when an iteration's status is unknown.
+  record::Verdict verdict() const;
+  // Of one iteration, from its own status and the findings detected or occurring in it.
+  record::Verdict verdict_of(std::int64_t iteration) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The keys of [gate] that are limits, with defaults and units; the scenario parser refuses others.
+struct GateLimit {
+  std::string name;  // "downtime_ms_max"
+  double fallback;   // value in force when the scenario does not say
+  std::string summary;
+};
+const std::vector<GateLimit>& gate_limits();
+
+// The reviewed list of known-benign log lines (detect/known_benign.def): name, regular expression, reason.
+struct KnownBenign {
+  std::string name, subject_prefix, pattern, reason;
+};
+const std::vector<KnownBenign>& known_benign();
+
+}  // namespace migsoak::detect

@@ -1,0 +1,121 @@
+// GuestChannel: the host's end of the agent's channel (guest-images/agent/PROTOCOL.md), across migrations.
+//
+// Each QEMU serves the guest's second serial port (ISA, ttyS1) on a unix socket. One guest talks on several sockets in
+// its life: the source's until the switch-over, the destination's from then on. A line that was cut by the switch-over
+// is joined: the bytes of the old stream, up to its end, go before the bytes of the new one.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/json.h"
+#include "proc/reactor.h"
+
+namespace migsoak::guest {
+
+struct Heartbeat {
+  std::uint64_t sequence = 0;
+  std::int64_t guest_ns = 0;  // the guest's CLOCK_MONOTONIC
+  base::Clock::time_point arrived;
+  int stream = 0;
+};
+
+// The longest silence between two heartbeats since the last take_gap().
+struct HeartbeatGap {
+  double host_ms = 0;      // by arrival on the host: what a client of the guest sees
+  double guest_ms = 0;     // by the guest's own clock
+  std::uint64_t lost = 0;  // sequence numbers that never arrived
+};
+
+enum class Workload { idle, dirty, verify };
+
+struct WorkloadSpec {
+  Workload kind = Workload::verify;
+  std::uint64_t ram_bytes = 32u << 20;  // region that is patterned, dirtied and verified
+  std::uint64_t dirty_bytes_per_s = 8u << 20;
+  std::uint64_t disk_bytes_per_s = 4u << 20;  // per disk
+  int disk_queue_depth = 1;                   // writers in flight per disk
+  std::uint64_t seed = 1;
+};
+
+// Answer to one verification.
+struct RamReport {
+  std::uint64_t verified_bytes = 0;
+  std::uint64_t pages_stale = 0;      // an older generation of the right page
+  std::uint64_t pages_misplaced = 0;  // another page's content
+  std::uint64_t pages_garbage = 0;    // neither
+  base::Json first;                   // the first bad page: index, expected, found
+  bool good() const { return pages_stale + pages_misplaced + pages_garbage == 0; }
+};
+struct DiskReport {
+  std::string id;  // the device id: the disk's serial number
+  std::uint64_t verified_bytes = 0, written_bytes = 0;
+  std::uint64_t lost = 0, stale = 0, torn = 0, misplaced = 0, garbage = 0, io_errors = 0;
+  base::Json first;
+  bool good() const { return lost + stale + torn + misplaced + garbage + io_errors == 0; }
+};
+struct VerifyReport {
+  RamReport ram;
+  std::vector<DiskReport> disks;
+  double guest_ms = 0;  // what it took, by the guest's clock
+};
+struct Hello {
+  std::string agent_version;
+  std::string kernel;
+  double boot_ms = 0;  // guest uptime at hello
+  std::vector<std::string> disks;
+};
+
+class GuestChannel {
+ public:
+  explicit GuestChannel(proc::Reactor& reactor);
+  ~GuestChannel();
+  GuestChannel(const GuestChannel&) = delete;
+  GuestChannel& operator=(const GuestChannel&) = delete;
+
+  // Connects to a QEMU's agent socket; returns the new stream's number. Older streams stay attached.
+  base::Result<int> attach(const std::string& socket_path, base::Deadline deadline);
+  // Commands go to this stream from now on (after a switch-over: the destination's).
+  void make_active(int stream);
+  // Drops a stream (its QEMU is gone, or never ran the guest).
+  void detach(int stream);
+  bool stream_open(int stream) const;
+
+  std::optional<Heartbeat> last_heartbeat() const;
+  std::uint64_t heartbeats_on(int stream) const;
+  // Waits for the first heartbeat on that stream.
+  base::Result<Heartbeat> wait_heartbeat(int stream, base::Deadline deadline);
+  // The next heartbeat that arrives after this call, on any stream.
+  base::Result<Heartbeat> wait_next_heartbeat(base::Deadline deadline);
+  HeartbeatGap take_gap();
+
+  base::Result<Hello> wait_hello(base::Deadline deadline);
+  base::Result<void> start_workload(const WorkloadSpec& spec, base::Deadline deadline);
+  // Verifies at least so many bytes of RAM and of every disk. The workload goes on afterwards.
+  // kind timeout: the guest did not answer; kind subject: it answered nonsense.
+  base::Result<VerifyReport> verify(std::uint64_t ram_bytes_min, std::uint64_t disk_bytes_min, base::Deadline deadline);
+  // The same in two steps, so that other work can go on meanwhile.
+  base::Result<void> begin_verify(std::uint64_t ram_bytes_min, std::uint64_t disk_bytes_min);
+  bool verify_answered() const;
+  base::Result<VerifyReport> finish_verify(base::Deadline deadline);
+
+  // One raw command and its answer (requests carry an id and are repeated once a second until answered; the agent
+  // answers a repeated id from memory).
+  base::Result<base::Json> command(const std::string& name, const base::Json& arguments, base::Deadline deadline);
+  // Config space of every PCI function as the guest sees it: address "0000:00:04.0" -> hex bytes.
+  base::Result<std::map<std::string, std::string>> pci_config(base::Deadline deadline);
+
+  // Lines that the protocol does not allow, printable and bounded; counted when there are many.
+  std::vector<std::string> take_protocol_errors();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace migsoak::guest

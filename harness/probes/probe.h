@@ -1,0 +1,69 @@
+// Probe: reads one thing at the quiet point (see results/README.md for every metric). One file per probe, one line in
+// probes.def. Probes read; they never judge, and never write into a subject.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "proc/proc_fs.h"
+#include "record/observation.h"
+
+namespace migsoak::probes {
+
+// A process to be looked at.
+struct Subject {
+  std::string name;             // "target:disk0", "qemu:a", "harness"
+  std::int64_t process_id = 0;  // record::ProcessInstance::id
+  pid_t pid = 0;
+  std::set<pid_t>
+      own_children;  // children that belong there (the harness's own, a wrapper's): neither zombie nor orphan suspects
+};
+
+// What all probes of one quiet point share: read once.
+struct Scene {
+  std::vector<Subject> subjects;
+  pid_t guardian_pid = 0;
+  std::vector<pid_t> reparented;    // Containment::reparented()
+  std::set<pid_t> known_processes;  // every pid the harness started and still knows (QEMUs, targets, guardian)
+  std::string run_dir;
+  std::set<std::string> expected_files;  // in run_dir, absolute
+  // Ties pids that are gone to a topology process, for orphans: pid -> subject name (all pids ever seen in the trees).
+  std::map<pid_t, std::string> ancestry;
+  double since_iteration_start_ms = 0;
+  std::string phase = "quiet";
+};
+
+// State that outlives an iteration: the descriptor ledger, what was last seen of each subject. One per lane.
+class ProbeState {
+ public:
+  ProbeState();
+  ~ProbeState();
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+struct Probe {
+  std::string name;  // "fds" "threads" "memory" "children" "files" "host"
+  std::string summary;
+  void (*run)(Scene& scene, ProbeState& state, record::Observation& into);
+};
+const std::vector<Probe>& probes();
+
+// Runs all probes in catalog order. Subjects that vanish while being read get an unsettled event, never half a sample.
+void run_probes(Scene& scene, ProbeState& state, record::Observation& into);
+
+// Before a process is torn down (source after the switch-over): its zombies, children and descriptors, so that what
+// vanishes with it is still on record. Adds events only for what persists on a second look within 50 ms.
+void look_before_teardown(Scene& scene, ProbeState& state, record::Observation& into);
+
+// One look for the settle loop: changes while descriptors or children of any subject still change.
+std::uint64_t settle_signature(const Scene& scene);
+
+}  // namespace migsoak::probes

@@ -1,0 +1,22 @@
+// Report: from the database alone.
+#pragma once
+
+#include <string>
+
+#include "base/json.h"
+#include "base/result.h"
+#include "store/store.h"
+
+namespace migsoak::report {
+
+// One screen: verdict, what broke, since when, how sure, evidence, replay command; sparklines; exclusions.
+// width_columns: of the terminal. colour: ANSI.
+base::Result<std::string> text(const store::Store& store, int width_columns, bool colour);
+// JUnit XML: one testcase per iteration and per detector.
+base::Result<std::string> junit(const store::Store& store);
+// The object of `migsoak findings DB --json` (design.md).
+base::Result<base::Json> findings_json(const store::Store& store);
+// The same for people.
+base::Result<std::string> findings_text(const store::Store& store);
+
+}  // namespace migsoak::report

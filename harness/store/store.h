@@ -1,0 +1,70 @@
+// Store: the run's record in SQLite (schema.sql). WAL, one transaction per iteration, the row before the spawn.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "record/finding.h"
+#include "record/manifest.h"
+#include "record/observation.h"
+
+namespace migsoak::store {
+
+class Store {
+ public:
+  // A new database; kind bad_input when the file exists already.
+  static base::Result<std::unique_ptr<Store>> create(const std::string& path, const record::Manifest& manifest);
+  // An existing one. kind bad_input: not there, not SQLite, not ours (application_id), corrupt, newer schema: each
+  // said.
+  static base::Result<std::unique_ptr<Store>> open(const std::string& path, bool writable = false);
+  ~Store();
+
+  const record::Manifest& manifest() const;
+  const std::string& path() const;
+
+  // The iteration's row, committed before anything spawns. A row left in `started` by a killed run is replaced.
+  base::Result<void> begin(const record::Observation& observation);
+  // The whole observation and what the judge says of it, in one transaction. kind environment: disk full, I/O error.
+  base::Result<void> finish(const record::Observation& observation, record::Verdict verdict);
+  // Replaces all findings and exclusions (they are derived data).
+  base::Result<void> replace_findings(const std::vector<record::Finding>& findings,
+                                      const std::vector<record::Exclusion>& exclusions);
+  // The run's end: verdict and why it ended ("finished", "interrupted", "stopped: ...", "harness: ...").
+  base::Result<void> end_run(record::Verdict verdict, const std::string& reason);
+
+  base::Result<std::vector<record::Finding>> findings() const;
+  base::Result<std::vector<record::Exclusion>> exclusions() const;
+  // Finished iterations in order, streamed (lane order = iteration order). Stops when `visit` returns an error.
+  base::Result<void> for_each_observation(
+      const std::function<base::Result<void>(const record::Observation&)>& visit) const;
+  base::Result<record::Observation> observation(std::int64_t iteration) const;
+
+  struct Summary {
+    std::int64_t iterations_finished = 0;
+    std::int64_t last_finished = -1;
+    std::int64_t lineages = 0;
+    std::int64_t iterations_interrupted = 0;  // rows that were begun and never finished
+    std::string end_reason;                   // empty while running or after a kill
+    std::optional<record::Verdict> verdict;   // of the run, when it ended
+    std::int64_t ended_unix_ms = 0;
+    std::map<std::string, std::int64_t> by_status;
+  };
+  base::Result<Summary> summary() const;
+  // Values of one series at quiet points, by iteration.
+  struct Point {
+    std::int64_t iteration;
+    double value;
+  };
+  base::Result<std::vector<Point>> series(const std::string& subject, const std::string& metric) const;
+
+ private:
+  struct Impl;
+  explicit Store(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace migsoak::store

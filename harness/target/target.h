@@ -1,0 +1,63 @@
+// Target: a vhost-user backend process that serves one disk image to QEMUs. One file per kind, one line in targets.def.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/result.h"
+#include "proc/child_process.h"
+#include "proc/containment.h"
+#include "proc/reactor.h"
+
+namespace migsoak::target {
+
+struct TargetSpec {
+  std::string name;               // of the scenario: "disk0"
+  std::string process;            // "target:disk0" or "target:disk0@a": its name in the record
+  std::string kind;               // "qemu-storage-daemon" | "command"
+  std::vector<std::string> argv;  // command: "{socket}" "{image}" "{run_dir}" are replaced inside its words
+  std::string executable;         // qemu-storage-daemon: path or name, default "qemu-storage-daemon"
+  std::string aio = "threads";    // file node of the storage daemon: threads | native | io_uring
+  int queues = 1;                 // num-queues of each export
+  std::optional<std::uint64_t> nofile;
+  std::map<std::string, std::string> env;
+  std::vector<std::string> wrapper;
+  std::string image;               // raw file; exists
+  std::vector<std::string> slots;  // names of the exports to offer, one socket each: "a0" "a1" "b0" "b1".
+                                   // A storage daemon serves one client per export; `command` ignores this: one socket.
+  std::string run_dir;             // where the sockets go
+  std::string log_file;
+};
+
+class Target {
+ public:
+  virtual ~Target() = default;  // kills and reaps, removes its sockets
+  // kind subject: it exited first (status and last lines in the message); kind timeout: it never listened.
+  virtual base::Result<void> wait_ready(base::Deadline deadline) = 0;
+  // The socket that a QEMU in this slot connects to.
+  virtual std::string socket(const std::string& slot) const = 0;
+  // May several QEMUs be connected at once beyond one per side? (false: the next destination is not raised early)
+  virtual bool has_spare_slots() const = 0;
+  virtual proc::ChildProcess& child() = 0;
+  virtual const TargetSpec& spec() const = 0;
+  // Host pid of the target itself (behind a wrapper that forks: the descendant), as Machine::qemu_pid().
+  virtual pid_t pid() const = 0;
+  // Asks it to end (SIGTERM), SIGKILL after grace; reaped.
+  virtual proc::ExitStatus stop(std::chrono::milliseconds grace) = 0;
+};
+
+base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc::Containment& containment,
+                                                   TargetSpec spec);
+
+struct TargetKind {
+  std::string name;
+  std::string summary;
+  base::Result<std::unique_ptr<Target>> (*start)(proc::Reactor&, proc::Containment&, TargetSpec);
+};
+const std::vector<TargetKind>& target_kinds();
+
+}  // namespace migsoak::target
