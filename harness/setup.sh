@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Installs what is missing of harness/packages.txt, then configures and builds.
+#
+#   harness/setup.sh [--tests] [--sanitize] [--packages-only] [--target NAME]...
+#
+#   --tests          also the packages only the tests need
+#   --sanitize       build/asan (AddressSanitizer, UndefinedBehaviorSanitizer) instead of build/release
+#   --packages-only  no build
+#   --target NAME    build only this target (may be given again); default: everything
+#
+# Idempotent, from any directory. With nothing missing neither apt nor sudo is called.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+groups='build run'
+build=$root/build/release
+cmake_flags=(-DMIGSOAK_SANITIZE=OFF)
+packages_only=no
+targets=()
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() {
+  say "$*"
+  exit 3
+}
+
+while (($#)); do
+  case $1 in
+    --tests) groups='build run tests' ;;
+    --sanitize)
+      build=$root/build/asan
+      cmake_flags=(-DMIGSOAK_SANITIZE=ON)
+      ;;
+    --packages-only) packages_only=yes ;;
+    --target)
+      [[ $# -ge 2 ]] || { say '--target needs a name'; exit 2; }
+      targets+=("$2")
+      shift
+      ;;
+    -h | --help)
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"
+      exit 0
+      ;;
+    *)
+      say "unknown option '$1' (try --help)"
+      exit 2
+      ;;
+  esac
+  shift
+done
+
+# Names of the wanted groups, one per line.
+wanted_packages() {
+  awk -v wanted=" $groups " '
+    /^[[:space:]]*(#|$)/ { next }
+    /^\[/ { gsub(/[][]/, ""); on = index(wanted, " " $1 " "); next }
+    on { print $1 }' "$root/harness/packages.txt"
+}
+
+missing_packages() {
+  local package
+  for package in $(wanted_packages); do
+    # "install ok installed", or "hold ok installed" for a pinned one.
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' ok installed$' || printf '%s\n' "$package"
+  done
+}
+
+install_missing() {
+  local missing
+  command -v dpkg-query >/dev/null ||
+    die "this is not a Debian system (no dpkg): install the packages of harness/packages.txt by your own means"
+  mapfile -t missing < <(missing_packages)
+  ((${#missing[@]})) || return 0
+  command -v apt-get >/dev/null || die "no apt-get here; missing packages: ${missing[*]}"
+
+  local as_root=(env)
+  if ((EUID != 0)); then
+    command -v sudo >/dev/null ||
+      die "neither root nor sudo; as root: apt-get install --no-install-recommends ${missing[*]}"
+    as_root=(sudo)
+    # Without a terminal nobody can type a password: fail with a line instead of waiting.
+    [[ -t 0 ]] || as_root+=(-n)
+    as_root+=(env)
+  fi
+  local apt=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -q -y
+    -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Install-Recommends=false)
+
+  mkdir -p "$root/build"
+  local log=$root/build/setup-packages.log
+  say "installing ${#missing[@]} missing packages: ${missing[*]}"
+  say "(apt's output: $log)"
+  : >"$log"
+  # An index that knows every name may still be stale (404 on download), hence the second try.
+  if ! apt_knows "${missing[@]}" || ! "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1; then
+    "${apt[@]}" update </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get update failed'
+    apt_knows "${missing[@]}" || die "apt does not know: $(unknown_to_apt "${missing[@]}")
+setup: migsoak is made for Debian 12 (bookworm); this is $(. /etc/os-release && echo "$PRETTY_NAME")"
+    "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get install failed'
+  fi
+}
+
+unknown_to_apt() {
+  local package
+  for package in "$@"; do
+    apt-cache show --no-all-versions "$package" >/dev/null 2>&1 || printf '%s ' "$package"
+  done
+}
+apt_knows() { [[ -z $(unknown_to_apt "$@") ]]; }
+
+apt_failed() {
+  tail -n 20 "$1" >&2
+  die "$2; the whole output: $1"
+}
+
+configure_and_build() {
+  mkdir -p "$build"
+  local log=$build/configure.log
+  # A configure that changes nothing costs a second; a removed file or a new option is seen.
+  cmake -S "$root" -B "$build" -G Ninja "${cmake_flags[@]}" >"$log" 2>&1 || {
+    tail -n 40 "$log" >&2
+    die "cmake failed; the whole output: $log"
+  }
+  local arguments=(-C "$build" -j "$(nproc)")
+  # Off a terminal only failures: a log of a thousand "Building" lines hides the one that matters.
+  [[ -t 2 ]] || arguments+=(--quiet)
+  say "building $build (${targets[*]:-everything})"
+  ninja "${arguments[@]}" "${targets[@]}" >&2 || die "the build failed: ninja -C $build ${targets[*]}"
+}
+
+install_missing
+[[ $packages_only == yes ]] && exit 0
+configure_and_build
