@@ -1,0 +1,2 @@
+// The folder's name is the offence.
+#pragma once

@@ -1,0 +1,3 @@
+#include "base/text.h"
+// #include "detect/judge.h" is only a comment here
+#include "detect/judge.h"

@@ -1,0 +1,5 @@
+TEST(A, B) {
+  GTEST_SKIP();
+  GTEST_SKIP()
+      << "with a reason";
+}
