@@ -1,0 +1,144 @@
+// The catalog of probes, expanded from probes.def, and the one way to run them.
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <exception>
+
+#include "base/deadline.h"
+#include "base/text.h"
+#include "probes/state.h"
+
+namespace migsoak::probes {
+
+#define PROBE(name, summary) void run_##name(Scene&, ProbeState&, record::Observation&);
+#include "probes/probes.def"
+#undef PROBE
+
+const std::vector<Probe>& probes() {
+  static const std::vector<Probe> table = {
+#define PROBE(name, summary) {#name, summary, run_##name},
+#include "probes/probes.def"
+#undef PROBE
+  };
+  return table;
+}
+
+ProbeState::ProbeState() : impl_(std::make_unique<Impl>()) {}
+ProbeState::~ProbeState() = default;
+
+void add_sample(record::Observation& into, const Subject& subject, std::string metric, double value) {
+  into.samples.push_back({subject.name, subject.process_id, std::move(metric), value});
+}
+
+record::Event make_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
+                         std::string text) {
+  record::Event event;
+  event.kind = kind;
+  event.subject = subject;
+  event.process_id = process_id;
+  event.phase = scene.phase;
+  event.at_ms = scene.since_iteration_start_ms;
+  event.text = base::printable(text);
+  return event;
+}
+
+const Subject* subject_named(const Scene& scene, const std::string& name) {
+  const auto it =
+      std::find_if(scene.subjects.begin(), scene.subjects.end(), [&](const Subject& s) { return s.name == name; });
+  return it == scene.subjects.end() ? nullptr : &*it;
+}
+
+void note_vanished(const Scene& scene, ProbeState& state, const Subject& subject, const std::string& why,
+                   record::Observation& into) {
+  if (!state.impl().vanished.insert(subject.process_id).second) return;
+  into.events.push_back(make_event(scene, record::event_kind::kUnsettled, subject.name, subject.process_id,
+                                   fmt::format("{} vanished while it was being read: {}", subject.name, why)));
+}
+
+bool has_vanished(ProbeState& state, const Subject& subject) {
+  return state.impl().vanished.count(subject.process_id) != 0;
+}
+
+void give_time_to_vanish(const std::function<bool()>& all_gone) {
+  const base::Deadline deadline = base::Deadline::in(std::chrono::milliseconds(50));
+  while (!all_gone() && !deadline.passed()) {
+    const timespec step{0, 2'000'000};
+    ::ppoll(nullptr, 0, &step, nullptr);
+  }
+}
+
+namespace {
+
+// Reads every subject's stat; what is gone, or dead and not yet waited for, is no subject of this look.
+void check_subjects(const Scene& scene, ProbeState& state, record::Observation& into) {
+  auto& stats = state.impl().stats;
+  for (const Subject& subject : scene.subjects) {
+    if (has_vanished(state, subject)) continue;
+    auto stat = proc::read_stat(subject.pid);
+    if (!stat) {
+      note_vanished(scene, state, subject, stat.error().message, into);
+      continue;
+    }
+    const auto before = stats.find(subject.process_id);
+    if (stat->state == 'Z' || stat->state == 'X') {
+      note_vanished(scene, state, subject, "it has ended", into);
+    } else if (before != stats.end() && before->second.start_ticks != stat->start_ticks) {
+      note_vanished(scene, state, subject, "its pid belongs to another process now", into);
+    } else {
+      stats[subject.process_id] = std::move(*stat);
+    }
+  }
+}
+
+void harness_error(const Scene& scene, const std::string& what, record::Observation& into) {
+  into.events.push_back(make_event(scene, record::event_kind::kHarnessError, "harness", 0, what));
+}
+
+void begin_look(ProbeState& state) {
+  auto& impl = state.impl();
+  impl.stats.clear();
+  impl.fds.clear();
+  impl.unix_sockets.clear();
+  impl.vanished.clear();
+}
+
+}  // namespace
+
+void run_probes(Scene& scene, ProbeState& state, record::Observation& into) {
+  const std::size_t first_sample = into.samples.size();
+  begin_look(state);
+  try {
+    check_subjects(scene, state, into);
+  } catch (const std::exception& error) {
+    harness_error(scene, fmt::format("probes: {}", error.what()), into);
+  }
+  for (const Probe& probe : probes()) {
+    try {
+      probe.run(scene, state, into);
+    } catch (const std::exception& error) {
+      harness_error(scene, fmt::format("probe {}: {}", probe.name, error.what()), into);
+    }
+  }
+  try {
+    check_subjects(scene, state, into);  // what died meanwhile was read half
+    const auto half_read = [&](const record::Sample& sample) {
+      return sample.process_id != 0 && state.impl().vanished.count(sample.process_id) != 0;
+    };
+    const auto begin = into.samples.begin() + static_cast<std::ptrdiff_t>(first_sample);
+    into.samples.erase(std::remove_if(begin, into.samples.end(), half_read), into.samples.end());
+  } catch (const std::exception& error) {
+    harness_error(scene, fmt::format("probes: {}", error.what()), into);
+  }
+}
+
+void look_before_teardown(Scene& scene, ProbeState& state, record::Observation& into) {
+  begin_look(state);
+  try {
+    look_at_children(scene, state, into, /*with_samples=*/false);
+  } catch (const std::exception& error) {
+    harness_error(scene, fmt::format("look before teardown: {}", error.what()), into);
+  }
+}
+
+}  // namespace migsoak::probes

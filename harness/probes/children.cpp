@@ -1,0 +1,253 @@
+// children: who is below each process of the topology, who died there without being waited for, and who outlived it.
+//
+// Every pid seen below a subject is remembered with the subject's name (ancestry): once re-parented, a process no
+// longer tells where it came from. One that was never seen in its tree (born and orphaned between two looks) is traced
+// by its process group, its session, or MIGSOAK_PROCESS in its environment.
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+
+#include "base/text.h"
+#include "probes/state.h"
+
+namespace migsoak::probes {
+
+namespace {
+
+constexpr std::size_t kTreeMax = 512;           // processes below one subject; a fork bomb must not stop the harness
+constexpr std::size_t kAncestryPruneAt = 4096;  // entries
+constexpr std::size_t kEnvironBytesMax = 256 << 10;
+
+struct Zombie {
+  const Subject* subject = nullptr;
+  proc::ProcStat stat;
+};
+struct Orphan {
+  proc::ProcStat stat;
+};
+
+bool is_zombie(const proc::ProcStat& stat) {
+  return stat.state == 'Z' || stat.state == 'X';
+}
+
+bool still_there(const proc::ProcStat& stat) {
+  const auto now = proc::read_stat(stat.pid);
+  return now && now->start_ticks == stat.start_ticks;
+}
+
+bool still_zombie(const proc::ProcStat& stat) {
+  const auto now = proc::read_stat(stat.pid);
+  return now && now->start_ticks == stat.start_ticks && is_zombie(*now);
+}
+
+bool still_orphan(const proc::ProcStat& stat) {
+  const auto now = proc::read_stat(stat.pid);
+  return now && now->start_ticks == stat.start_ticks && !is_zombie(*now);
+}
+
+class ChildrenLook {
+ public:
+  ChildrenLook(Scene& scene, ProbeState& state, record::Observation& into)
+      : scene_(scene), state_(state), impl_(state.impl()), into_(into) {
+    reparented_.insert(scene.reparented.begin(), scene.reparented.end());
+    for (const Subject& subject : scene.subjects) subject_pids_.insert(subject.pid);
+  }
+
+  void run(bool with_samples) {
+    for (const Subject& subject : scene_.subjects) {
+      if (!has_vanished(state_, subject)) walk(subject);
+    }
+    collect_orphans();
+    second_look();
+    for (const Zombie& zombie : zombies_) report(zombie);
+    for (const Orphan& orphan : orphans_) report(orphan);
+    if (with_samples) add_samples();
+    forget_the_gone();
+  }
+
+ private:
+  // The topology's own processes are subjects themselves, and what was re-parented belongs to nobody's tree.
+  bool belongs_elsewhere(const Subject& subject, pid_t pid) const {
+    return scene_.known_processes.count(pid) != 0 || subject.own_children.count(pid) != 0 ||
+           subject_pids_.count(pid) != 0 || reparented_.count(pid) != 0 || pid == scene_.guardian_pid;
+  }
+
+  void remember(const Subject& subject, const proc::ProcStat& stat) {
+    impl_.ancestry[stat.pid] = {subject.name, subject.process_id, stat.start_ticks};
+    scene_.ancestry[stat.pid] = subject.name;
+  }
+
+  void walk(const Subject& subject) {
+    if (const auto own = proc::read_stat(subject.pid)) remember(subject, *own);
+    children_[subject.process_id] = 0;
+    std::vector<pid_t> tree{subject.pid};
+    for (std::size_t i = 0; i < tree.size() && tree.size() < kTreeMax; ++i) {
+      for (const pid_t pid : proc::children_of(tree[i])) {
+        if (belongs_elsewhere(subject, pid)) continue;
+        const auto stat = proc::read_stat(pid);
+        if (!stat) continue;  // gone again: never anyone's trouble
+        remember(subject, *stat);
+        if (is_zombie(*stat)) {
+          zombies_.push_back({&subject, *stat});
+          continue;
+        }
+        if (i == 0) ++children_[subject.process_id];
+        tree.push_back(pid);
+      }
+    }
+  }
+
+  void collect_orphans() {
+    for (const pid_t pid : scene_.reparented) {
+      if (scene_.known_processes.count(pid) != 0 || subject_pids_.count(pid) != 0 || pid == scene_.guardian_pid ||
+          pid == ::getpid()) {
+        continue;
+      }
+      const auto stat = proc::read_stat(pid);
+      // A dead one is waiting for the guardian, which reaps it.
+      if (stat && !is_zombie(*stat)) orphans_.push_back({*stat});
+    }
+  }
+
+  static ProcessKey key_of(const proc::ProcStat& stat) { return {stat.pid, stat.start_ticks}; }
+
+  // Waits only for suspects that are new; then keeps those which are still there.
+  void second_look() {
+    const auto all_gone = [&] {
+      return std::none_of(zombies_.begin(), zombies_.end(),
+                          [&](const Zombie& zombie) {
+                            return impl_.zombies_reported.count(key_of(zombie.stat)) == 0 && still_zombie(zombie.stat);
+                          }) &&
+             std::none_of(orphans_.begin(), orphans_.end(), [&](const Orphan& orphan) {
+               return impl_.orphans_reported.count(key_of(orphan.stat)) == 0 && still_orphan(orphan.stat);
+             });
+    };
+    if (!zombies_.empty() || !orphans_.empty()) give_time_to_vanish(all_gone);
+    std::erase_if(zombies_, [](const Zombie& zombie) { return !still_zombie(zombie.stat); });
+    std::erase_if(orphans_, [](const Orphan& orphan) { return !still_orphan(orphan.stat); });
+  }
+
+  void report(const Zombie& zombie) {
+    if (!impl_.zombies_reported.insert(key_of(zombie.stat)).second) return;
+    const Subject& subject = *zombie.subject;
+    const std::string command = proc::command_of(zombie.stat.pid);
+    const std::string parent_command = proc::command_of(zombie.stat.parent);
+    const double age_ms = proc::age_ms(zombie.stat);
+    record::Event event =
+        make_event(scene_, record::event_kind::kZombie, subject.name, subject.process_id,
+                   fmt::format("{} (pid {}) ended and its parent {} (pid {}) in {} did not wait for it", command,
+                               zombie.stat.pid, parent_command, zombie.stat.parent, subject.name));
+    event.detail = {{"pid", zombie.stat.pid}, {"parent_pid", zombie.stat.parent},
+                    {"parent", subject.name}, {"parent_command", parent_command},
+                    {"command", command},     {"age_ms", age_ms}};
+    into_.events.push_back(std::move(event));
+  }
+
+  void report(const Orphan& orphan) {
+    if (!impl_.orphans_reported.insert(key_of(orphan.stat)).second) return;
+    const auto [name, process_id] = origin_of(orphan.stat);
+    const std::string command = proc::command_of(orphan.stat.pid);
+    record::Event event = make_event(
+        scene_, record::event_kind::kOrphan, name, process_id,
+        fmt::format("{} (pid {}), a descendant of {}, lives on without its parent", command, orphan.stat.pid, name));
+    event.detail = {{"pid", orphan.stat.pid},
+                    {"command", command},
+                    {"age_ms", proc::age_ms(orphan.stat)},
+                    {"descends_from", name},
+                    {"reparented", true}};
+    into_.events.push_back(std::move(event));
+    // Its own children, once it has gone too, descend from the same process.
+    impl_.ancestry[orphan.stat.pid] = {name, process_id, orphan.stat.start_ticks};
+  }
+
+  // Whose was it? By what was seen, then by what it still carries.
+  std::pair<std::string, std::int64_t> origin_of(const proc::ProcStat& stat) const {
+    const auto seen = impl_.ancestry.find(stat.pid);
+    if (seen != impl_.ancestry.end() && seen->second.start_ticks == stat.start_ticks) {
+      return {seen->second.subject, seen->second.process_id};
+    }
+    const auto told = scene_.ancestry.find(stat.pid);
+    if (told != scene_.ancestry.end()) return named(told->second);
+    // A leader's number stays taken for as long as its group or session has members (credentials(7)).
+    for (const pid_t leader : {::getpgid(stat.pid), ::getsid(stat.pid)}) {
+      const auto by_leader = leader > 0 && leader != stat.pid ? impl_.ancestry.find(leader) : impl_.ancestry.end();
+      if (by_leader != impl_.ancestry.end() && by_leader->second.subject != "harness") {
+        return {by_leader->second.subject, by_leader->second.process_id};
+      }
+    }
+    return named(name_in_environment(stat.pid));
+  }
+
+  std::pair<std::string, std::int64_t> named(const std::string& name) const {
+    const Subject* subject = subject_named(scene_, name);
+    return {name, subject == nullptr ? 0 : subject->process_id};
+  }
+
+  // MIGSOAK_PROCESS, which every process of the topology is born with. The environment is the subject's to change, so
+  // only something that looks like a process name is believed.
+  static std::string name_in_environment(pid_t pid) {
+    std::ifstream file(fmt::format("/proc/{}/environ", pid), std::ios::binary);
+    std::string text(kEnvironBytesMax, '\0');
+    file.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+    constexpr std::string_view key = "MIGSOAK_PROCESS=";
+    for (const std::string& word : base::split(text, '\0')) {
+      if (word.rfind(key, 0) != 0) continue;
+      const std::string name = base::printable(word.substr(key.size()), 100);
+      if (name.rfind("target:", 0) == 0 || name.rfind("qemu:", 0) == 0 || name == "harness") return name;
+    }
+    return "unknown";
+  }
+
+  void add_samples() {
+    for (const Subject& subject : scene_.subjects) {
+      if (has_vanished(state_, subject)) continue;
+      const auto zombies = std::count_if(zombies_.begin(), zombies_.end(),
+                                         [&](const Zombie& zombie) { return zombie.subject == &subject; });
+      add_sample(into_, subject, "children", children_[subject.process_id]);
+      add_sample(into_, subject, "zombies", static_cast<double>(zombies));
+    }
+  }
+
+  // A soak runs for weeks: what is remembered of the dead must stay bounded.
+  void forget_the_gone() {
+    const auto is_gone = [](const ProcessKey& key) {
+      proc::ProcStat stat;
+      stat.pid = key.first;
+      stat.start_ticks = key.second;
+      return !still_there(stat);
+    };
+    std::erase_if(impl_.zombies_reported, is_gone);
+    std::erase_if(impl_.orphans_reported, is_gone);
+    if (impl_.ancestry.size() < kAncestryPruneAt) return;
+    std::erase_if(impl_.ancestry, [&](const auto& entry) {
+      const bool group_is_empty = ::kill(-entry.first, 0) != 0 && errno == ESRCH;
+      return group_is_empty && is_gone({entry.first, entry.second.start_ticks});
+    });
+  }
+
+  Scene& scene_;
+  ProbeState& state_;
+  ProbeState::Impl& impl_;
+  record::Observation& into_;
+  std::set<pid_t> reparented_, subject_pids_;
+  std::map<std::int64_t, int> children_;  // process id -> living direct children
+  std::vector<Zombie> zombies_;
+  std::vector<Orphan> orphans_;
+};
+
+}  // namespace
+
+void look_at_children(Scene& scene, ProbeState& state, record::Observation& into, bool with_samples) {
+  ChildrenLook(scene, state, into).run(with_samples);
+}
+
+void run_children(Scene& scene, ProbeState& state, record::Observation& into) {
+  look_at_children(scene, state, into, /*with_samples=*/true);
+}
+
+}  // namespace migsoak::probes

@@ -1,0 +1,61 @@
+// Internal to probes: what they share, within one look and from look to look.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "probes/probe.h"
+
+namespace migsoak::probes {
+
+// A pid alone may be reused; with the start time it is one process (proc(5), field 22 of stat).
+using ProcessKey = std::pair<pid_t, std::int64_t>;
+
+struct ProbeState::Impl {
+  // ---- from look to look
+  std::map<std::int64_t, std::map<int, std::uint64_t>> ledger;  // process id -> descriptor -> identity (fds.cpp)
+  std::map<std::string, std::set<std::string>> fd_kinds;        // subject name -> kinds it ever had
+  struct Ancestor {
+    std::string subject;
+    std::int64_t process_id = 0;
+    std::int64_t start_ticks = 0;
+  };
+  std::map<pid_t, Ancestor> ancestry;  // every pid seen in a subject's tree
+  std::set<ProcessKey> zombies_reported, orphans_reported;
+  std::set<std::string> leftovers_reported;
+  struct SharedMemory {
+    std::uint64_t inode = 0;
+    std::string subject;
+    std::int64_t process_id = 0;
+  };
+  std::map<std::string, SharedMemory> shared_memory;  // path below /dev/shm -> who had it open
+
+  // ---- within one look
+  std::map<std::int64_t, proc::ProcStat> stats;            // process id -> its stat, read at the start
+  std::map<std::int64_t, std::vector<proc::FdEntry>> fds;  // process id -> descriptors
+  std::map<std::uint64_t, proc::UnixSocket> unix_sockets;  // by inode
+  std::set<std::int64_t> vanished;                         // process ids
+};
+
+// The subject is gone (or a zombie): one unsettled event per look, and none of its samples stay (run_probes).
+void note_vanished(const Scene& scene, ProbeState& state, const Subject& subject, const std::string& why,
+                   record::Observation& into);
+bool has_vanished(ProbeState& state, const Subject& subject);
+
+void add_sample(record::Observation& into, const Subject& subject, std::string metric, double value);
+record::Event make_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
+                         std::string text);
+const Subject* subject_named(const Scene& scene, const std::string& name);
+
+// The second look. A zombie, an orphan or a file may be on its way out when it is first seen; nobody announces that, so
+// `all_gone` is asked again every 2 ms, for 50 ms at most. Only called when there is a suspect.
+void give_time_to_vanish(const std::function<bool()>& all_gone);
+
+// Children of all subjects: zombies, orphans, and the ancestry that later tells whose an orphan is.
+void look_at_children(Scene& scene, ProbeState& state, record::Observation& into, bool with_samples);
+
+}  // namespace migsoak::probes

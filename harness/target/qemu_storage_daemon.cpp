@@ -1,0 +1,71 @@
+// qemu-storage-daemon: one raw image behind a file node, one vhost-user-blk export per slot.
+//
+// An export serves one client at a time (qemu-storage-daemon(1), "vhost-user-blk"), so source and destination of a
+// migration each need their own; both write to the same node, hence locking=off. Every export answers
+// VIRTIO_BLK_T_GET_ID with the constant "vhost_user_blk" (QEMU, block/export/vhost-user-blk-server.c,
+// vu_blk_exp_create): the guest can't tell disks apart by serial, and sees no change at a switch-over.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "target/listening_target.h"
+
+namespace migsoak::target {
+
+namespace {
+
+// QEMU's option syntax: a comma inside a value is doubled (qemu(1), "-blockdev").
+std::string option_value(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    out += c;
+    if (c == ',') out += ',';
+  }
+  return out;
+}
+
+// tmpfs refused O_DIRECT before Linux 6.6, overlays of several kinds still do.
+bool supports_direct_io(const std::string& path) {
+  const base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+  return fd.valid();
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Target>> start_qemu_storage_daemon(proc::Reactor& reactor, proc::Containment& containment,
+                                                                TargetSpec spec) {
+  if (spec.slots.empty()) return base::fail(base::ErrorKind::bad_input, "no export to offer: no device uses it");
+  if (spec.aio != "threads" && spec.aio != "native" && spec.aio != "io_uring") {
+    return base::fail(base::ErrorKind::bad_input,
+                      fmt::format("aio = '{}': threads, native or io_uring", base::printable(spec.aio, 40)));
+  }
+  const bool direct = supports_direct_io(spec.image);
+  if (spec.aio == "native" && !direct) {
+    return base::fail(base::ErrorKind::environment,
+                      fmt::format("aio = 'native' needs O_DIRECT, which the file system of {} refuses", spec.image));
+  }
+  std::map<std::string, std::string> sockets;
+  for (const std::string& slot : spec.slots) {
+    MIGSOAK_ASSIGN(std::string path, socket_path(spec, "." + slot));
+    if (!sockets.emplace(slot, std::move(path)).second) {
+      return base::fail(base::ErrorKind::bad_input, fmt::format("two slots are called '{}'", slot));
+    }
+  }
+
+  std::vector<std::string> command{spec.executable.empty() ? "qemu-storage-daemon" : spec.executable};
+  command.insert(command.end(),
+                 {"--blockdev", fmt::format("driver=file,node-name=f,filename={},locking=off,cache.direct={},aio={}",
+                                            option_value(spec.image), direct ? "on" : "off", spec.aio)});
+  command.insert(command.end(), {"--blockdev", "driver=raw,node-name=disk,file=f"});
+  for (const auto& [slot, path] : sockets) {
+    command.insert(command.end(),
+                   {"--export", fmt::format("type=vhost-user-blk,id={},node-name=disk,writable=on,num-queues={},"
+                                            "addr.type=unix,addr.path={}",
+                                            slot, spec.queues, option_value(path))});
+  }
+  return ListeningTarget::start(reactor, containment, std::move(spec), command, std::move(sockets), false);
+}
+
+}  // namespace migsoak::target
