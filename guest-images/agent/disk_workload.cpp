@@ -1,0 +1,162 @@
+#include "disk_workload.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+
+#include "boot.h"
+#include "clock.h"
+#include "json_text.h"
+#include "pattern.h"
+#include "wire.h"
+
+namespace migsoak::agent {
+
+namespace {
+
+constexpr std::uint64_t kAreaBytesMax = 32u << 20;
+constexpr std::int64_t kErrorPauseNs = 100'000'000;
+
+}  // namespace
+
+DiskWorkload::DiskWorkload(BlockDevice device) : device_(std::move(device)) {
+  usable_ = !device_.read_only && area_.open(device_, kAreaBytesMax);
+  if (!usable_) {
+    say("disk %s: not usable: %s", device_.serial.c_str(), device_.read_only ? "read-only" : strerror(errno));
+    return;
+  }
+  busy_.assign(area_.block_count(), false);
+  std::thread(&DiskWorkload::check_forever, this).detach();
+}
+
+void DiskWorkload::begin_initialise(std::uint64_t seed) {
+  const std::lock_guard lock(mutex_);
+  if (!usable_ || job_ != Job::none) return;
+  seed_ = seed;
+  job_ = Job::initialise;
+  changed_.notify_all();
+}
+
+void DiskWorkload::begin_verify(std::uint64_t bytes_min) {
+  const std::lock_guard lock(mutex_);
+  if (!usable_ || job_ != Job::none) return;  // still at the last one: report() says so
+  job_ = Job::verify;
+  job_bytes_min_ = bytes_min;
+  changed_.notify_all();
+}
+
+bool DiskWorkload::wait_idle(std::int64_t until_ns) {
+  std::unique_lock lock(mutex_);
+  const auto span = std::chrono::nanoseconds(std::max<std::int64_t>(until_ns - monotonic_ns(), 0));
+  return changed_.wait_for(lock, span, [this] { return job_ == Job::none; });
+}
+
+void DiskWorkload::set_load(std::uint64_t bytes_per_s, int queue_depth) {
+  const std::lock_guard lock(mutex_);
+  if (!usable_) return;
+  bytes_per_s_ = bytes_per_s;
+  writers_wanted_ = bytes_per_s == 0 ? 0 : std::clamp(queue_depth, 1, 32);
+  while (writers_started_ < writers_wanted_) {
+    std::thread(&DiskWorkload::write_forever, this, writers_started_++, seed_).detach();
+  }
+  changed_.notify_all();
+}
+
+void DiskWorkload::check_forever() {
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return job_ != Job::none && in_flight_ == 0; });
+    const Job job = job_;
+    const std::uint64_t bytes_min = job_bytes_min_;
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    const std::uint64_t salted_seed = pattern_base(seed_, static_cast<std::uint64_t>(now.tv_sec),
+                                                   static_cast<std::uint64_t>(now.tv_nsec));
+    lock.unlock();  // writers keep off while a job is set
+    DiskCheck check;
+    bool ok = true;
+    if (job == Job::initialise) {
+      ok = area_.initialise(salted_seed);
+    } else {
+      check = area_.verify(bytes_min);
+    }
+    lock.lock();
+    if (!ok) ++write_errors_;
+    last_check_ = std::move(check);
+    job_ = Job::none;
+    changed_.notify_all();
+  }
+}
+
+bool DiskWorkload::extent_is_free(std::uint64_t first_block, std::uint64_t count) const {
+  for (std::uint64_t block = first_block; block < first_block + count; ++block) {
+    if (busy_[block]) return false;
+  }
+  return true;
+}
+
+void DiskWorkload::write_forever(int index, std::uint64_t first_seed) {
+  Shuffle shuffle(pattern_base(first_seed, crc32(device_.serial), static_cast<std::uint64_t>(index)));
+  void* buffer = DiskArea::allocate_buffer(DiskArea::kExtentBlocksMax * kBlockBytes);
+  std::int64_t due_ns = monotonic_ns();
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return job_ == Job::none && index < writers_wanted_; });
+    const std::uint64_t count =
+        std::min<std::uint64_t>(1 + shuffle.below(DiskArea::kExtentBlocksMax), area_.block_count());
+    const std::uint64_t first_block = shuffle.below(area_.block_count() - count + 1);
+    if (!extent_is_free(first_block, count)) continue;
+    std::fill_n(busy_.begin() + static_cast<std::ptrdiff_t>(first_block), count, true);
+    const std::uint64_t sequence = area_.next_sequence();
+    ++in_flight_;
+    lock.unlock();
+
+    const bool ok = area_.write_extent(first_block, count, sequence, buffer);
+
+    lock.lock();
+    std::fill_n(busy_.begin() + static_cast<std::ptrdiff_t>(first_block), count, false);
+    area_.note_write(first_block, count, sequence, ok);
+    --in_flight_;
+    if (ok) written_bytes_ += count * kBlockBytes;
+    if (!ok) ++write_errors_;
+    const std::uint64_t rate = std::max<std::uint64_t>(bytes_per_s_, 1) / static_cast<std::uint64_t>(std::max(writers_wanted_, 1));
+    if (in_flight_ == 0) changed_.notify_all();
+    lock.unlock();
+
+    const auto pause_ns = static_cast<std::int64_t>(count * kBlockBytes * 1'000'000'000 / std::max<std::uint64_t>(rate, 1));
+    const std::int64_t now_ns = monotonic_ns();
+    due_ns = std::max(due_ns + (ok ? pause_ns : kErrorPauseNs), now_ns);
+    sleep_until_ns(due_ns);
+  }
+}
+
+std::string DiskWorkload::report() {
+  const std::lock_guard lock(mutex_);
+  const bool hangs = job_ != Job::none;
+  const DiskCheck none;
+  const DiskCheck& check = hangs || !usable_ ? none : last_check_;
+  const auto count = [&check](BlockFault fault) { return check.counts[static_cast<int>(fault)]; };
+  // A disk that does not answer, or that can't be used, verifies nothing and says so as an I/O error.
+  const std::uint64_t io_errors = count(BlockFault::io_error) + write_errors_ + (hangs || !usable_ ? 1 : 0);
+  JsonObject json;
+  json.text("id", device_.serial)
+      .number("verified_bytes", check.verified_bytes)
+      .number("written_bytes", written_bytes_)
+      .number("lost", count(BlockFault::lost))
+      .number("stale", count(BlockFault::stale))
+      .number("torn", count(BlockFault::torn))
+      .number("misplaced", count(BlockFault::misplaced))
+      .number("garbage", count(BlockFault::garbage))
+      .number("io_errors", io_errors)
+      .boolean("hangs", hangs)
+      .boolean("usable", usable_);
+  if (!check.first.empty()) json.raw("first", check.first);
+  written_bytes_ = 0;
+  write_errors_ = 0;
+  return json.str();
+}
+
+}  // namespace migsoak::agent
