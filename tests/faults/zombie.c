@@ -1,0 +1,21 @@
+// zombie: a child that has ended and that nobody waits for (cases.md, case 3c).
+//
+// A cpr-exec child failed in device init and stayed `[qemu-system-x86] <defunct>` until its parent went.
+//
+//   FAULT_COUNT   zombies per event (default 1)
+//   FAULT_EXIT    their exit status (default 1)
+//   FAULT_ON, FAULT_EVERY, FAULT_AT, FAULT_LIMIT, FAULT_STATE
+#include <unistd.h>
+
+#include "events.h"
+
+const char* const fault_on_default = NULL;
+
+void fault_fire(uint64_t n) {
+  (void)n;
+  const int status = (int)fault_number("FAULT_EXIT", 1);
+  for (uint64_t i = fault_number("FAULT_COUNT", 1); i > 0; --i) {
+    // _Fork(3): no atfork handlers, which in QEMU take the RCU locks.
+    if (_Fork() == 0) _exit(status);
+  }
+}
