@@ -14,6 +14,8 @@
 
 namespace migsoak::store {
 
+// Every function may be called from any thread; no exception leaves the room. A database can be read while a run
+// writes it.
 class Store {
  public:
   // A new database; kind bad_input when the file exists already.
@@ -26,9 +28,12 @@ class Store {
   const record::Manifest& manifest() const;
   const std::string& path() const;
 
-  // The iteration's row, committed before anything spawns. A row left in `started` by a killed run is replaced.
+  // The iteration's row, committed before anything spawns. A row left in `started` by a killed run is replaced and
+  // noted as interrupted; a finished one is refused (kind bad_input). A run that had ended goes on: its end is taken
+  // back.
   base::Result<void> begin(const record::Observation& observation);
   // The whole observation and what the judge says of it, in one transaction. kind environment: disk full, I/O error.
+  // After an error nothing of it is in the database, and finish() may be tried again.
   base::Result<void> finish(const record::Observation& observation, record::Verdict verdict);
   // Replaces all findings and exclusions (they are derived data).
   base::Result<void> replace_findings(const std::vector<record::Finding>& findings,
@@ -39,6 +44,7 @@ class Store {
   base::Result<std::vector<record::Finding>> findings() const;
   base::Result<std::vector<record::Exclusion>> exclusions() const;
   // Finished iterations in order, streamed (lane order = iteration order). Stops when `visit` returns an error.
+  // Each observation equals the one given to finish().
   base::Result<void> for_each_observation(
       const std::function<base::Result<void>(const record::Observation&)>& visit) const;
   base::Result<record::Observation> observation(std::int64_t iteration) const;
@@ -52,6 +58,8 @@ class Store {
     std::optional<record::Verdict> verdict;   // of the run, when it ended
     std::int64_t ended_unix_ms = 0;
     std::map<std::string, std::int64_t> by_status;
+    std::int64_t last_process_id = 0;  // the largest ProcessInstance::id on record: a resumed run counts on from here
+    int last_lineage = -1;             // the largest lineage number on record, -1 when there is none
   };
   base::Result<Summary> summary() const;
   // Values of one series at quiet points, by iteration.
@@ -60,6 +68,25 @@ class Store {
     double value;
   };
   base::Result<std::vector<Point>> series(const std::string& subject, const std::string& metric) const;
+
+  // The subject and metric of every series on record, sorted.
+  struct SeriesName {
+    std::string subject, metric;
+    bool operator==(const SeriesName&) const = default;
+  };
+  base::Result<std::vector<SeriesName>> series_names() const;
+
+  // The iterations' own rows, interrupted ones (status started) included, in order; cheap.
+  struct IterationRow {
+    std::int64_t iteration = 0;
+    int lane = 0, lineage = 0;
+    record::IterationStatus status = record::IterationStatus::started;
+    std::optional<record::Verdict> verdict;  // none while started
+    std::string source, destination, mode, transport, phase;
+    std::int64_t started_unix_ms = 0;
+    double duration_ms = 0;
+  };
+  base::Result<std::vector<IterationRow>> iterations() const;
 
  private:
   struct Impl;

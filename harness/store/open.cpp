@@ -1,0 +1,210 @@
+// Creating a database, and opening one that may be damaged, foreign, left by a killed run, or on read-only media.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "store/impl.h"
+#include "store/schema.h"
+
+namespace migsoak::store {
+
+namespace {
+
+constexpr int kBusyMs = 10'000;  // a report and a run may wait for each other's checkpoint
+
+tl::unexpected<base::Error> bad(std::string message) {
+  return base::fail(base::ErrorKind::bad_input, std::move(message));
+}
+
+void remove_database(const std::string& path) {
+  std::error_code ignored;
+  for (const char* suffix : {"", "-journal", "-wal", "-shm"}) std::filesystem::remove(path + suffix, ignored);
+}
+
+// Of SQLite's own making, "file:" URIs need these escaped (https://sqlite.org/uri.html, section 3.1).
+std::string uri_of(const std::string& path, const char* parameters) {
+  std::string escaped;
+  for (const char c : path) {
+    if (c == '%' || c == '?' || c == '#') {
+      escaped += fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    } else {
+      escaped += c;
+    }
+  }
+  return "file:" + escaped + parameters;
+}
+
+base::Result<void> check_file(const std::string& path) {
+  const std::string shown = base::printable(path);
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return bad("no database at " + shown);
+    return bad(fmt::format("database {} cannot be read: {}", shown, std::strerror(errno)));
+  }
+  if (S_ISDIR(info.st_mode)) return bad(shown + " is a directory, not a database");
+  if (!S_ISREG(info.st_mode)) return bad(shown + " is not a file");
+  base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid()) return bad(fmt::format("database {} cannot be read: {}", shown, std::strerror(errno)));
+  // https://sqlite.org/fileformat.html, section 1.3
+  char magic[16] = {};
+  if (::read(fd.get(), magic, sizeof magic) != sizeof magic ||
+      std::string_view(magic, sizeof magic) != std::string_view("SQLite format 3\0", 16)) {
+    return bad(shown + (info.st_size == 0 ? " is empty, not a migsoak database" : " is not an SQLite database"));
+  }
+  return {};
+}
+
+}  // namespace
+
+Store::Impl::~Impl() {
+  statements.clear();
+  db.reset();
+  if (!scratch_directory.empty()) {
+    std::error_code ignored;
+    std::filesystem::remove_all(scratch_directory, ignored);
+  }
+}
+
+SQLite::Statement& Store::Impl::statement(const char* sql) const {
+  auto& slot = statements[sql];
+  if (!slot) slot = std::make_unique<SQLite::Statement>(*db, sql);
+  return *slot;
+}
+
+base::Result<void> Store::Impl::check_schema() {
+  const std::string shown = base::printable(path);
+  const int application = db->execAndGet("PRAGMA application_id").getInt();
+  const int version = db->execAndGet("PRAGMA user_version").getInt();
+  if (application != kApplicationId) return bad(shown + " is an SQLite database, but not one of migsoak's");
+  if (version > kSchemaVersion) {
+    return bad(fmt::format("{} was written by a newer migsoak (schema {}, this one reads up to {})", shown, version,
+                           kSchemaVersion));
+  }
+  if (version < kSchemaVersion) return bad(fmt::format("{} has schema {}, which no migsoak wrote", shown, version));
+  for (const char* table :
+       {"run", "run_end", "text", "sample_set", "iteration", "interruption", "process", "process_end", "series",
+        "sample", "descriptor", "descriptor_death", "event", "finding", "exclusion"}) {
+    Query found(statement("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"));
+    if (!found.bind(std::string(table)).step()) {
+      return bad(fmt::format("database {} is damaged: table {} is missing", shown, table));
+    }
+  }
+  Query row(statement("SELECT manifest FROM run"));
+  if (!row.step()) return bad("database " + shown + " is damaged: it has no run");
+  MIGSOAK_ASSIGN(const base::Json json, parse_stored(row.text(0)), "database " + shown + ", manifest");
+  MIGSOAK_ASSIGN(manifest, record::manifest_from_json(json), "database " + shown);
+  return {};
+}
+
+namespace {
+
+void configure(SQLite::Database& db) {
+  db.exec("PRAGMA foreign_keys = ON");
+  db.exec("PRAGMA synchronous = NORMAL");  // WAL: a killed process loses nothing, a power cut the last iterations
+  db.exec("PRAGMA journal_size_limit = 4194304");
+}
+
+}  // namespace
+
+base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, const record::Manifest& manifest) {
+  const std::string shown = base::printable(path);
+  // Created here rather than by SQLite: O_EXCL leaves no gap for somebody else's file.
+  base::UniqueFd reserved(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (!reserved.valid()) {
+    const int reason = errno;
+    if (reason == EEXIST) return bad("database " + shown + " exists already");
+    if (reason == ENOENT || reason == ENOTDIR) return bad("no directory for the database " + shown);
+    return base::fail_errno("cannot create database " + shown, reason);
+  }
+  reserved.reset();
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  impl->manifest = manifest;
+  impl->writable = true;
+  base::Result<void> made = impl->guarded([&]() -> base::Result<void> {
+    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    {
+      // Before WAL, so that the file itself is complete however early the run is killed.
+      SQLite::Transaction transaction(*impl->db);
+      impl->db->exec(kSchemaSql);
+      Query(impl->statement("INSERT INTO run (id, run, scenario, seed, iterations_planned, started_unix_ms, "
+                            "migsoak_version, manifest) VALUES (1, ?, ?, ?, ?, ?, ?, ?)"))
+          .bind(manifest.run, manifest.scenario, std::to_string(manifest.seed), manifest.iterations_planned,
+                manifest.started_unix_ms, manifest.migsoak_version, base::dump_json(record::to_json(manifest)))
+          .run();
+      transaction.commit();
+    }
+    impl->db->exec("PRAGMA journal_mode = WAL");
+    configure(*impl->db);
+    return {};
+  });
+  if (!made) {
+    impl.reset();
+    remove_database(path);
+    return tl::unexpected<base::Error>(std::move(made.error()));
+  }
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+// A reader opens for writing where it may: SQLite then tidies up after a killed run (recovers and empties the -wal
+// file). Elsewhere: read-only; as a last resort `immutable`, which ignores the -wal file, so the two are copied first
+// when that holds something.
+base::Result<void> Store::Impl::connect() {
+  using SQLite::Database;
+  const bool may_write =
+      ::access(path.c_str(), W_OK) == 0 && ::access(std::filesystem::absolute(path).parent_path().c_str(), W_OK) == 0;
+  if (writable && !may_write)
+    return base::fail_errno("database " + base::printable(path) + " cannot be written", errno);
+  if (may_write) {
+    db = std::make_unique<Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    configure(*db);
+    if (!writable) db->exec("PRAGMA query_only = ON");
+    return check_schema();
+  }
+  try {
+    db = std::make_unique<Database>(path, SQLite::OPEN_READONLY | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    return check_schema();
+  } catch (const SQLite::Exception&) {
+    // Read-only directory without a -shm file: reported as CANTOPEN, READONLY or IOERR, by version.
+    statements.clear();
+    db.reset();
+  }
+  std::string readable = path;
+  std::error_code missing;
+  if (const auto size = std::filesystem::file_size(path + "-wal", missing); !missing && size > 0) {
+    std::string scratch = std::filesystem::temp_directory_path() / "migsoak-read-XXXXXX";
+    if (::mkdtemp(scratch.data()) == nullptr) return base::fail_errno("cannot create " + scratch, errno);
+    scratch_directory = scratch;
+    readable = scratch + "/copy.db";
+    std::filesystem::copy_file(path, readable);
+    std::filesystem::copy_file(path + "-wal", readable + "-wal");
+    std::filesystem::permissions(readable, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
+    std::filesystem::permissions(readable + "-wal", std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+    db = std::make_unique<Database>(readable, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    return check_schema();
+  }
+  db = std::make_unique<Database>(uri_of(path, "?immutable=1"),
+                                  SQLite::OPEN_READONLY | SQLite::OPEN_FULLMUTEX | SQLite::OPEN_URI, kBusyMs);
+  return check_schema();
+}
+
+base::Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool writable) {
+  MIGSOAK_TRY(check_file(path));
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  impl->writable = writable;
+  base::Result<void> opened = impl->guarded([&] { return impl->connect(); });
+  if (!opened) return tl::unexpected<base::Error>(std::move(opened.error()));
+  return std::unique_ptr<Store>(new Store(std::move(impl)));
+}
+
+}  // namespace migsoak::store

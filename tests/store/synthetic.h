@@ -1,0 +1,170 @@
+// Synthetic records with the size and habits of a real soak: one storage daemon, a new QEMU per iteration, ping-pong.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/rng.h"
+#include "record/manifest.h"
+#include "record/observation.h"
+
+namespace migsoak::synthetic {
+
+inline record::Manifest manifest(std::int64_t iterations = 1500) {
+  record::Manifest manifest;
+  manifest.run = "synthetic-20260101T000000Z";
+  manifest.scenario = "synthetic";
+  manifest.scenario_text = "name = \"synthetic\"\niterations = 1500\n";
+  manifest.scenario_dir = "/somewhere";
+  manifest.seed = 18446744073709551615ull;
+  manifest.iterations_planned = iterations;
+  manifest.started_unix_ms = 1767225600000;
+  manifest.migsoak_version = "0.1.0";
+  manifest.sides = {{"a", "qemu-system-x86_64", "7.2.22"}, {"b", "qemu-system-x86_64", "7.2.22"}};
+  manifest.targets = {{"disk0", "qemu-storage-daemon", "one", 1024, {{"vd0", "vhost-user-blk", 1}}}};
+  manifest.gate.limits["downtime_ms_max"] = 3000;
+  manifest.environment = {{"kernel", "6.1.0"}, {"accelerator", "tcg"}, {"cpus", 2}};
+  return manifest;
+}
+
+class Run {
+ public:
+  explicit Run(std::uint64_t seed = 1) : rng_(seed) {}
+
+  // eventfd_leak: gained by the target per iteration.
+  record::Observation next(int eventfd_leak = 0) {
+    record::Observation o = begun();
+    const bool forth = iteration_ % 2 == 0;
+    o.status = record::IterationStatus::completed;
+    o.phase = "quiet";
+    o.context = "qemus=1;targets=1";
+    o.duration_ms = 280 + noise(60);
+    if (iteration_ == 0) boot(o);
+    const std::string name = forth ? "qemu:b" : "qemu:a";
+    const std::int64_t born = ++process_;
+    o.processes_born.push_back(
+        {born, name, 4000 + born, 100000 + 31 * born, 0, "qemu-system-x86_64", iteration_, 1024});
+    give_birth(o, born, forth ? "b" : "a");
+    for (int fd = 0; fd < kQemuFds; ++fd) o.deaths.push_back({qemu_, fd});
+    o.processes_ended.push_back({qemu_, true, 0, 0, false, ""});
+    qemu_ = born;
+    target_turnover(o, eventfd_leak);
+    sample(o, name);
+    if (iteration_ % 4 == 0) {
+      o.events.push_back({"log-line", name, born, "spawn", 12.5, "warning: TCG doesn't support requested feature", {}});
+      o.events.back().detail = base::Json::object();
+    }
+    ++iteration_;
+    return o;
+  }
+
+  // What begin() is given of the next iteration.
+  record::Observation begun() const {
+    record::Observation o;
+    o.iteration = iteration_;
+    const bool forth = iteration_ % 2 == 0;
+    o.plan = {iteration_, forth ? "a" : "b", forth ? "b" : "a", "precopy", "unix"};
+    o.started_unix_ms = 1767225600000 + 300 * iteration_;
+    return o;
+  }
+
+ private:
+  static constexpr int kQemuFds = 29;
+  static constexpr int kTargetFds = 15;
+  static constexpr int kTargetTurnover = 8;  // of them replaced in every migration
+
+  double noise(std::uint64_t span) { return static_cast<double>(rng_.below(span * 1000)) / 1000.0; }
+
+  void boot(record::Observation& o) {
+    o.processes_born.push_back({++process_, "harness", 100, 5, 0, "migsoak", 0, 1024});
+    harness_ = process_;
+    o.processes_born.push_back({++process_, "target:disk0", 101, 7, 0, "qemu-storage-daemon", 0, 1024});
+    target_ = process_;
+    o.processes_born.push_back({++process_, "qemu:a", 102, 9, 0, "qemu-system-x86_64", 0, 1024});
+    qemu_ = process_;
+    give_birth(o, qemu_, "a");
+    for (int fd = 0; fd < kTargetFds; ++fd) o.births.push_back({target_, fd, fd < 7 ? "eventfd" : "unix", ""});
+    record::Event event;
+    event.kind = record::event_kind::kLineageStart;
+    event.subject = "guest";
+    event.detail = {{"boot_side", "a"}, {"boot_ms", 2100.5}};
+    o.events.push_back(event);
+  }
+
+  void give_birth(record::Observation& o, std::int64_t process, const std::string& side) const {
+    static const std::vector<std::pair<std::string, std::string>> kFds = {
+        {"null", ""},    {"pipe", ""},    {"pipe", ""},     {"epoll", ""},   {"eventfd", ""},
+        {"eventfd", ""}, {"eventfd", ""}, {"signalfd", ""}, {"memfd", "ram"}};
+    for (int fd = 0; fd < kQemuFds; ++fd) {
+      if (fd < 9) {
+        o.births.push_back(
+            {process, fd, kFds[static_cast<std::size_t>(fd)].first, kFds[static_cast<std::size_t>(fd)].second});
+      } else if (fd < 15) {  // paths of this one process
+        o.births.push_back({process, fd, "unix", fmt::format("/tmp/migsoak.x7/q{}-{}.sock{}", side, process, fd)});
+      } else {
+        o.births.push_back({process, fd, fd % 3 == 0 ? "unix" : "eventfd", fd % 3 == 0 ? "peer=target:disk0" : ""});
+      }
+    }
+  }
+
+  void target_turnover(record::Observation& o, int eventfd_leak) {
+    for (int fd = 3; fd < 3 + kTargetTurnover; ++fd) {
+      o.deaths.push_back({target_, fd});
+      o.births.push_back({target_, fd, fd < 7 ? "eventfd" : "unix", fd < 7 ? "" : "peer=" + o.plan.destination_side});
+    }
+    for (int i = 0; i < eventfd_leak; ++i) {
+      o.births.push_back({target_, kTargetFds + leaked_++, "eventfd", ""});
+    }
+  }
+
+  void process_samples(record::Observation& o, const std::string& name, std::int64_t id, int fds, int eventfds,
+                       bool busy) {
+    const auto add = [&](const char* metric, double value) { o.samples.push_back({name, id, metric, value}); };
+    add("fd.total", fds);
+    add("fd.eventfd", eventfds);
+    add("fd.unix", 8);
+    add("fd.pipe", 2);
+    add("fd.epoll", 1);
+    add("fd.memfd", 1);
+    add("fd.peak", fds + 4);
+    add("threads", 4);
+    add("mappings", busy ? 140 + static_cast<double>(rng_.below(4)) : 142);
+    add("rss_bytes", 90e6 + (busy ? 4096.0 * static_cast<double>(rng_.below(999)) : 0));
+    add("pss_bytes", 80e6 + (busy ? 1024.0 * static_cast<double>(rng_.below(999)) : 0));
+    add("heap_bytes", 9e6 + (busy ? 4096.0 * static_cast<double>(rng_.below(99)) : 0));
+    add("anon_bytes", 7e6 + (busy ? 4096.0 * static_cast<double>(rng_.below(99)) : 0));
+    add("children", 0);
+    add("zombies", 0);
+  }
+
+  void sample(record::Observation& o, const std::string& qemu_name) {
+    process_samples(o, qemu_name, qemu_, kQemuFds, 12, true);
+    process_samples(o, "target:disk0", target_, kTargetFds + leaked_, 7 + leaked_, rng_.below(3) == 0);
+    process_samples(o, "harness", harness_, 21, 3, rng_.below(3) == 0);
+    const auto add = [&](const char* subject, const char* metric, double value) {
+      o.samples.push_back({subject, 0, metric, value});
+    };
+    add("migration", "total_ms", 80 + noise(40));
+    add("migration", "downtime_ms", 4 + static_cast<double>(rng_.below(9)));
+    add("migration", "setup_ms", 1);
+    add("migration", "ram_bytes", 87e6 + static_cast<double>(rng_.below(1'000'000)));
+    add("migration", "ram_dirty_sync_count", 3);
+    add("guest", "heartbeat_gap_ms", 20 + noise(30));
+    add("guest", "ram_verified_bytes", 33554432);
+    add("guest:disk:vd0", "verified_bytes", 8388608 + 4096.0 * static_cast<double>(rng_.below(200)));
+    add("guest:disk:vd0", "written_bytes", 1e6 + 4096.0 * static_cast<double>(rng_.below(200)));
+    add("host", "file_nr", 1200 + static_cast<double>(rng_.below(64)));
+    add("host", "iteration_ms", o.duration_ms);
+    add("host", "spawn_ms", 50 + noise(20));
+  }
+
+  base::Rng rng_;
+  std::int64_t iteration_ = 0, process_ = 0, qemu_ = 0, target_ = 0, harness_ = 0;
+  int leaked_ = 0;
+};
+
+}  // namespace migsoak::synthetic
