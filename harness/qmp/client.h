@@ -35,7 +35,13 @@ class Client {
   // negotiates. Error kinds: timeout, subject (garbage, closed).
   base::Result<void> connect(const std::string& socket_path, base::Deadline deadline,
                              const std::function<bool()>& give_up = nullptr);
+  // The same in two steps, for a QEMU that is raised in the background: begin_connect() returns at once and the Reactor
+  // does the rest; commands sent meanwhile are queued behind the negotiation.
+  void begin_connect(const std::string& socket_path);
+  base::Result<void> wait_connected(base::Deadline deadline, const std::function<bool()>& give_up = nullptr);
   bool connected() const;
+  // Why the connection ended; empty while it has not.
+  std::string end_reason() const;
 
   // Sends without waiting; the returned id is for take_reply(). `descriptor` (borrowed) travels with SCM_RIGHTS.
   std::uint64_t send(const std::string& command, const base::Json& arguments = base::Json::object(),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 
 namespace migsoak::ops {
 
+// run() empties both event inboxes when it starts: whoever wants earlier events takes them before.
 struct MigrationContext {
   proc::Reactor& reactor;
   hypervisor::Machine& source;       // running the guest, ready
@@ -41,6 +43,11 @@ struct MigrationOutcome {
   double total_ms = 0;            // command to completion, by the harness's clock
   // From query-migrate: total_ms downtime_ms setup_ms ram_bytes remaining_bytes dirty_sync_count ...
   std::vector<std::pair<std::string, double>> figures;
+  // How the destination ended, when it did. An exit code (no signal) is QEMU's way of refusing what it was sent; its
+  // last lines are in `error`.
+  std::optional<proc::ExitStatus> destination_exit;
+  bool source_runs = false;  // failed, destination_lost, hang: the source was seen running the guest afterwards
+  bool interrupted = false;  // the user stopped the run: `result` means nothing
 };
 
 struct Mode {

@@ -1,0 +1,125 @@
+#include "ops/modes/status.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace migsoak::ops {
+
+namespace {
+
+// Beyond the migration's own deadline: cleaning up after it must not hang either.
+constexpr std::chrono::seconds kCollectMax{2};
+constexpr std::chrono::seconds kRestoreMax{3};
+
+struct Figure {
+  const char* group;  // "" or a sub-object of MigrationInfo
+  const char* key;
+  const char* metric;
+};
+constexpr Figure kFigures[] = {
+    {"", "total-time", "total_ms"},
+    {"", "downtime", "downtime_ms"},
+    {"", "setup-time", "setup_ms"},
+    {"ram", "transferred", "ram_bytes"},
+    {"ram", "total", "ram_total_bytes"},
+    {"ram", "remaining", "remaining_bytes"},
+    {"ram", "dirty-sync-count", "ram_dirty_sync_count"},
+    {"ram", "normal", "ram_normal_pages"},
+    {"ram", "duplicate", "ram_duplicate_pages"},
+    {"ram", "mbps", "ram_mbit_per_s"},
+};
+
+// Statuses of MigrationInfo in which nothing is under way (QAPI MigrationStatus).
+bool settled(const std::string& status) {
+  static const std::vector<std::string> all = {"", "none", "completed", "failed", "cancelled"};
+  return std::find(all.begin(), all.end(), status) != all.end();
+}
+
+std::string migration_status(qmp::Client& client, base::Deadline deadline) {
+  const auto reply = client.execute("query-migrate", base::Json::object(), deadline);
+  return reply ? base::json_get<std::string>(*reply, "status", "") : "unknown";
+}
+
+bool runs(qmp::Client& client, base::Deadline deadline) {
+  const auto reply = client.execute("query-status", base::Json::object(), deadline);
+  return reply && base::json_get<bool>(*reply, "running", false);
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, double>> figures_of(const base::Json& query_migrate) {
+  std::vector<std::pair<std::string, double>> figures;
+  for (const Figure& figure : kFigures) {
+    const bool nested = *figure.group != '\0';
+    const base::Json group = nested ? base::json_get<base::Json>(query_migrate, figure.group, {}) : query_migrate;
+    const double value = base::json_get<double>(group, figure.key, -1);
+    if (value >= 0) figures.emplace_back(figure.metric, value);
+  }
+  return figures;
+}
+
+bool reachable(hypervisor::Machine& machine) {
+  return machine.alive() && machine.qmp().connected();
+}
+
+std::string describe_loss(MigrationContext& context, hypervisor::Machine& machine, const std::string& which) {
+  const auto deadline = base::Deadline::in(std::chrono::seconds(1));
+  context.reactor.run_until([&] { return !machine.alive(); }, deadline);
+  if (machine.alive()) return fmt::format("{}: QMP: {}", which, machine.qmp().end_reason());
+  const auto status = machine.child().exit_status();
+  const auto lines = machine.child().last_lines();
+  const std::size_t first = lines.size() > 8 ? lines.size() - 8 : 0;
+  const std::vector<std::string> tail(lines.begin() + static_cast<std::ptrdiff_t>(first), lines.end());
+  return base::printable(fmt::format("{} ended ({}): {}", which, status ? proc::to_string(*status) : "status unknown",
+                                     tail.empty() ? "it said nothing" : base::join(tail, " | ")),
+                         3000);
+}
+
+void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
+  const auto deadline = base::Deadline::in(kCollectMax);
+  const auto from_source = context.source.qmp().send("query-migrate");
+  const auto from_destination = context.destination.qmp().send("query-migrate");
+  if (auto reply = context.source.qmp().take_reply(from_source, deadline)) outcome.source_status = std::move(*reply);
+  if (auto reply = context.destination.qmp().take_reply(from_destination, deadline)) {
+    outcome.destination_status = std::move(*reply);
+  }
+  outcome.figures = figures_of(outcome.source_status);
+  if (!context.destination.alive()) outcome.destination_exit = context.destination.child().exit_status();
+}
+
+bool restore_source(MigrationContext& context, bool may_continue) {
+  qmp::Client& client = context.source.qmp();
+  const auto deadline = base::Deadline::in(kRestoreMax);
+  if (!reachable(context.source)) return false;
+  std::string status = migration_status(client, deadline);
+  if (!settled(status)) {
+    (void)client.execute("migrate_cancel", base::Json::object(), deadline);
+    while (!settled(status) && reachable(context.source) && !deadline.passed()) {
+      const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
+      const auto waited = context.reactor.run_until([&] { return !reachable(context.source); }, pause);
+      if (waited == proc::Wait::interrupted) return false;
+      status = migration_status(client, deadline);
+    }
+  }
+  // A cancelled or failed migration starts its guest again by itself, a little after the status says so (QEMU's
+  // migration_iteration_finish runs in a bottom half); a completed one never does.
+  const auto grace = base::Deadline::in(std::chrono::milliseconds(status == "completed" ? 0 : 200)).sooner(deadline);
+  while (!runs(client, deadline)) {
+    if (!reachable(context.source) || deadline.passed()) return false;
+    if (grace.passed()) {
+      if (!may_continue) return false;
+      (void)client.execute("cont", base::Json::object(), deadline);
+      return runs(client, deadline);
+    }
+    const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
+    const auto waited = context.reactor.run_until([&] { return client.has_event("RESUME"); }, pause);
+    if (waited == proc::Wait::interrupted) return false;
+    if (waited == proc::Wait::ready && client.has_event("RESUME")) return runs(client, deadline);
+  }
+  return true;
+}
+
+}  // namespace migsoak::ops

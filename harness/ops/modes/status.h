@@ -1,0 +1,26 @@
+// Reading and mending the two ends of a migration: figures, states, the guest's return to the source. Internal to
+// ops/modes, shared by the modes that have a source and a destination process.
+#pragma once
+
+#include <string>
+
+#include "ops/modes/mode.h"
+
+namespace migsoak::ops {
+
+// From query-migrate (QAPI MigrationInfo) to metric names with units; keys that are not there are left out.
+std::vector<std::pair<std::string, double>> figures_of(const base::Json& query_migrate);
+
+// Neither ended nor without QMP.
+bool reachable(hypervisor::Machine& machine);
+
+// "destination ended (exit status 1): last | lines" or why its QMP ended; waits a moment for the exit to be learnt.
+std::string describe_loss(MigrationContext& context, hypervisor::Machine& machine, const std::string& which);
+
+// query-migrate of both ends into the outcome, as far as they answer soon.
+void collect_statuses(MigrationContext& context, MigrationOutcome& outcome);
+
+// Cancels what is under way and, when `may_continue`, has the source's guest running again. True: it was seen running.
+bool restore_source(MigrationContext& context, bool may_continue);
+
+}  // namespace migsoak::ops

@@ -1,0 +1,44 @@
+// Transport: how the migration stream gets from one QEMU to the other. One file per transport, one line in
+// transports.def. Internal to ops/modes.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "ops/modes/mode.h"
+
+namespace migsoak::ops {
+
+// The destination listens; `source_uri` is what the source's `migrate` takes.
+struct Wire {
+  std::string source_uri;
+  std::string socket_path;  // removed at the end, when there is one
+  Wire() = default;
+  ~Wire();
+  Wire(const Wire&) = delete;
+  Wire& operator=(const Wire&) = delete;
+};
+
+// Which end an error is about, for the outcome.
+enum class End { source, destination };
+struct WireError {
+  End end = End::destination;
+  base::Error error;
+};
+using WireResult = tl::expected<std::unique_ptr<Wire>, WireError>;
+
+struct Transport {
+  std::string name;
+  // Has the destination listen (`migrate-incoming`).
+  WireResult (*open)(MigrationContext& context);
+};
+const std::vector<Transport>& transports();
+const Transport* find_transport(const std::string& name);
+
+// `migrate-incoming` on the destination, typed for WireResult.
+tl::expected<void, WireError> listen_on(MigrationContext& context, const std::string& uri);
+
+}  // namespace migsoak::ops

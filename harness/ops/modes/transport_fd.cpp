@@ -1,0 +1,43 @@
+// fd: a socket pair; each QEMU is given its end over QMP (getfd, SCM_RIGHTS) and owns it from then on.
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "ops/modes/transport.h"
+
+namespace migsoak::ops {
+
+namespace {
+constexpr const char* kName = "migration";
+}
+
+WireResult open_fd(MigrationContext& context) {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return tl::unexpected<WireError>({End::source, base::fail_errno("socketpair", errno).value()});
+  }
+  // Ours are closed on return: only the QEMUs hold the wire then, and each sees the other's end.
+  const base::UniqueFd source_end(ends[0]);
+  const base::UniqueFd destination_end(ends[1]);
+  const base::Json arguments{{"fdname", kName}};
+  const auto on_source = context.source.qmp().send("getfd", arguments, source_end.get());
+  const auto on_destination = context.destination.qmp().send("getfd", arguments, destination_end.get());
+  auto source_reply = context.source.qmp().take_reply(on_source, context.deadline);
+  auto destination_reply = context.destination.qmp().take_reply(on_destination, context.deadline);
+  if (!source_reply) {
+    return tl::unexpected<WireError>({End::source, std::move(source_reply.error()).with_context("getfd")});
+  }
+  if (!destination_reply) {
+    return tl::unexpected<WireError>({End::destination, std::move(destination_reply.error()).with_context("getfd")});
+  }
+  auto wire = std::make_unique<Wire>();
+  wire->source_uri = std::string("fd:") + kName;
+  if (auto listening = listen_on(context, wire->source_uri); !listening) {
+    // The source would keep its end in its ledger.
+    context.source.qmp().take_reply(context.source.qmp().send("closefd", arguments), context.deadline);
+    return tl::unexpected<WireError>(std::move(listening.error()));
+  }
+  return wire;
+}
+
+}  // namespace migsoak::ops
