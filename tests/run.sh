@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# All tests, on a machine with nothing but git: installs what is missing, builds, then
+#
+#   tests      everything under CTest, in build/release: unit, style, faults, integration
+#   sanitized  the unit tests again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+#   lint       clang-format and clang-tidy (tests/style/lint.sh)
+#
+#   tests/run.sh [PART]...     only these parts
+#
+# With CI=true the lint leaves out its slow half. Every skip is printed with its reason. The last line is
+# "N passed, N failed, N skipped"; exit status 1 when anything failed.
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+parts=("$@")
+((${#parts[@]})) || parts=(tests sanitized lint)
+for part in "${parts[@]}"; do
+  [[ $part == tests || $part == sanitized || $part == lint ]] || {
+    printf 'run.sh: no part named %q: tests, sanitized, lint\n' "$part" >&2
+    exit 2
+  }
+done
+
+passed=0 failed=0 skipped=0
+skips=() failures=()
+
+heading() { printf '\n=== %s (%d s so far)\n' "$*" "$SECONDS"; }
+wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
+
+# check NAME COMMAND...: a step that counts as one test.
+check() {
+  local name=$1
+  shift
+  if "$@"; then
+    passed=$((passed + 1))
+  else
+    failed=$((failed + 1))
+    failures+=("$name")
+  fi
+}
+
+# The set-up is no test: when it fails there is nothing to count.
+set_up() {
+  "$root/harness/setup.sh" --tests "$@" </dev/null || {
+    printf 'run.sh: the set-up failed (harness/setup.sh --tests %s)\n' "$*" >&2
+    exit 3
+  }
+}
+
+# One line per test of a CTest JUnit file: "passed NAME", "failed NAME" or "skipped NAME: REASON"; and, as they are,
+# the lines a passed test wants people to see: those it printed as "[ TABLE ] …".
+read_junit() {
+  awk '
+    function plain(text) {
+      gsub(/&lt;/, "<", text); gsub(/&gt;/, ">", text); gsub(/&quot;/, "\"", text); gsub(/&apos;/, "\x27", text)
+      gsub(/&amp;/, "\\&", text)
+      return text
+    }
+    /<testcase / {
+      match($0, / name="[^"]*"/); name = plain(substr($0, RSTART + 7, RLENGTH - 8))
+      match($0, / status="[^"]*"/); status = substr($0, RSTART + 9, RLENGTH - 10)
+      message = ""; reason = ""; in_reason = 0
+    }
+    /<skipped message=/ { match($0, /message="[^"]*"/); message = plain(substr($0, RSTART + 9, RLENGTH - 10)) }
+    /^\[  SKIPPED \]/ { in_reason = 0 }
+    in_reason && $0 != "" { reason = reason (reason == "" ? "" : " ") plain($0) }
+    /: Skipped$/ { in_reason = 1 }
+    /^(.*<system-out>)?\[ TABLE \]/ { line = $0; sub(/^.*\[ TABLE \] ?/, "", line); print "table " plain(line) }
+    /<\/testcase>/ {
+      if (status == "run") print "passed " name
+      else if (status == "disabled") print "skipped " name ": disabled in the source"
+      else if (status == "notrun" && message ~ /^SKIP_/) print "skipped " name ": " (reason == "" ? "no reason given" : reason)
+      else print "failed " name (message == "" ? "" : " (" message ")")
+    }' "$1"
+}
+
+# run_ctest BUILD ARGUMENTS...
+run_ctest() {
+  local build=$1 kind text before=$failed status=0
+  shift
+  local junit=$build/junit.xml
+  rm -f "$junit"
+  ctest --test-dir "$build" --output-on-failure --no-tests=error --output-junit "$junit" -j "$(nproc)" "$@" </dev/null ||
+    status=$?
+  [[ -e $junit ]] && while read -r kind text; do
+    case $kind in
+      passed) passed=$((passed + 1)) ;;
+      skipped)
+        skipped=$((skipped + 1))
+        skips+=("$text")
+        ;;
+      failed)
+        failed=$((failed + 1))
+        failures+=("$text (in ${build##*/})")
+        ;;
+      table) printf '%s\n' "$text" ;;
+    esac
+  done < <(read_junit "$junit")
+  # ctest may fail without any test having failed: nothing found, a crash of its own.
+  if ((status != 0 && failed == before)); then
+    failed=$((failed + 1))
+    failures+=("ctest in ${build##*/} (exit status $status)")
+  fi
+}
+
+if wants tests || wants lint; then
+  heading 'set-up and release build'
+  set_up
+fi
+if wants tests; then
+  heading 'tests'
+  run_ctest "$root/build/release" -LE 'bench|soak'
+fi
+if wants sanitized; then
+  heading 'sanitized build'
+  targets=()
+  for folder in "$root"/tests/*/; do
+    room=$(basename "$folder")
+    # Rooms only: the rest starts QEMU, which the sanitizers say nothing about.
+    [[ -d $root/harness/$room ]] && compgen -G "$folder*_test.cpp" >/dev/null && targets+=(--target "test_$room")
+  done
+  set_up --sanitize "${targets[@]}"
+  heading 'unit tests, sanitized'
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L unit
+fi
+if wants lint; then
+  heading 'lint'
+  lean=()
+  [[ ${CI:-} == true ]] && lean=(--lean)
+  check clang-format "$root/tests/style/lint.sh" --format
+  check clang-tidy "$root/tests/style/lint.sh" --tidy "${lean[@]}"
+fi
+
+heading 'result'
+((${#skips[@]})) && printf 'skipped: %s\n' "${skips[@]}"
+((${#failures[@]})) && printf 'FAILED: %s\n' "${failures[@]}"
+printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
+((failed == 0 && passed > 0))

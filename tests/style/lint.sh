@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# clang-format and clang-tidy over the repository's C and C++ files.
+#
+#   tests/style/lint.sh [--format] [--tidy] [--lean] [--build DIR]      default: both, on build/release
+#
+#   --lean   tidy without clang-analyzer and without the tests' own sources: half the time, for CI
+#
+# tidy takes seconds per file, so what passed is remembered in build/tidy-cache, under a hash of the file, every header
+# of the project it includes (as ninja recorded them), .clang-tidy, the flags and clang-tidy's version.
+# The last line is a summary; exit status 1 when anything is wrong.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+build=$root/build/release
+cache=$root/build/tidy-cache
+format=no tidy=no lean=no
+while (($#)); do
+  case $1 in
+    --format) format=yes ;;
+    --tidy) tidy=yes ;;
+    --lean) lean=yes ;;
+    --build)
+      build=$2
+      shift
+      ;;
+    *)
+      printf 'lint: unknown option %s\n' "$1" >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+[[ $format$tidy == nono ]] && format=yes tidy=yes
+cd "$root"
+
+# The planted bad tree of the style test is not ours to format or lint.
+sources() {
+  git -c safe.directory='*' ls-files -- 'harness/**' 'tests/**' 'guest-images/**' |
+    grep -E "\.($1)\$" | grep -v '^tests/style/planted/' | while read -r file; do [[ -f $file ]] && echo "$file"; done
+}
+
+check_format() {
+  local files wrong
+  mapfile -t files < <(sources 'cpp|h|c')
+  wrong=$(clang-format-14 --dry-run --Werror "${files[@]}" 2>&1 | sed -n 's/: error: .*//p')
+  [[ -z $wrong ]] || printf 'not as clang-format-14 -i leaves it: %s\n' $wrong
+  printf 'clang-format: %d files, %d places to format\n' "${#files[@]}" "$(grep -c . <<<"$wrong")"
+  [[ -z $wrong ]]
+}
+
+tidy_flags=(--quiet -p "$build")
+[[ $lean == yes ]] && tidy_flags+=("--checks=-clang-analyzer-*")
+export root cache
+
+# "KEY FILE" for each linted file that the build compiled.
+tidy_keys() {
+  local scope='harness/|guest-images/|tests/'
+  [[ $lean == yes ]] && scope='harness/|guest-images/'
+  local common
+  common=$({ clang-tidy-14 --version; cat .clang-tidy; printf '%s\n' "$lean"; } | sha256sum | cut -c1-64)
+  sources 'cpp|c' | grep -E "^($scope)" >"$cache/wanted"
+  sources 'cpp|h|c|def' | xargs -d '\n' sha256sum >"$cache/hashes"
+  # Each object's block of `ninja -t deps` begins "OBJECT: #deps …"; the source is the first file below it.
+  ninja -C "$build" -t deps | awk -v root="$root/" -v build="$build/" '
+    function flush() { if (source != "" && source in wanted && !(source in done)) { print source "\t" key; done[source] } }
+    FILENAME == ARGV[1] { wanted[$1]; next }
+    FILENAME == ARGV[2] { hash[$2] = $1; next }
+    /^[^ ]/ { flush(); source = ""; key = ""; next }
+    NF == 1 {
+      path = $1
+      if (path !~ /^\//) path = build path
+      if (index(path, root) != 1) next
+      path = substr(path, length(root) + 1)
+      if (source == "") source = path
+      if (path in hash) key = key hash[path]
+    }
+    END { flush() }' "$cache/wanted" "$cache/hashes" - |
+    while IFS=$'\t' read -r file key; do
+      # The flags of the first command that compiles it; the build tree's own path says nothing.
+      flags=$(grep -m1 -F "/$file\"" -B1 "$build/compile_commands.json" | sed -n 's/.*"command": //p' | sed "s|$build||g")
+      printf '%s %s\n' "$(printf '%s' "$common$key$flags" | sha256sum | cut -c1-64)" "$file"
+    done
+}
+
+tidy_one() {
+  local key=$1 file=$2 output
+  shift 2
+  if output=$(clang-tidy-14 "$@" "$root/$file" 2>/dev/null); then
+    : >"$cache/$key"
+  else
+    printf '%s\n%s\n' "$file" "${output:-clang-tidy failed without a word}"
+    printf '%s\n' "$file" >>"$cache/failed"
+  fi
+}
+export -f tidy_one
+
+check_tidy() {
+  mkdir -p "$cache"
+  : >"$cache/failed"
+  tidy_keys >"$cache/keys"
+  local todo=() key file total=0
+  while read -r key file; do
+    total=$((total + 1))
+    [[ -e $cache/$key ]] || todo+=("$key" "$file")
+  done <"$cache/keys"
+  # A source that no build rule compiles is linted by nobody: say so.
+  local unbuilt
+  unbuilt=$(awk 'FNR == NR { seen[$2]; next } !($1 in seen)' "$cache/keys" "$cache/wanted")
+  [[ -z $unbuilt ]] || printf 'clang-tidy: not compiled in this tree, so not linted: %s\n' "${unbuilt//$'\n'/ }"
+  if ((${#todo[@]})); then
+    printf '%s\n' "${todo[@]}" |
+      xargs -d '\n' -n 2 -P "$(nproc)" bash -c 'tidy_one "${@: -2}" "${@:1:$#-2}"' _ "${tidy_flags[@]}" || true
+  fi
+  find "$cache" -type f -mtime +30 -delete
+  local failed
+  failed=$(wc -l <"$cache/failed")
+  printf 'clang-tidy%s: %d files, %d of them known clean from before, %d with offences\n' \
+    "$([[ $lean == yes ]] && echo ' (lean)')" "$total" "$((total - ${#todo[@]} / 2))" "$failed"
+  ((total > 0 && failed == 0))
+}
+
+status=0
+if [[ $format == yes ]]; then check_format || status=1; fi
+if [[ $tidy == yes ]]; then check_tidy || status=1; fi
+exit $status
