@@ -1,0 +1,49 @@
+#include <memory>
+
+#include "cli/commands.h"
+#include "detect/judge.h"
+#include "report/report.h"
+
+namespace migsoak::cli {
+
+namespace {
+
+base::Result<record::Verdict> judge(const std::string& path) {
+  MIGSOAK_ASSIGN(const auto store, store::Store::open(path, /*writable=*/true));
+  detect::Judge judge(store->manifest());
+  MIGSOAK_TRY(store->for_each_observation([&judge](const record::Observation& observation) -> base::Result<void> {
+    judge.observe(observation);
+    return {};
+  }));
+  // Findings are derived data: those of today's detectors take the place of the old ones.
+  MIGSOAK_TRY(store->replace_findings(judge.findings(), judge.exclusions()));
+  MIGSOAK_ASSIGN(const store::Store::Summary summary, store->summary());
+  record::Verdict verdict = judge.verdict();
+  // A run that ended badly for the harness's own reasons stays unknown, whatever detectors say of its record.
+  if (verdict == record::Verdict::pass && summary.end_reason.starts_with("harness:"))
+    verdict = record::Verdict::unknown;
+  if (!summary.end_reason.empty()) MIGSOAK_TRY(store->end_run(verdict, summary.end_reason));
+  MIGSOAK_ASSIGN(const std::string text, report::findings_text(*store));
+  print(text);
+  return verdict;
+}
+
+}  // namespace
+
+void add_judge(CLI::App& app, Session& session) {
+  auto db = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("judge", "Let today's detectors judge an old record; replaces its findings");
+  command->add_option("db", *db, "Database of a run")->required();
+  command->callback([db, &session] {
+    const auto verdict = judge(*db);
+    if (!verdict) {
+      session.exit_status = complain(verdict.error());
+    } else {
+      session.exit_status = *verdict == record::Verdict::pass   ? kExitPass
+                            : *verdict == record::Verdict::fail ? kExitFindings
+                                                                : kExitUnknown;
+    }
+  });
+}
+
+}  // namespace migsoak::cli

@@ -1,0 +1,97 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "base/json.h"
+#include "base/text.h"
+#include "cli/commands.h"
+#include "detect/judge.h"
+#include "engine/scenario.h"
+#include "hypervisor/machine_spec.h"
+#include "ops/modes/mode.h"
+#include "probes/probe.h"
+#include "target/target.h"
+
+namespace migsoak::cli {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Rows = std::vector<std::pair<std::string, std::string>>;  // name, summary
+
+// scenarios/ beside the build tree the executable lies in (build/release/migsoak).
+Rows scenario_rows() {
+  Rows rows;
+  std::error_code error;
+  const fs::path executable = fs::read_symlink("/proc/self/exe", error);
+  for (fs::path dir = executable.parent_path(); dir.has_relative_path(); dir = dir.parent_path()) {
+    for (const auto& entry : fs::directory_iterator(dir / "scenarios", error)) {
+      if (entry.path().extension() != ".toml") continue;
+      const auto scenario = engine::load_scenario(entry.path(), {});
+      rows.emplace_back(entry.path().string(),
+                        scenario ? base::printable(scenario->summary) : "unreadable: " + scenario.error().describe());
+    }
+    if (!rows.empty()) break;
+  }
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+template <typename Items>
+Rows rows_of(const Items& items) {
+  Rows rows;
+  for (const auto& item : items) rows.emplace_back(item.name, item.summary);
+  return rows;
+}
+
+Rows rows_for(const std::string& what) {
+  if (what == "probes") return rows_of(probes::probes());
+  if (what == "modes") return rows_of(ops::modes());
+  if (what == "detectors") return rows_of(detect::detectors());
+  if (what == "targets") return rows_of(target::target_kinds());
+  if (what == "scenarios") return scenario_rows();
+  Rows rows;
+  if (what == "transports") {
+    for (const std::string& name : ops::transport_names()) rows.emplace_back(name, "");
+  } else if (what == "devices") {
+    for (const std::string& name : hypervisor::device_type_names()) rows.emplace_back(name, "");
+  }
+  return rows;  // "faults": the catalogue is empty in this build; planted ones are for tests alone
+}
+
+}  // namespace
+
+void add_list(CLI::App& app, Session& session) {
+  struct Arguments {
+    std::string what;
+    bool json = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = app.add_subcommand("list", "List what this build knows");
+  command->add_option("what", arguments->what, "probes|modes|transports|devices|faults|detectors|targets|scenarios")
+      ->required()
+      ->check(
+          CLI::IsMember({"probes", "modes", "transports", "devices", "faults", "detectors", "targets", "scenarios"}));
+  command->add_flag("--json", arguments->json, "A JSON array");
+  command->callback([arguments, &session] {
+    const Rows rows = rows_for(arguments->what);
+    session.exit_status = kExitPass;
+    if (arguments->json) {
+      base::Json json = base::Json::array();
+      for (const auto& [name, summary] : rows) {
+        base::Json row = {{"name", name}};
+        if (!summary.empty()) row["summary"] = summary;
+        json.push_back(std::move(row));
+      }
+      print(json.dump(2, ' ', false, base::Json::error_handler_t::replace));
+      return;
+    }
+    for (const auto& [name, summary] : rows) print(summary.empty() ? name : fmt::format("{:<22} {}", name, summary));
+    if (rows.empty()) fmt::print(stderr, "no {} in this build\n", arguments->what);
+  });
+}
+
+}  // namespace migsoak::cli

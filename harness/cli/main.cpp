@@ -1,0 +1,77 @@
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <vector>
+
+#include "base/log.h"
+#include "cli/commands.h"
+#include "proc/containment.h"
+
+namespace migsoak::cli {
+
+int complain(const base::Error& error) {
+  fmt::print(stderr, "migsoak: {}\n", error.describe());
+  return error.kind == base::ErrorKind::bad_input ? kExitBadInput : kExitUnknown;
+}
+
+void print(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  if (text.empty() || text.back() != '\n') std::fputc('\n', stdout);
+  std::fflush(stdout);
+}
+
+namespace {
+
+Session* session_of_signals = nullptr;
+
+void on_stop_signal(int) {
+  session_of_signals->stop.raise();
+}
+
+void install_signals(Session& session) {
+  session_of_signals = &session;
+  struct sigaction action {};
+  action.sa_handler = on_stop_signal;
+  sigemptyset(&action.sa_mask);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaction(number, &action, nullptr);
+  // A reader that went away must show as an error of write(), not as our death.
+  signal(SIGPIPE, SIG_IGN);
+}
+
+int run_main(int argc, char** argv) {
+  Session session;
+  install_signals(session);
+  CLI::App app{
+      "migsoak soak-tests QEMU live migration: thousands of migrations of one guest, everything recorded, leaks "
+      "proven early."};
+  app.require_subcommand(1);
+  app.set_version_flag("--version", MIGSOAK_VERSION);
+  add_run(app, session);
+  add_findings(app, session);
+  add_judge(app, session);
+  add_plan(app, session);
+  add_replay(app, session);
+  add_report(app, session);
+  add_list(app, session);
+  add_doctor(app, session);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error);
+    return status == 0 ? kExitPass : kExitBadInput;
+  }
+  return session.exit_status;
+}
+
+}  // namespace
+}  // namespace migsoak::cli
+
+int main(int argc, char** argv) {
+  migsoak::base::init_log();
+  // The hidden subcommand that containment starts (proc/containment.h): not for people, so not in --help.
+  if (argc > 1 && std::string(argv[1]) == "guardian") {
+    return migsoak::proc::guardian_main(std::vector<std::string>(argv + 1, argv + argc));
+  }
+  return migsoak::cli::run_main(argc, argv);
+}

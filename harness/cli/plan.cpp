@@ -1,0 +1,50 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cli/commands.h"
+#include "engine/planner.h"
+#include "engine/scenario.h"
+
+namespace migsoak::cli {
+
+void add_plan(CLI::App& app, Session& session) {
+  struct Arguments {
+    std::string scenario;
+    std::int64_t iteration = 0;
+    std::optional<std::uint64_t> seed;
+    std::vector<std::string> sets;
+    bool json = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command =
+      app.add_subcommand("plan", "Print the plan of one iteration: it depends on scenario, seed and N alone");
+  command->add_option("scenario", arguments->scenario, "Scenario file (.toml)")->required();
+  command->add_option("--iteration", arguments->iteration, "N, counted from 0")
+      ->required()
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--seed", arguments->seed, "Seed, instead of the scenario's");
+  command->add_option("--set", arguments->sets, "PATH=VALUE, as for run")->allow_extra_args(false);
+  command->add_flag("--json", arguments->json, "One JSON object");
+  command->callback([arguments, &session] {
+    std::vector<std::string> sets = arguments->sets;
+    if (arguments->seed) sets.push_back(fmt::format("seed={}", *arguments->seed));
+    const auto scenario = engine::load_scenario(arguments->scenario, sets);
+    if (!scenario) {
+      session.exit_status = complain(scenario.error());
+      return;
+    }
+    const record::Plan plan = engine::plan_iteration(*scenario, arguments->iteration);
+    if (arguments->json) {
+      base::Json json = record::to_json(plan);
+      json["scenario"] = scenario->name;
+      json["seed"] = scenario->seed;
+      print(json.dump(2));
+    } else {
+      print(fmt::format("{} seed {} iteration {}: {} over {}, side {} to side {}", scenario->name, scenario->seed,
+                        plan.iteration, plan.mode, plan.transport, plan.source_side, plan.destination_side));
+    }
+  });
+}
+
+}  // namespace migsoak::cli

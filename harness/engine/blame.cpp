@@ -1,0 +1,101 @@
+#include "engine/blame.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <fstream>
+
+#include "base/text.h"
+#include "proc/proc_fs.h"
+
+namespace migsoak::engine {
+
+namespace {
+
+std::string wait_channel(pid_t pid) {
+  std::ifstream in(fmt::format("/proc/{}/wchan", pid));
+  std::string name;
+  std::getline(in, name);
+  return base::printable(name, 60);
+}
+
+bool in_event_loop(const std::string& channel) {
+  // "0": running, or the kernel hides it. What poll, ppoll, select and epoll_wait sleep in.
+  static constexpr std::array<const char*, 6> kLoops = {
+      "0", "", "ep_poll", "do_epoll_wait", "do_sys_poll", "poll_schedule_timeout"};
+  for (const char* loop : kLoops) {
+    if (channel == loop || (*loop != '\0' && *loop != '0' && channel.starts_with(loop))) return true;
+  }
+  return false;
+}
+
+bool stopped(pid_t pid) {
+  const auto stat = proc::read_stat(pid);
+  return stat && (stat->state == 'T' || stat->state == 't');
+}
+
+// Several looks: a thread in the middle of a request sleeps elsewhere for a moment.
+bool outside_event_loop(Lineage& lineage, pid_t pid) {
+  int looks = 0;
+  bool seen_in_loop = false;
+  (void)lineage.context().reactor.run_until(
+      [&] {
+        seen_in_loop = seen_in_loop || in_event_loop(wait_channel(pid));
+        return seen_in_loop || ++looks >= 8;
+      },
+      base::Deadline::in(std::chrono::seconds(2)), std::chrono::milliseconds(25));
+  return !seen_in_loop;
+}
+
+bool qmp_silent(Lineage& lineage, Player& player) {
+  (void)lineage;
+  if (!player.machine->qmp().connected()) return true;
+  const auto answer = player.machine->qmp().execute("query-status", base::Json::object(),
+                                                    base::Deadline::in(std::chrono::milliseconds(1500)));
+  return !answer && answer.error().kind == base::ErrorKind::timeout;
+}
+
+}  // namespace
+
+Stuck find_stuck(Lineage& lineage) {
+  for (const TargetPlayer& player : lineage.targets()) {
+    if (!player.lost && stopped(player.target->pid())) return {player.name, player.process_id, "is stopped (state T)"};
+  }
+  for (const Player& player : lineage.players()) {
+    if (stopped(player.machine->qemu_pid())) return {player.name, player.process_id, "is stopped (state T)"};
+  }
+  for (const TargetPlayer& player : lineage.targets()) {
+    if (player.lost || !outside_event_loop(lineage, player.target->pid())) continue;
+    return {player.name, player.process_id,
+            fmt::format("sits in {} instead of its event loop", wait_channel(player.target->pid()))};
+  }
+  for (Player& player : lineage.players()) {
+    if (qmp_silent(lineage, player)) return {player.name, player.process_id, "does not answer on QMP"};
+  }
+  return {};
+}
+
+base::Json hang_evidence(Lineage& lineage) {
+  base::Json evidence = base::Json::object();
+  proc::Reactor& reactor = lineage.context().reactor;
+  for (const TargetPlayer& player : lineage.targets()) {
+    if (player.lost) continue;
+    evidence["stacks"][player.name] =
+        proc::capture_stacks(reactor, lineage.context().containment, player.target->pid());
+    evidence["log"][player.name] = player.target->child().last_lines();
+  }
+  for (Player& player : lineage.players()) {
+    evidence["stacks"][player.name] =
+        proc::capture_stacks(reactor, lineage.context().containment, player.machine->qemu_pid());
+    evidence["log"][player.name] = player.machine->child().last_lines();
+    for (const char* command : {"query-status", "query-migrate"}) {
+      const auto answer = player.machine->qmp().execute(command, base::Json::object(),
+                                                        base::Deadline::in(std::chrono::milliseconds(500)));
+      evidence["qmp"][player.name][command] = answer ? *answer : base::Json(answer.error().describe());
+    }
+  }
+  evidence["console"] = lineage.console().last_lines();
+  return evidence;
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,439 @@
+#include "engine/iteration.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+
+#include "base/text.h"
+#include "engine/blame.h"
+#include "engine/settle.h"
+
+namespace migsoak::engine {
+
+using base::Deadline;
+using base::ErrorKind;
+using record::IterationStatus;
+using std::chrono::seconds;
+namespace kind = record::event_kind;
+
+namespace {
+// The guest needs this long for the first sign of life at the most, however slow the machine.
+constexpr seconds kSettleMax{3};
+}  // namespace
+
+IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, std::string next_side)
+    : lineage_(lineage), context_(lineage.context()), into_(into), next_side_(std::move(next_side)) {}
+
+double IterationRunner::at_ms() const {
+  return base::milliseconds_between(began_, base::Clock::now());
+}
+
+void IterationRunner::phase(const char* name) {
+  into_.phase = name;
+}
+
+void IterationRunner::sample(const std::string& subject, std::int64_t process_id, const std::string& metric,
+                             double value) {
+  into_.samples.push_back({subject, process_id, metric, value});
+}
+
+record::Event& IterationRunner::add_event(const char* event_kind, const std::string& subject, std::int64_t process_id,
+                                          const std::string& text) {
+  record::Event event;
+  event.kind = event_kind;
+  event.subject = subject;
+  event.process_id = process_id;
+  event.phase = into_.phase;
+  event.at_ms = at_ms();
+  event.text = base::printable(text, 1000);
+  into_.events.push_back(std::move(event));
+  return into_.events.back();
+}
+
+bool IterationRunner::give_up(const std::string& subject, std::int64_t process_id, const base::Error& error,
+                              const std::string& waiting_for) {
+  if (context_.stop.level() >= 2 || error.kind == ErrorKind::interrupted) {
+    interrupted_ = true;
+    into_.status = IterationStatus::unknown;
+    return false;
+  }
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  into_.status = IterationStatus::lost;
+  switch (error.kind) {
+    case ErrorKind::timeout: {
+      const Stuck stuck = find_stuck(lineage_);
+      // Processes that ended explain the silence better than a hang does.
+      if (stuck.subject.empty() && lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) return false;
+      const bool known = !stuck.subject.empty();
+      record::Event& event =
+          add_event(kind::kHang, known ? stuck.subject : subject, known ? stuck.process_id : process_id,
+                    known ? fmt::format("{} {}; no {} in time", stuck.subject, stuck.why, waiting_for)
+                          : fmt::format("no {}: {}", waiting_for, error.describe()));
+      event.detail = hang_evidence(lineage_);
+      event.detail["waiting_for"] = waiting_for;
+      event.detail["waited_ms"] = at_ms();
+      lineage_.note_unexpected_ends(into_, into_.phase, at_ms());
+      return false;
+    }
+    case ErrorKind::subject:
+      if (!lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) {
+        record::Event& event = add_event(kind::kUnexpectedExit, subject, process_id, error.describe());
+        event.detail = {{"why", error.describe()}};
+      }
+      return false;
+    default:
+      into_.status = IterationStatus::unknown;
+      add_event(kind::kHarnessError, "harness", 0, error.describe()).detail = {
+          {"kind", std::string(to_string(error.kind))}};
+      return false;
+  }
+}
+
+bool IterationRunner::lose_guest(const std::string& why) {
+  into_.status = IterationStatus::lost;
+  add_event(kind::kGuestLost, "guest", 0, why).detail = {{"why", why}};
+  return false;
+}
+
+bool IterationRunner::still_whole() {
+  if (context_.stop.level() >= 2) {
+    interrupted_ = true;
+    into_.status = IterationStatus::unknown;
+    return false;
+  }
+  const Player* guest_in = lineage_.current();
+  const bool had_guest = guest_in != nullptr;
+  if (lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) {
+    const auto& players = lineage_.players();
+    const auto held = [&players](const Player* wanted) {
+      return std::any_of(players.begin(), players.end(), [wanted](const Player& p) { return &p == wanted; });
+    };
+    if (!held(source_)) source_ = nullptr;
+    if (!held(destination_)) destination_ = nullptr;
+    if (!held(next_)) next_ = nullptr;
+    const bool target_gone = std::any_of(lineage_.targets().begin(), lineage_.targets().end(),
+                                         [](const TargetPlayer& player) { return player.lost; });
+    if (had_guest && lineage_.current() == nullptr) return lose_guest("the QEMU it ran in ended");
+    if (target_gone) {
+      into_.status = IterationStatus::lost;
+      return false;
+    }
+  }
+  if (lineage_.console().panicked()) {
+    lineage_.drain_logs(into_, into_.phase, at_ms());
+    record::Event& event = add_event(kind::kGuestPanic, "guest", 0, "the guest's kernel or agent died");
+    event.detail = {{"lines", lineage_.console().last_lines()}};
+    into_.status = IterationStatus::lost;
+    return false;
+  }
+  return true;
+}
+
+bool IterationRunner::boot() {
+  phase("boot");
+  std::string blamed;
+  if (const auto started = lineage_.start_targets(into_, blamed); !started) {
+    const auto player = std::find_if(lineage_.targets().begin(), lineage_.targets().end(),
+                                     [&blamed](const TargetPlayer& p) { return p.name == blamed; });
+    return give_up(blamed, player != lineage_.targets().end() ? player->process_id : 0, started.error(),
+                   "listening socket of " + blamed);
+  }
+  const base::Result<Player*> player = lineage_.spawn(into_.plan.source_side, /*incoming=*/false, into_);
+  const std::string name = "qemu:" + into_.plan.source_side;
+  if (!player) return give_up(name, 0, player.error(), "start of " + name);
+  const DeadlineScenario& deadline = context_.scenario.deadline;
+  if (const auto ready = lineage_.make_ready(**player, Deadline::in(seconds(deadline.spawn_s))); !ready) {
+    return give_up(name, (*player)->process_id, ready.error(), "QMP of " + name);
+  }
+  lineage_.channel().make_active((*player)->agent_stream);
+  lineage_.set_current(*player);
+  const base::Result<guest::Hello> hello = lineage_.channel().wait_hello(Deadline::in(seconds(deadline.boot_s)));
+  if (!hello) {
+    if (!still_whole()) return false;
+    return give_up("guest", 0, hello.error(), "hello of the guest's agent");
+  }
+  guest::WorkloadSpec workload;
+  workload.kind = context_.scenario.guest.workload == "idle"    ? guest::Workload::idle
+                  : context_.scenario.guest.workload == "dirty" ? guest::Workload::dirty
+                                                                : guest::Workload::verify;
+  workload.ram_bytes = context_.scenario.guest.ram_verify_bytes;
+  workload.dirty_bytes_per_s = context_.scenario.guest.dirty_bytes_per_s;
+  workload.disk_bytes_per_s = context_.scenario.guest.disk_bytes_per_s;
+  workload.disk_queue_depth = context_.scenario.guest.queue_depth;
+  workload.seed = context_.scenario.seed;
+  if (const auto started = lineage_.channel().start_workload(workload, Deadline::in(seconds(deadline.answer_s)));
+      !started) {
+    if (!still_whole()) return false;
+    return give_up("guest", 0, started.error(), "start of the guest's workload");
+  }
+  (void)lineage_.channel().take_gap();
+  record::Event& event =
+      add_event(kind::kLineageStart, "guest", 0,
+                fmt::format("lineage {} boots on side {}", lineage_.number(), into_.plan.source_side));
+  event.detail = {{"boot_side", into_.plan.source_side},
+                  {"boot_ms", at_ms()},
+                  {"kernel", hello->kernel},
+                  {"agent", hello->agent_version}};
+  return true;
+}
+
+bool IterationRunner::run() {
+  source_ = lineage_.current();
+  assert(source_ != nullptr);
+  began_ = base::Clock::now();
+  const bool good = raise_destination() && migrate() && switch_over() && retire_source() && finish_verify() &&
+                    finish_raising_next() && quiet_point();
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  return good;
+}
+
+bool IterationRunner::raise_destination() {
+  phase("spawn");
+  const std::string name = "qemu:" + into_.plan.destination_side;
+  for (Player& player : lineage_.players()) {
+    if (&player != source_ && player.name == name) destination_ = &player;  // raised early
+  }
+  retire_unused();
+  if (destination_ == nullptr) {
+    const base::Result<Player*> spawned = lineage_.spawn(into_.plan.destination_side, /*incoming=*/true, into_);
+    if (!spawned) return give_up(name, 0, spawned.error(), "start of " + name);
+    destination_ = *spawned;
+  }
+  const std::int64_t id = destination_->process_id;
+  if (const auto ready = lineage_.make_ready(*destination_, Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
+      !ready) {
+    if (!still_whole()) return false;
+    return give_up(name, id, ready.error(), "QMP of " + name);
+  }
+  sample("host", 0, "spawn_ms", base::milliseconds_between(destination_->spawned, base::Clock::now()));
+  return still_whole() && destination_ != nullptr;
+}
+
+// One that was raised early for a plan that a failed migration has overtaken.
+void IterationRunner::retire_unused() {
+  for (auto it = lineage_.players().begin(); it != lineage_.players().end();) {
+    Player& player = *it++;
+    if (&player != source_ && &player != destination_) lineage_.retire(player, /*by_quit=*/false, into_);
+  }
+}
+
+void IterationRunner::sample_peaks() {
+  for (const TargetPlayer& player : lineage_.targets()) {
+    if (player.lost) continue;
+    const int count = proc::count_fds(player.target->pid()).value_or(0);
+    int& peak = peaks_[player.process_id];
+    peak = std::max(peak, count);
+  }
+}
+
+bool IterationRunner::migrate() {
+  phase("migrate");
+  const ops::Mode* mode = ops::find_mode(into_.plan.mode);
+  assert(mode != nullptr);
+  if (!next_side_.empty()) begin_raising_next();
+  ops::MigrationContext migration{context_.reactor,
+                                  *source_->machine,
+                                  *destination_->machine,
+                                  into_.plan.transport,
+                                  context_.run_dir,
+                                  destination_->machine->spec().instance,
+                                  Deadline::in(seconds(context_.scenario.deadline.migrate_s)),
+                                  [this] { sample_peaks(); }};
+  const ops::MigrationOutcome outcome = mode->run(migration);
+  sample_peaks();
+  record_outcome(outcome);
+  if (outcome.result == ops::MigrationResult::completed) return true;
+  if (context_.stop.level() >= 2) return still_whole();
+  return settle_failed_migration(outcome);
+}
+
+void IterationRunner::record_outcome(const ops::MigrationOutcome& outcome) {
+  sample("migration", 0, "harness_ms", outcome.total_ms);
+  for (const auto& [metric, value] : outcome.figures) sample("migration", 0, metric, value);
+}
+
+// The guest may still run on the source: then the lineage goes on, with the failure on record.
+bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outcome) {
+  using ops::MigrationResult;
+  const std::string destination_name = destination_->name;
+  const std::int64_t destination_id = destination_->process_id;
+  if (outcome.result == MigrationResult::hang) {
+    base::Error error{ErrorKind::timeout, outcome.error, {}};
+    return give_up(source_->name, source_->process_id, error, "end of the migration");
+  }
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  record::Event& event = add_event(kind::kMigrationFailed, destination_name, destination_id, outcome.error);
+  event.detail = {{"error_desc", outcome.error},
+                  {"result", ops::to_string(outcome.result)},
+                  {"from", into_.plan.source_side},
+                  {"to", into_.plan.destination_side},
+                  {"source_status", outcome.source_status},
+                  {"destination_log", destination_->machine->child().last_lines()}};
+  // The destination of a refused load ends by itself, with an error status: part of the failure, not a second one.
+  if (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost) {
+    const proc::ExitStatus status = destination_->machine->child().exit_status().value_or(proc::ExitStatus{});
+    if (status.signal == 0) lineage_.retire(*destination_, /*by_quit=*/false, into_);
+  }
+  destination_ = nullptr;
+  for (Player& player : lineage_.players()) {
+    if (&player != source_ && &player != next_) destination_ = &player;
+  }
+  if (!still_whole()) return false;
+  if (source_ == nullptr) return lose_guest("the migration failed and the source ended");
+  if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
+  into_.status = IterationStatus::failed;
+  phase("verify");
+  if (const auto beat =
+          lineage_.channel().wait_next_heartbeat(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+      !beat) {
+    if (!still_whole()) return false;
+    return give_up("guest", 0, beat.error(), "heartbeat of the guest after the failed migration");
+  }
+  (void)lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
+                                        context_.scenario.guest.disk_verify_bytes);
+  (void)(finish_verify() && finish_raising_next() && quiet_point());
+  return false;
+}
+
+bool IterationRunner::switch_over() {
+  phase("switch-over");
+  lineage_.channel().make_active(destination_->agent_stream);
+  lineage_.set_current(destination_);
+  const auto beat = lineage_.channel().wait_heartbeat(destination_->agent_stream,
+                                                      Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  if (!beat) {
+    if (!still_whole()) return false;
+    return give_up("guest", 0, beat.error(), "heartbeat of the guest on its destination");
+  }
+  const guest::HeartbeatGap gap = lineage_.channel().take_gap();
+  sample("guest", 0, "heartbeat_gap_ms", gap.host_ms);
+  sample("guest", 0, "heartbeat_gap_guest_ms", gap.guest_ms);
+  sample("guest", 0, "heartbeats_lost", static_cast<double>(gap.lost));
+  sample_peaks();
+  if (context_.scenario.guest.workload == "verify") {
+    const auto sent = lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
+                                                      context_.scenario.guest.disk_verify_bytes);
+    if (!sent) return give_up("guest", 0, sent.error(), "sending the verification command");
+  }
+  return still_whole();
+}
+
+bool IterationRunner::retire_source() {
+  phase("teardown");
+  probes::Scene scene = lineage_.scene();
+  scene.phase = into_.phase;
+  scene.since_iteration_start_ms = at_ms();
+  std::erase_if(scene.subjects, [this](const probes::Subject& s) { return s.process_id != source_->process_id; });
+  probes::look_before_teardown(scene, lineage_.probe_state(), into_);
+  const std::string name = source_->name;
+  const std::int64_t id = source_->process_id;
+  const auto quit_began = base::Clock::now();
+  lineage_.retire(*source_, /*by_quit=*/true, into_);
+  const double took = base::milliseconds_between(quit_began, base::Clock::now());
+  source_ = nullptr;
+  sample("host", 0, "quit_ms", took);
+  if (took >= 1000.0 * static_cast<double>(context_.scenario.deadline.quit_s)) {
+    record::Event& event =
+        add_event(kind::kHang, name, id, fmt::format("{} did not end after quit and was killed", name));
+    event.detail = {{"waiting_for", "end of the source after quit"}, {"waited_ms", took}};
+  }
+  return still_whole();
+}
+
+bool IterationRunner::finish_verify() {
+  if (context_.scenario.guest.workload != "verify") return true;
+  phase("verify");
+  const auto report = lineage_.channel().finish_verify(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  if (!report) {
+    if (!still_whole()) return false;
+    return give_up("guest", 0, report.error(), "verification by the guest");
+  }
+  record_verification(*report);
+  return still_whole();
+}
+
+void IterationRunner::record_verification(const guest::VerifyReport& report) {
+  sample("guest", 0, "ram_verified_bytes", static_cast<double>(report.ram.verified_bytes));
+  sample("guest", 0, "verify_ms", report.guest_ms);
+  if (!report.ram.good()) {
+    record::Event& event = add_event(
+        kind::kGuestCorruption, "guest", 0,
+        fmt::format("guest RAM differs: {} stale, {} misplaced, {} garbage pages of {} MiB", report.ram.pages_stale,
+                    report.ram.pages_misplaced, report.ram.pages_garbage, report.ram.verified_bytes >> 20));
+    event.detail = {{"pages_bad", report.ram.pages_stale + report.ram.pages_misplaced + report.ram.pages_garbage},
+                    {"pages_stale", report.ram.pages_stale},
+                    {"pages_misplaced", report.ram.pages_misplaced},
+                    {"pages_garbage", report.ram.pages_garbage},
+                    {"first", report.ram.first}};
+  }
+  for (const guest::DiskReport& disk : report.disks) {
+    const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.id);
+    sample(subject, 0, "verified_bytes", static_cast<double>(disk.verified_bytes));
+    sample(subject, 0, "written_bytes", static_cast<double>(disk.written_bytes));
+    if (disk.good()) continue;
+    record::Event& event =
+        add_event(kind::kDiskCorruption, subject, 0,
+                  fmt::format("blocks of {}: {} lost, {} stale, {} torn, {} misplaced, {} garbage, {} I/O errors",
+                              subject, disk.lost, disk.stale, disk.torn, disk.misplaced, disk.garbage, disk.io_errors));
+    event.detail = {{"lost", disk.lost},           {"stale", disk.stale},     {"torn", disk.torn},
+                    {"misplaced", disk.misplaced}, {"garbage", disk.garbage}, {"io_errors", disk.io_errors},
+                    {"first", disk.first}};
+  }
+}
+
+void IterationRunner::begin_raising_next() {
+  const base::Result<Player*> spawned = lineage_.spawn(next_side_, /*incoming=*/true, into_);
+  // A failure shows in the next iteration, which will try again and judge it there.
+  if (spawned) next_ = *spawned;
+}
+
+bool IterationRunner::finish_raising_next() {
+  if (next_ == nullptr) return true;
+  phase("raise-next");
+  const std::string name = next_->name;
+  const std::int64_t id = next_->process_id;
+  const auto ready = lineage_.make_ready(*next_, Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
+  if (ready) return true;
+  if (!still_whole()) return false;
+  return give_up(name, id, ready.error(), "QMP of " + name);
+}
+
+bool IterationRunner::quiet_point() {
+  phase("quiet");
+  const SettleReport settled = wait_quiet(lineage_, lineage_.hung_up_sockets, Deadline::in(kSettleMax));
+  if (settled.interrupted) return still_whole();
+  lineage_.hung_up_sockets = settled.hung_up_sockets;
+  sample("host", 0, "settle_ms", settled.took_ms);
+  if (!still_whole()) return false;
+  into_.context = fmt::format("qemus={}", lineage_.players().size());
+  if (!settled.settled) {
+    for (const TargetPlayer& player : lineage_.targets()) {
+      add_event(kind::kUnsettled, player.name, player.process_id, "descriptors still changed at the quiet point");
+    }
+  }
+  probes::Scene scene = lineage_.scene();
+  scene.since_iteration_start_ms = at_ms();
+  // With several lanes the harness's counts depend on what the others do at this moment: not comparable.
+  if (context_.lanes == 1) {
+    scene.subjects.push_back({"harness", context_.harness.id, getpid(), lineage_.known_pids()});
+    scene.subjects.back().own_children.insert(scene.guardian_pid);
+  }
+  probes::run_probes(scene, lineage_.probe_state(), into_);
+  for (const auto& [process_id, peak] : peaks_) {
+    for (const TargetPlayer& player : lineage_.targets()) {
+      if (player.process_id == process_id) sample(player.name, process_id, "fd.peak", peak);
+    }
+  }
+  for (const std::string& target : settled.targets_without_guest) {
+    const std::string why = "dropped its client: the guest's QEMU has no connection to it any more";
+    add_event(kind::kTargetLost, target, 0, target + " " + why).detail = {{"why", why}};
+    into_.status = IterationStatus::lost;
+    return false;
+  }
+  if (into_.status == IterationStatus::started) into_.status = IterationStatus::completed;
+  return true;
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,64 @@
+// One iteration: raise the destination, migrate, verify the guest, tear the source down, wait for the quiet point,
+// sample. Everything the subject does wrong becomes an event in the observation; the status tells how far it got.
+#pragma once
+
+#include <functional>
+
+#include "engine/lineage.h"
+#include "ops/modes/mode.h"
+
+namespace migsoak::engine {
+
+class IterationRunner {
+ public:
+  // `next_side`: the side on which the next destination may be raised early; empty: none follows.
+  IterationRunner(Lineage& lineage, record::Observation& into, std::string next_side);
+
+  // Boots the guest (first iteration of a lineage).
+  bool boot();
+  // The migration and all that belongs to it. False: the lineage can't go on (status lost or unknown), or interrupted.
+  bool run();
+  bool interrupted() const { return interrupted_; }
+
+ private:
+  bool raise_destination();
+  void retire_unused();
+  bool migrate();
+  bool settle_failed_migration(const ops::MigrationOutcome& outcome);
+  bool switch_over();
+  bool finish_verify();
+  bool retire_source();
+  bool quiet_point();
+
+  void begin_raising_next();
+  bool finish_raising_next();
+  void record_verification(const guest::VerifyReport& report);
+  void record_outcome(const ops::MigrationOutcome& outcome);
+  void sample(const std::string& subject, std::int64_t process_id, const std::string& metric, double value);
+  void sample_peaks();
+
+  record::Event& add_event(const char* kind, const std::string& subject, std::int64_t process_id,
+                           const std::string& text);
+  // An Error of the harness's own making, or of a subject: recorded, status set, returns false.
+  bool give_up(const std::string& subject, std::int64_t process_id, const base::Error& error,
+               const std::string& waiting_for);
+  bool lose_guest(const std::string& why);
+  // Stops here when the user asked for it, or a process ended unasked that the guest can't do without.
+  bool still_whole();
+  void phase(const char* name);
+  double at_ms() const;
+
+  Lineage& lineage_;
+  const LaneContext& context_;
+  record::Observation& into_;
+  std::string next_side_;
+  base::Clock::time_point began_ = base::Clock::now();
+  base::Clock::time_point settle_began_;
+  Player* source_ = nullptr;
+  Player* destination_ = nullptr;
+  Player* next_ = nullptr;
+  bool interrupted_ = false;
+  std::map<std::int64_t, int> peaks_;  // process id -> descriptors
+};
+
+}  // namespace migsoak::engine

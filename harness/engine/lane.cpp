@@ -1,0 +1,127 @@
+#include "engine/lane.h"
+
+#include <fmt/format.h>
+
+#include "engine/iteration.h"
+#include "engine/planner.h"
+
+namespace migsoak::engine {
+
+namespace {
+
+class LaneLoop {
+ public:
+  LaneLoop(const LaneContext& context, const LaneOptions& options, Progress& progress)
+      : context_(context), options_(options), progress_(progress) {}
+
+  LaneResult run() {
+    for (std::int64_t index = options_.first; index < options_.end && go_on(); ++index) {
+      if (!iterate(index)) break;
+    }
+    // Whatever still runs is ended here, before the caller takes the directory away.
+    lineage_.reset();
+    return std::move(result_);
+  }
+
+ private:
+  bool go_on() {
+    if (context_.stop.level() >= 1) {
+      result_.interrupted = true;
+      return false;
+    }
+    if (options_.until.passed()) {
+      result_.stopped_because = "stopped: the time given by --duration is over";
+      return false;
+    }
+    return true;
+  }
+
+  bool iterate(std::int64_t index) {
+    const auto began = base::Clock::now();
+    record::Observation observation;
+    observation.iteration = index;
+    observation.lane = context_.lane;
+    observation.started_unix_ms = base::unix_time_ms();
+    observation.plan = plan_iteration(context_.scenario, index);
+    if (lineage_) adapt(observation.plan);
+    const bool fresh = !lineage_;
+    const int lineage_number = fresh ? context_.recorder.next_lineage() : lineage_->number();
+    observation.lineage = lineage_number;
+    if (const auto row = context_.recorder.begin(observation); !row) return harness_failed(row.error());
+    if (fresh) {
+      lineage_ = std::make_unique<Lineage>(context_, lineage_number);
+      observation.processes_born.push_back(context_.harness);
+    }
+    IterationRunner runner(*lineage_, observation, side_after(index));
+    if (!fresh || runner.boot()) runner.run();
+    observation.duration_ms = base::milliseconds_between(began, base::Clock::now());
+    observation.samples.push_back({"host", 0, "iteration_ms", observation.duration_ms});
+    if (runner.interrupted()) {
+      result_.interrupted = true;
+      return false;
+    }
+    return conclude(observation);
+  }
+
+  bool conclude(const record::Observation& observation) {
+    using record::IterationStatus;
+    if (observation.status == IterationStatus::lost || observation.status == IterationStatus::unknown) lineage_.reset();
+    const auto fresh_findings = context_.recorder.finish(observation);
+    if (!fresh_findings) return harness_failed(fresh_findings.error());
+    progress_.finished(observation, *fresh_findings);
+    if (observation.status == IterationStatus::unknown) {
+      std::string why = "the harness or its environment failed";
+      for (const record::Event& event : observation.events) {
+        if (event.kind == record::event_kind::kHarnessError) why = event.text;
+      }
+      result_.harness_error = why;
+      return false;
+    }
+    if (observation.status == IterationStatus::lost && context_.scenario.on_loss == OnLoss::stop) {
+      result_.stopped_because =
+          fmt::format("stopped: the guest or a target was lost in iteration {}", observation.iteration);
+      return false;
+    }
+    if (options_.stop_on_finding && !fresh_findings->empty()) {
+      result_.stopped_because = fmt::format("stopped: --stop-on-finding, iteration {}", observation.iteration);
+      return false;
+    }
+    return true;
+  }
+
+  bool harness_failed(const base::Error& error) {
+    lineage_.reset();
+    result_.harness_error = error.describe();
+    return false;
+  }
+
+  // After a failed migration the guest is not where the plan expects it. The iteration then goes the other way round;
+  // what was really run is what goes on record.
+  void adapt(record::Plan& plan) const {
+    const std::string guest_side = lineage_->current()->machine->spec().side;
+    if (guest_side == plan.source_side) return;
+    if (guest_side == plan.destination_side) plan.destination_side = plan.source_side;
+    plan.source_side = guest_side;
+  }
+
+  // Where the next destination may be raised early; empty when nothing follows.
+  std::string side_after(std::int64_t index) const {
+    const bool follows = index + 1 < options_.end && context_.stop.level() == 0 && !options_.until.passed();
+    if (!follows || !context_.scenario.raise_early) return "";
+    return plan_iteration(context_.scenario, index + 1).destination_side;
+  }
+
+  const LaneContext& context_;
+  const LaneOptions& options_;
+  Progress& progress_;
+  std::unique_ptr<Lineage> lineage_;
+  LaneResult result_;
+};
+
+}  // namespace
+
+LaneResult run_lane(const LaneContext& context, const LaneOptions& options, Progress& progress) {
+  return LaneLoop(context, options, progress).run();
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,391 @@
+#include "engine/lineage.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <filesystem>
+
+#include "base/text.h"
+
+namespace migsoak::engine {
+
+using base::ErrorKind;
+using base::fail;
+using base::Result;
+namespace fs = std::filesystem;
+
+namespace {
+
+Result<void> make_image(const std::string& path, std::uint64_t bytes) {
+  const base::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid() || ::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
+    return base::fail_errno("can't create the disk image " + path, errno);
+  }
+  return {};
+}
+
+record::Event process_end_event(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
+                                const std::vector<std::string>& lines, const std::string& phase, double at_ms) {
+  record::Event event;
+  event.kind = record::event_kind::kUnexpectedExit;
+  event.subject = subject;
+  event.process_id = process_id;
+  event.phase = phase;
+  event.at_ms = at_ms;
+  event.text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
+  if (!lines.empty()) event.text += "; last line: " + lines.back();
+  event.detail = {{"last_lines", lines}, {"core_dumped", status.core_dumped}};
+  if (status.signal != 0) {
+    event.detail["signal"] = status.signal;
+  } else {
+    event.detail["exit_code"] = status.exit_code;
+  }
+  return event;
+}
+
+record::ProcessEnd process_end(std::int64_t id, bool expected, const proc::ExitStatus& status,
+                               const std::vector<std::string>& lines) {
+  record::ProcessEnd end;
+  end.process_id = id;
+  end.expected = expected;
+  end.exit_code = status.exit_code;
+  end.signal = status.signal;
+  end.core_dumped = status.core_dumped;
+  // A clean end needs no last words; leaving them out keeps a clean iteration small.
+  if (!expected || !lines.empty()) end.last_lines = base::printable(base::join(lines, " | "), 2000);
+  return end;
+}
+
+}  // namespace
+
+Lineage::Lineage(LaneContext context, int number)
+    : context_(std::move(context)),
+      number_(number),
+      channel_(context_.reactor),
+      console_(context_.reactor, fmt::format("{}/console-l{}.log", context_.log_dir, number)) {}
+
+Lineage::~Lineage() {
+  players_.clear();
+  for (TargetPlayer& player : targets_) player.target->stop(std::chrono::seconds(3));
+  targets_.clear();
+  std::error_code ignored;
+  for (const std::string& image : images_) fs::remove(image, ignored);
+}
+
+Result<void> Lineage::start_targets(record::Observation& into, std::string& blamed) {
+  const Scenario& scenario = context_.scenario;
+  for (const DeviceScenario& device : scenario.devices) {
+    const TargetScenario* target = scenario.find_target(device.target);
+    images_.push_back(fmt::format("{}/{}.img", context_.run_dir, device.id));
+    MIGSOAK_TRY(make_image(images_.back(), target != nullptr ? target->size_bytes : device.size_bytes));
+  }
+  for (const TargetScenario& target : scenario.targets) {
+    std::vector<std::string> sides = {""};
+    if (target.share == TargetShare::per_side) {
+      sides.clear();
+      for (const SideScenario& side : scenario.sides) sides.push_back(side.name);
+    }
+    for (const std::string& side : sides) {
+      blamed = "target:" + target.name + (side.empty() ? "" : "@" + side);
+      MIGSOAK_TRY(start_target(target, side, into));
+    }
+  }
+  blamed.clear();
+  return {};
+}
+
+Result<void> Lineage::start_target(const TargetScenario& scenario, const std::string& side, record::Observation& into) {
+  target::TargetSpec spec;
+  spec.name = scenario.name;
+  spec.process = "target:" + scenario.name + (side.empty() ? "" : "@" + side);
+  spec.kind = scenario.kind;
+  spec.argv = scenario.argv;
+  spec.executable = scenario.executable;
+  spec.aio = scenario.aio;
+  for (const DeviceScenario& device : context_.scenario.devices) {
+    if (device.target != scenario.name) continue;
+    spec.disks.push_back({device.id, fmt::format("{}/{}.img", context_.run_dir, device.id), device.queues()});
+  }
+  spec.nofile = static_cast<std::uint64_t>(scenario.nofile);
+  spec.env = scenario.env;
+  spec.env["MIGSOAK_PROCESS"] = spec.process;
+  spec.wrapper = scenario.wrapper;
+  // Source, destination, and the next destination when it is raised early.
+  spec.slots = {"0", "1"};
+  if (context_.scenario.raise_early) spec.slots.emplace_back("2");
+  spec.run_dir = context_.run_dir;
+  spec.log_file =
+      fmt::format("{}/{}-l{}.log", context_.log_dir, base::join(base::split(spec.process, ':'), "-"), number_);
+  const std::string process = spec.process;
+  const std::string command = scenario.kind == "command" ? scenario.argv.front() : scenario.executable;
+  MIGSOAK_ASSIGN(auto target, target::start_target(context_.reactor, context_.containment, std::move(spec)));
+  TargetPlayer player;
+  player.name = process;
+  player.side = side;
+  player.target = std::move(target);
+  const auto ready =
+      player.target->wait_ready(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.spawn_s)));
+  const record::ProcessInstance instance = register_process(process, player.target->child(), player.target->pid(),
+                                                            fs::path(command).filename(), into.iteration);
+  into.processes_born.push_back(instance);
+  player.process_id = instance.id;
+  targets_.push_back(std::move(player));
+  return ready;
+}
+
+record::ProcessInstance Lineage::register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
+                                                  const std::string& command, std::int64_t iteration) {
+  record::ProcessInstance instance;
+  instance.id = context_.recorder.next_process_id();
+  instance.name = name;
+  instance.pid = pid;
+  instance.start_ticks = child.start_ticks();
+  instance.command = base::printable(command, 64);
+  instance.born_iteration = iteration;
+  instance.fd_limit = proc::read_nofile_limit(pid).value_or(0);
+  return instance;
+}
+
+std::string Lineage::free_slot(const std::string&) const {
+  for (int slot = 0; slot < 3; ++slot) {
+    const std::string name = std::to_string(slot);
+    const bool taken = std::any_of(players_.begin(), players_.end(), [&](const Player& p) { return p.slot == name; });
+    if (!taken) return name;
+  }
+  assert(false && "at most three QEMUs of a lineage live at once");
+  return "0";
+}
+
+hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, bool incoming, const std::string& slot) {
+  const Scenario& scenario = context_.scenario;
+  const SideScenario& side = scenario.side(side_name);
+  hypervisor::MachineSpec spec;
+  spec.side = side_name;
+  spec.qemu = context_.preflight.qemu.at(side.qemu).path;
+  spec.env = side.env;
+  spec.env["MIGSOAK_PROCESS"] = "qemu:" + side_name;
+  spec.wrapper = side.wrapper;
+  spec.extra_args = side.extra_args;
+  spec.machine = scenario.guest.machine;
+  spec.memory_bytes = scenario.guest.memory_bytes;
+  spec.cpus = scenario.guest.cpus;
+  spec.accel = context_.preflight.accel;
+  spec.image = context_.preflight.image;
+  spec.incoming = incoming;
+  spec.run_dir = context_.run_dir;
+  spec.instance = fmt::format("q{}", spawned_count_++);
+  for (const DeviceScenario& device : scenario.devices) {
+    hypervisor::DeviceSpec entry;
+    entry.id = device.id;
+    entry.type = device.type;
+    entry.props = device.props;
+    if (const auto on = device.on.find(side_name); on != device.on.end()) {
+      for (const auto& [key, value] : on->second) entry.props[key] = value;
+    }
+    entry.image_path = fmt::format("{}/{}.img", context_.run_dir, device.id);
+    for (const TargetPlayer& player : targets_) {
+      if (player.target->spec().name == device.target && (player.side.empty() || player.side == side_name)) {
+        entry.socket_path = player.target->socket(device.id, slot);
+      }
+    }
+    spec.devices.push_back(std::move(entry));
+  }
+  return spec;
+}
+
+Result<Player*> Lineage::spawn(const std::string& side, bool incoming, record::Observation& into) {
+  const std::string slot = free_slot(side);
+  hypervisor::MachineSpec spec = machine_spec(side, incoming, slot);
+  const std::string command = fs::path(spec.qemu).filename();
+  const base::Clock::time_point now = base::Clock::now();
+  MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::spawn(context_.reactor, context_.containment, std::move(spec)));
+  Player& player = players_.emplace_back();
+  player.machine = std::move(machine);
+  player.name = "qemu:" + side;
+  player.slot = slot;
+  player.spawned = now;
+  const record::ProcessInstance instance =
+      register_process(player.name, player.machine->child(), player.machine->child().pid(), command, into.iteration);
+  player.process_id = instance.id;
+  player.start_ticks = instance.start_ticks;
+  into.processes_born.push_back(instance);
+  return &player;
+}
+
+Result<void> Lineage::make_ready(Player& player, base::Deadline deadline) {
+  MIGSOAK_TRY(player.machine->wait_ready(deadline));
+  if (player.console_stream < 0) {
+    MIGSOAK_ASSIGN(player.console_stream, console_.attach(player.machine->console_socket(), deadline));
+  }
+  if (player.agent_stream < 0) {
+    MIGSOAK_ASSIGN(player.agent_stream, channel_.attach(player.machine->agent_socket(), deadline));
+  }
+  return {};
+}
+
+void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
+  hypervisor::Machine& machine = *player.machine;
+  // A process that had ended before it was asked to is note_unexpected_ends' business.
+  if (by_quit && machine.alive()) {
+    (void)machine.quit(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.quit_s)));
+  } else {
+    machine.kill();
+  }
+  drain_logs(into, "teardown", 0);
+  into.processes_ended.push_back(process_end(player.process_id, true,
+                                             machine.child().exit_status().value_or(proc::ExitStatus{}),
+                                             machine.child().last_lines()));
+  if (player.agent_stream >= 0) channel_.detach(player.agent_stream);
+  if (player.console_stream >= 0) console_.detach(player.console_stream);
+  if (current_ == &player) current_ = nullptr;
+  players_.remove_if([&player](const Player& other) { return &other == &player; });
+}
+
+bool Lineage::note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms) {
+  bool any = false;
+  const auto note = [&](const std::string& name, std::int64_t id, const proc::ChildProcess& child) {
+    const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
+    into.events.push_back(process_end_event(name, id, status, child.last_lines(), phase, at_ms));
+    into.processes_ended.push_back(process_end(id, false, status, child.last_lines()));
+    any = true;
+  };
+  for (TargetPlayer& player : targets_) {
+    if (player.lost || !player.target->child().exited()) continue;
+    player.lost = true;
+    note(player.name, player.process_id, player.target->child());
+  }
+  for (auto it = players_.begin(); it != players_.end();) {
+    if (!it->machine->child().exited()) {
+      ++it;
+      continue;
+    }
+    drain_logs(into, phase, at_ms);
+    note(it->name, it->process_id, it->machine->child());
+    if (it->agent_stream >= 0) channel_.detach(it->agent_stream);
+    if (it->console_stream >= 0) console_.detach(it->console_stream);
+    if (current_ == &*it) current_ = nullptr;
+    it = players_.erase(it);
+  }
+  return any;
+}
+
+void Lineage::record_lines(const std::string& subject, std::int64_t process_id, const std::vector<std::string>& lines,
+                           std::uint64_t dropped_bytes, const char* kind, record::Observation& into,
+                           const std::string& phase, double at_ms) {
+  constexpr std::size_t kLinesMax = 50;  // per subject and call; a flood is counted, not kept
+  std::map<std::string, std::int64_t> counts;
+  for (const std::string& line : lines) ++counts[line];
+  std::size_t kept = 0;
+  for (const auto& [line, count] : counts) {
+    if (++kept > kLinesMax) break;
+    record::Event event;
+    event.kind = kind;
+    event.subject = subject;
+    event.process_id = process_id;
+    event.phase = phase;
+    event.at_ms = at_ms;
+    event.text = line;
+    if (count > 1) event.detail["count"] = count;
+    into.events.push_back(std::move(event));
+  }
+  if (dropped_bytes == 0 && counts.size() <= kLinesMax) return;
+  record::Event flood;
+  flood.kind = record::event_kind::kOutputFlood;
+  flood.subject = subject;
+  flood.process_id = process_id;
+  flood.phase = phase;
+  flood.at_ms = at_ms;
+  flood.text = fmt::format("{} flooded its output: {} bytes and {} different lines were not kept", subject,
+                           dropped_bytes, counts.size() > kLinesMax ? counts.size() - kLinesMax : 0);
+  flood.detail = {{"bytes_dropped", dropped_bytes},
+                  {"lines_dropped", counts.size() > kLinesMax ? counts.size() - kLinesMax : 0}};
+  into.events.push_back(std::move(flood));
+}
+
+void Lineage::drain_logs(record::Observation& into, const std::string& phase, double at_ms) {
+  const auto drain = [&](const std::string& name, std::int64_t id, proc::ChildProcess& child) {
+    record_lines(name, id, child.take_lines(), child.take_dropped_bytes(), record::event_kind::kLogLine, into, phase,
+                 at_ms);
+  };
+  for (TargetPlayer& player : targets_) drain(player.name, player.process_id, player.target->child());
+  for (Player& player : players_) drain(player.name, player.process_id, player.machine->child());
+  record_lines("guest", 0, console_.take_alarm_lines(), console_.take_dropped_bytes(), record::event_kind::kConsoleLine,
+               into, phase, at_ms);
+  (void)console_.take_lines();  // kept in the console's log file; only alarms belong to the record
+  for (const std::string& error : channel_.take_protocol_errors()) {
+    record::Event event;
+    event.kind = record::event_kind::kProtocolError;
+    event.subject = "guest";
+    event.phase = phase;
+    event.at_ms = at_ms;
+    event.text = "agent channel: " + error;
+    into.events.push_back(std::move(event));
+  }
+  for (Player& player : players_) {
+    const std::string error = player.machine->qmp().protocol_error();
+    if (error.empty()) continue;
+    record::Event event;
+    event.kind = record::event_kind::kProtocolError;
+    event.subject = player.name;
+    event.process_id = player.process_id;
+    event.phase = phase;
+    event.at_ms = at_ms;
+    event.text = "QMP: " + error;
+    into.events.push_back(std::move(event));
+  }
+}
+
+std::set<pid_t> Lineage::known_pids() const {
+  std::set<pid_t> pids;
+  for (const TargetPlayer& player : targets_) pids.insert(player.target->child().pid());
+  for (const Player& player : players_) pids.insert(player.machine->child().pid());
+  return pids;
+}
+
+probes::Scene Lineage::scene() const {
+  probes::Scene scene;
+  scene.run_dir = context_.run_dir;
+  scene.guardian_pid = context_.containment.guardian_pid();
+  scene.reparented = context_.containment.reparented();
+  scene.known_processes = known_pids();
+  scene.known_processes.insert(scene.guardian_pid);
+  scene.expected_files.insert(images_.begin(), images_.end());
+  std::vector<std::string> prefixes;
+  for (const TargetPlayer& player : targets_) {
+    if (player.lost) continue;
+    probes::Subject subject{player.name, player.process_id, player.target->pid(), {}};
+    // Behind a wrapper the target is a child of it; the wrapper is not under test.
+    scene.subjects.push_back(subject);
+    for (const auto& disk : player.target->spec().disks) {
+      for (const std::string& slot : player.target->spec().slots) {
+        scene.expected_files.insert(player.target->socket(disk.id, slot));
+      }
+    }
+    for (const std::string& file : player.target->scratch_files()) scene.expected_files.insert(file);
+  }
+  for (const Player& player : players_) {
+    scene.subjects.push_back({player.name, player.process_id, player.machine->qemu_pid(), {}});
+    prefixes.push_back(player.machine->spec().instance + ".");
+  }
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(context_.run_dir, ignored)) {
+    const std::string name = entry.path().filename();
+    const bool ours = std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& p) { return name.starts_with(p); });
+    if (ours) scene.expected_files.insert(entry.path());
+  }
+  return scene;
+}
+
+bool Lineage::can_raise_early() const {
+  return std::all_of(targets_.begin(), targets_.end(),
+                     [](const TargetPlayer& p) { return p.target->has_spare_slots(); });
+}
+
+std::string Lineage::device_of_disk(const std::string& agent_name) const {
+  return agent_name;
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,117 @@
+// Lineage: one guest's life in processes: its targets, the QEMU it runs in, the one it will move to, its channels.
+// Owns them all; destruction leaves nothing behind.
+#pragma once
+
+#include <list>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/preflight.h"
+#include "engine/recorder.h"
+#include "guest/channel.h"
+#include "guest/console.h"
+#include "probes/probe.h"
+#include "target/target.h"
+
+namespace migsoak::engine {
+
+// What all lineages of a lane share. All borrowed.
+struct LaneContext {
+  const Scenario& scenario;
+  const Preflight& preflight;
+  proc::Reactor& reactor;
+  proc::Containment& containment;
+  Recorder& recorder;
+  const proc::StopRequest& stop;
+  int lane = 0;
+  int lanes = 1;
+  std::string run_dir;  // the lane's own, private, short
+  std::string log_dir;  // beside the database
+  record::ProcessInstance harness;
+};
+
+// A QEMU of the lineage.
+struct Player {
+  std::unique_ptr<hypervisor::Machine> machine;
+  std::string name;  // "qemu:a"
+  std::int64_t process_id = 0;
+  std::int64_t start_ticks = 0;
+  int agent_stream = -1;
+  int console_stream = -1;
+  std::string slot;  // of the targets' exports
+  base::Clock::time_point spawned;
+};
+
+struct TargetPlayer {
+  std::unique_ptr<target::Target> target;
+  std::string name;  // "target:disk0", "target:disk0@a"
+  std::string side;  // empty: serves all
+  std::int64_t process_id = 0;
+  bool lost = false;  // its end was recorded
+};
+
+class Lineage {
+ public:
+  Lineage(LaneContext context, int number);
+  // Stops everything; nothing is recorded any more.
+  ~Lineage();
+
+  int number() const { return number_; }
+  const LaneContext& context() const { return context_; }
+
+  // Makes disk images, starts targets. Errors of kind subject name the target: `blamed` is set to it.
+  base::Result<void> start_targets(record::Observation& into, std::string& blamed);
+  // Spawns a QEMU for a side and returns it; not ready yet. `incoming` false: boots the guest.
+  base::Result<Player*> spawn(const std::string& side, bool incoming, record::Observation& into);
+  // Waits for QMP, then attaches its console and agent channel.
+  base::Result<void> make_ready(Player& player, base::Deadline deadline);
+  // Forgets a player (its process ends, expected or not, recorded in `into`).
+  void retire(Player& player, bool by_quit, record::Observation& into);
+  // Records unexpected ends of any process that is still held; true when there was one.
+  bool note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms);
+  // Log and console lines since the last call become events.
+  void drain_logs(record::Observation& into, const std::string& phase, double at_ms);
+
+  // The probes' view of this lineage now.
+  probes::Scene scene() const;
+  std::set<pid_t> known_pids() const;
+
+  std::list<Player>& players() { return players_; }
+  std::vector<TargetPlayer>& targets() { return targets_; }
+  Player* current() { return current_; }
+  void set_current(Player* player) { current_ = player; }
+  guest::GuestChannel& channel() { return channel_; }
+  guest::Console& console() { return console_; }
+  probes::ProbeState& probe_state() { return probe_state_; }
+  bool can_raise_early() const;
+  // Hung-up sockets that the targets kept at the last quiet point.
+  int hung_up_sockets = 0;
+  // PCI address or serial of a disk as the agent names it -> device id.
+  std::string device_of_disk(const std::string& agent_name) const;
+
+ private:
+  base::Result<void> start_target(const TargetScenario& spec, const std::string& side, record::Observation& into);
+  std::string free_slot(const std::string& side) const;
+  hypervisor::MachineSpec machine_spec(const std::string& side, bool incoming, const std::string& slot);
+  record::ProcessInstance register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
+                                           const std::string& command, std::int64_t iteration);
+  void record_lines(const std::string& subject, std::int64_t process_id, const std::vector<std::string>& lines,
+                    std::uint64_t dropped_bytes, const char* kind, record::Observation& into, const std::string& phase,
+                    double at_ms);
+
+  LaneContext context_;
+  int number_;
+  guest::GuestChannel channel_;
+  guest::Console console_;
+  std::vector<TargetPlayer> targets_;
+  std::list<Player> players_;
+  Player* current_ = nullptr;
+  probes::ProbeState probe_state_;
+  std::int64_t spawned_count_ = 0;
+  std::vector<std::string> images_;
+};
+
+}  // namespace migsoak::engine

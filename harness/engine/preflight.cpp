@@ -1,0 +1,138 @@
+#include "engine/preflight.h"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "base/text.h"
+
+namespace migsoak::engine {
+
+using base::ErrorKind;
+using base::fail;
+using base::Result;
+
+namespace {
+
+Result<void> check_program(const std::string& program, const std::string& what) {
+  if (program.find('/') != std::string::npos) {
+    if (access(program.c_str(), X_OK) == 0) return {};
+    return fail(ErrorKind::bad_input,
+                fmt::format("{}: '{}' is not there or not executable", what, base::printable(program)));
+  }
+  const char* path = std::getenv("PATH");
+  for (const std::string& dir : base::split(path != nullptr ? path : "/usr/bin:/bin", ':')) {
+    if (access((dir + "/" + program).c_str(), X_OK) == 0) return {};
+  }
+  return fail(
+      ErrorKind::bad_input,
+      fmt::format("{}: no '{}' in PATH; give a path, or install it (harness/packages.txt lists what migsoak needs)",
+                  what, base::printable(program)));
+}
+
+std::string first_line(const char* file) {
+  std::ifstream in(file);
+  std::string line;
+  std::getline(in, line);
+  return base::printable(line);
+}
+
+base::Json limits_json() {
+  const auto soft = [](auto resource) -> base::Json {
+    rlimit limit{};
+    if (getrlimit(resource, &limit) != 0) return nullptr;
+    if (limit.rlim_cur == RLIM_INFINITY) return "unlimited";
+    return static_cast<std::uint64_t>(limit.rlim_cur);
+  };
+  return {{"nofile", soft(RLIMIT_NOFILE)},
+          {"nproc", soft(RLIMIT_NPROC)},
+          {"memlock", soft(RLIMIT_MEMLOCK)},
+          {"core", soft(RLIMIT_CORE)}};
+}
+
+base::Json environment_json(const Preflight& preflight, proc::ContainmentLevel containment) {
+  utsname host{};
+  uname(&host);
+  base::Json packages = base::Json::object();
+  for (const auto& [words, identity] : preflight.qemu) packages[words] = identity.package;
+  return {{"host_kernel", std::string(host.release)},
+          {"host_arch", std::string(host.machine)},
+          {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
+          {"memory_bytes", static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE)},
+          {"boot_id", first_line("/proc/sys/kernel/random/boot_id")},
+          {"accel", preflight.accel},
+          {"guest_kernel", preflight.image.kernel_version},
+          {"guest_kernel_package", preflight.image.kernel_package},
+          {"guest_image_hash", preflight.image.content_hash},
+          {"packages", packages},
+          {"containment", proc::to_string(containment)},
+          {"limits", limits_json()}};
+}
+
+}  // namespace
+
+Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario,
+                                const std::string& run_dir) {
+  Preflight preflight;
+  MIGSOAK_ASSIGN(preflight.image, guest::locate_image());
+  for (const SideScenario& side : scenario.sides) {
+    if (preflight.qemu.contains(side.qemu)) continue;
+    const std::string what = fmt::format("{}: side.{}.qemu", scenario.file, side.name);
+    MIGSOAK_TRY(check_program(side.qemu, what));
+    MIGSOAK_ASSIGN(
+        auto identity,
+        hypervisor::identify_qemu(reactor, containment, side.qemu, base::Deadline::in(std::chrono::seconds(15))), what);
+    preflight.qemu.emplace(side.qemu, std::move(identity));
+  }
+  for (const TargetScenario& target : scenario.targets) {
+    const bool command = target.kind == "command";
+    MIGSOAK_TRY(
+        check_program(command ? target.argv.front() : target.executable,
+                      fmt::format("{}: target.{}.{}", scenario.file, target.name, command ? "argv" : "executable")));
+  }
+  hypervisor::MachineSpec probe;
+  probe.side = scenario.sides.front().name;
+  probe.qemu = preflight.qemu.at(scenario.sides.front().qemu).path;
+  probe.machine = scenario.guest.machine;
+  probe.memory_bytes = scenario.guest.memory_bytes;
+  probe.cpus = scenario.guest.cpus;
+  probe.image = preflight.image;
+  probe.run_dir = run_dir;
+  probe.instance = "accel";
+  MIGSOAK_ASSIGN(preflight.accel, hypervisor::resolve_accel(reactor, containment, scenario.guest.accel, probe,
+                                                            base::Deadline::in(std::chrono::seconds(30))));
+  return preflight;
+}
+
+record::Manifest make_manifest(const Scenario& scenario, const Preflight& preflight, const std::string& run_id,
+                               proc::ContainmentLevel containment) {
+  record::Manifest manifest;
+  manifest.run = run_id;
+  manifest.scenario = scenario.name;
+  manifest.scenario_text = scenario.text;
+  manifest.scenario_dir = scenario.directory;
+  manifest.seed = scenario.seed;
+  manifest.iterations_planned = scenario.iterations;
+  manifest.started_unix_ms = base::unix_time_ms();
+  manifest.migsoak_version = MIGSOAK_VERSION;
+  manifest.gate = scenario.gate;
+  for (const SideScenario& side : scenario.sides) {
+    manifest.sides.push_back({side.name, side.qemu, preflight.qemu.at(side.qemu).version});
+  }
+  for (const TargetScenario& target : scenario.targets) {
+    record::TargetInfo info{
+        target.name, target.kind, target.share == TargetShare::one ? "one" : "per-side", target.nofile, {}};
+    for (const DeviceScenario& device : scenario.devices) {
+      if (device.target == target.name) info.devices.push_back({device.id, device.type, device.queues()});
+    }
+    manifest.targets.push_back(std::move(info));
+  }
+  manifest.environment = environment_json(preflight, containment);
+  return manifest;
+}
+
+}  // namespace migsoak::engine

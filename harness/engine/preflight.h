@@ -1,0 +1,27 @@
+// Preflight: what must be known before a run begins, found without the sides' env and wrappers.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "engine/scenario.h"
+#include "guest/image.h"
+#include "hypervisor/machine.h"
+#include "record/manifest.h"
+
+namespace migsoak::engine {
+
+struct Preflight {
+  guest::GuestImage image;
+  std::string accel;                                     // "kvm" | "tcg"
+  std::map<std::string, hypervisor::QemuIdentity> qemu;  // by the scenario's words
+};
+
+// kind bad_input: not a QEMU, no such target program, no guest image.
+base::Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario,
+                                      const std::string& run_dir);
+
+record::Manifest make_manifest(const Scenario& scenario, const Preflight& preflight, const std::string& run_id,
+                               proc::ContainmentLevel containment);
+
+}  // namespace migsoak::engine

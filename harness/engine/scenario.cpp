@@ -1,0 +1,363 @@
+#include "engine/scenario.h"
+
+#include <fmt/format.h>
+
+#include <cassert>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "base/text.h"
+#include "detect/judge.h"
+#include "engine/scenario_check.h"
+#include "engine/scenario_keys.h"
+
+namespace migsoak::engine {
+
+using base::ErrorKind;
+using base::fail;
+using base::Result;
+
+namespace {
+
+// Reads one table whose keys and types validate() has already checked.
+class TableReader {
+ public:
+  TableReader(const toml::table& table, const std::string& file, std::string path)
+      : table_(table), file_(file), path_(std::move(path)) {}
+
+  tl::unexpected<base::Error> error(const char* key, const std::string& what) const {
+    return fail(ErrorKind::bad_input, where(table_.get(key), key) + what);
+  }
+  std::string where(const toml::node* node, const std::string& key) const {
+    const std::string full = path_.empty() ? key : path_ + "." + key;
+    const auto line = node != nullptr ? node->source().begin.line : table_.source().begin.line;
+    // Nodes that --set made have no line.
+    return line != 0 ? fmt::format("{}:{}: {}: ", file_, line, full) : fmt::format("{}: {}: ", file_, full);
+  }
+
+  void read(const char* key, std::string& out) const {
+    if (const auto value = table_[key].value<std::string>()) out = *value;
+  }
+  void read(const char* key, bool& out) const {
+    if (const auto value = table_[key].value<bool>()) out = *value;
+  }
+  void read(const char* key, std::vector<std::string>& out) const {
+    const toml::array* array = table_[key].as_array();
+    if (array == nullptr) return;
+    out.clear();
+    for (const toml::node& item : *array) out.push_back(*item.value<std::string>());
+  }
+  void read(const char* key, std::map<std::string, std::string>& out) const {
+    const toml::table* env = table_[key].as_table();
+    if (env == nullptr) return;
+    for (const auto& [name, value] : *env) out[std::string(name.str())] = *value.value<std::string>();
+  }
+  template <typename Integer>
+  Result<void> read_integer(const char* key, Integer& out, std::int64_t least, std::int64_t most) const {
+    const auto value = table_[key].value<std::int64_t>();
+    if (!value) return {};
+    if (*value < least || *value > most) {
+      return error(key, fmt::format("{} is out of range, expected {} to {}", *value, least, most));
+    }
+    out = static_cast<Integer>(*value);
+    return {};
+  }
+  Result<void> read_size(const char* key, std::uint64_t& out, std::uint64_t least, std::uint64_t most) const {
+    const toml::node* node = table_.get(key);
+    if (node == nullptr) return {};
+    std::uint64_t bytes = 0;
+    if (node->is_integer()) {
+      bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *node->value<std::int64_t>()));
+    } else {
+      const Result<std::uint64_t> parsed = parse_size(*node->value<std::string>());
+      if (!parsed) return error(key, parsed.error().message);
+      bytes = *parsed;
+    }
+    if (bytes < least || bytes > most) {
+      return error(key, fmt::format("{} bytes is out of range, expected {} to {}", bytes, least, most));
+    }
+    out = bytes;
+    return {};
+  }
+  // One of `allowed`, else an error with the nearest.
+  Result<void> read_choice(const char* key, std::string& out, const std::vector<std::string>& allowed) const {
+    read(key, out);
+    if (std::find(allowed.begin(), allowed.end(), out) != allowed.end()) return {};
+    const std::string near = base::nearest_name(out, allowed);
+    return error(key, fmt::format("'{}' is not one of {}{}", base::printable(out), base::join(allowed, ", "),
+                                  near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+  }
+  const toml::table& table() const { return table_; }
+
+ private:
+  const toml::table& table_;
+  const std::string& file_;
+  std::string path_;
+};
+
+base::Json scalar_to_json(const toml::node& node) {
+  if (const auto boolean = node.value_exact<bool>()) return *boolean;
+  if (const auto integer = node.value_exact<std::int64_t>()) return *integer;
+  if (const auto number = node.value_exact<double>()) return *number;
+  return node.value<std::string>().value_or("");
+}
+
+std::map<std::string, base::Json> read_props(const toml::table* table) {
+  std::map<std::string, base::Json> props;
+  if (table == nullptr) return props;
+  for (const auto& [name, value] : *table) props[std::string(name.str())] = scalar_to_json(value);
+  return props;
+}
+
+// A path with a slash is relative to the scenario's directory; a bare name is looked up in PATH.
+void resolve_path(std::string& path, const std::string& directory) {
+  if (path.find('/') == std::string::npos || path.front() == '/') return;
+  path = (std::filesystem::path(directory) / path).lexically_normal().string();
+}
+
+Result<void> read_guest(const TableReader& in, GuestScenario& guest) {
+  in.read("machine", guest.machine);
+  MIGSOAK_TRY(in.read_size("memory", guest.memory_bytes, 96ull << 20, 64ull << 30));
+  MIGSOAK_TRY(in.read_integer("cpus", guest.cpus, 1, 64));
+  MIGSOAK_TRY(in.read_choice("accel", guest.accel, {"auto", "kvm", "tcg"}));
+  MIGSOAK_TRY(in.read_choice("workload", guest.workload, {"idle", "dirty", "verify"}));
+  MIGSOAK_TRY(in.read_size("ram_verify", guest.ram_verify_bytes, 0, guest.memory_bytes / 2));
+  MIGSOAK_TRY(in.read_size("disk_verify", guest.disk_verify_bytes, 0, 32ull << 20));
+  MIGSOAK_TRY(in.read_size("dirty_rate", guest.dirty_bytes_per_s, 0, 1ull << 30));
+  MIGSOAK_TRY(in.read_size("disk_rate", guest.disk_bytes_per_s, 0, 1ull << 30));
+  return in.read_integer("queue_depth", guest.queue_depth, 1, 64);
+}
+
+Result<SideScenario> read_side(const TableReader& in, const std::string& directory) {
+  SideScenario side;
+  side.name.clear();
+  in.read("name", side.name);
+  MIGSOAK_TRY(check_name(side.name), in.where(in.table().get("name"), "name"));
+  in.read("qemu", side.qemu);
+  in.read("env", side.env);
+  in.read("wrapper", side.wrapper);
+  in.read("extra_args", side.extra_args);
+  resolve_path(side.qemu, directory);
+  if (!side.wrapper.empty()) resolve_path(side.wrapper.front(), directory);
+  return side;
+}
+
+Result<TargetScenario> read_target(const TableReader& in, const std::string& directory) {
+  TargetScenario target;
+  in.read("name", target.name);
+  MIGSOAK_TRY(check_name(target.name), in.where(in.table().get("name"), "name"));
+  MIGSOAK_TRY(in.read_choice("kind", target.kind, target_kind_names()));
+  std::string share = "one";
+  MIGSOAK_TRY(in.read_choice("share", share, {"one", "per-side"}));
+  target.share = share == "one" ? TargetShare::one : TargetShare::per_side;
+  MIGSOAK_TRY(in.read_integer("nofile", target.nofile, 1, 1 << 20));
+  in.read("env", target.env);
+  in.read("wrapper", target.wrapper);
+  in.read("argv", target.argv);
+  in.read("executable", target.executable);
+  MIGSOAK_TRY(in.read_choice("aio", target.aio, {"threads", "native", "io_uring"}));
+  MIGSOAK_TRY(in.read_size("size", target.size_bytes, 1ull << 20, 1ull << 40));
+  if (target.kind == "command" && target.argv.empty()) {
+    return in.error("argv", "a target of kind \"command\" needs argv = [\"program\", \"{socket}\", …]");
+  }
+  if (target.kind != "command" && !target.argv.empty()) {
+    return in.error("argv", "argv goes with kind = \"command\" only");
+  }
+  resolve_path(target.executable, directory);
+  if (!target.argv.empty()) resolve_path(target.argv.front(), directory);
+  if (!target.wrapper.empty()) resolve_path(target.wrapper.front(), directory);
+  return target;
+}
+
+Result<DeviceScenario> read_device(const TableReader& in) {
+  DeviceScenario device;
+  in.read("id", device.id);
+  MIGSOAK_TRY(check_name(device.id), in.where(in.table().get("id"), "id"));
+  MIGSOAK_TRY(in.read_choice("type", device.type, device_types()));
+  in.read("target", device.target);
+  MIGSOAK_TRY(in.read_size("size", device.size_bytes, 1ull << 20, 1ull << 40));
+  device.props = read_props(in.table()["props"].as_table());
+  if (const toml::table* on = in.table()["on"].as_table()) {
+    for (const auto& [side, props] : *on) device.on[std::string(side.str())] = read_props(props.as_table());
+  }
+  return device;
+}
+
+Result<void> read_migration(const TableReader& in, Scenario& scenario) {
+  const toml::node* mode = in.table().get("mode");
+  std::vector<std::string> names = {"precopy"};
+  if (mode != nullptr && mode->is_array()) {
+    in.read("mode", names);
+  } else {
+    in.read("mode", names.front());
+  }
+  for (const std::string& name : names) {
+    if (std::string why = unknown_mode(name); !why.empty()) return in.error("mode", why);
+    scenario.modes.emplace_back(name, 1);
+  }
+  if (names.empty()) return in.error("mode", "needs at least one mode");
+  MIGSOAK_TRY(in.read_choice("transport", scenario.transport, transport_choices()));
+  std::string route = "ping-pong";
+  MIGSOAK_TRY(in.read_choice("route", route, {"ping-pong", "round-robin", "random"}));
+  scenario.route = route == "ping-pong" ? Route::ping_pong : route == "random" ? Route::random : Route::round_robin;
+  return {};
+}
+
+Result<void> read_run(const TableReader& in, Scenario& scenario) {
+  std::string on_loss = "stop";
+  MIGSOAK_TRY(in.read_choice("on_loss", on_loss, {"stop", "new-lineage"}));
+  scenario.on_loss = on_loss == "stop" ? OnLoss::stop : OnLoss::new_lineage;
+  in.read("raise_early", scenario.raise_early);
+  MIGSOAK_TRY(in.read_integer("boot_deadline_s", scenario.deadline.boot_s, 1, 3600));
+  MIGSOAK_TRY(in.read_integer("spawn_deadline_s", scenario.deadline.spawn_s, 1, 3600));
+  MIGSOAK_TRY(in.read_integer("migrate_deadline_s", scenario.deadline.migrate_s, 1, 3600));
+  MIGSOAK_TRY(in.read_integer("answer_deadline_s", scenario.deadline.answer_s, 1, 3600));
+  return in.read_integer("quit_deadline_s", scenario.deadline.quit_s, 1, 3600);
+}
+
+Result<void> read_gate(const TableReader& in, record::GatePolicy& gate) {
+  for (const auto& info : detect::detectors()) {
+    std::string severity;
+    in.read(info.name.c_str(), severity);
+    if (severity.empty()) continue;
+    const auto parsed = record::severity_from(severity);
+    if (!parsed) return in.error(info.name.c_str(), parsed.error().message);
+    gate.severity[info.name] = *parsed;
+  }
+  for (const auto& limit : detect::gate_limits()) {
+    if (const auto value = in.table()[limit.name].value<double>()) gate.limits[limit.name] = *value;
+  }
+  in.read("report_benign", gate.report_benign);
+  const toml::array* waives = in.table()["waive"].as_array();
+  for (std::size_t i = 0; waives != nullptr && i < waives->size(); ++i) {
+    const TableReader item(*waives->get_as<toml::table>(i), "", "gate.waive");
+    record::Waive waive;
+    item.read("detector", waive.detector);
+    item.read("device", waive.device);
+    item.read("from", waive.from);
+    item.read("to", waive.to);
+    item.read("kind", waive.kind);
+    item.read("process", waive.process);
+    item.read("reason", waive.reason);
+    if (waive.reason.empty()) return in.error("waive", "each [[gate.waive]] needs a reason = \"…\"");
+    gate.waives.push_back(waive);
+  }
+  return {};
+}
+
+Result<void> read_top(const TableReader& in, Scenario& scenario) {
+  in.read("name", scenario.name);
+  in.read("summary", scenario.summary);
+  MIGSOAK_TRY(check_name(scenario.name), in.where(in.table().get("name"), "name"));
+  MIGSOAK_TRY(in.read_integer("iterations", scenario.iterations, 1, 100'000'000));
+  return in.read_integer("seed", scenario.seed, 0, INT64_MAX);
+}
+
+template <typename Read>
+Result<void> for_each_table(const toml::table& root, const char* key, const std::string& file, Read read) {
+  const toml::array* array = root[key].as_array();
+  for (std::size_t i = 0; array != nullptr && i < array->size(); ++i) {
+    MIGSOAK_TRY(read(TableReader(*array->get_as<toml::table>(i), file, key)));
+  }
+  return {};
+}
+
+const toml::table& table_or_empty(const toml::table& root, const char* key) {
+  static const toml::table empty;
+  const toml::table* table = root[key].as_table();
+  return table != nullptr ? *table : empty;
+}
+
+Result<Scenario> read_scenario(const toml::table& root, const std::string& file, const std::string& directory) {
+  Scenario scenario;
+  scenario.file = file;
+  scenario.directory = directory;
+  MIGSOAK_TRY(read_top(TableReader(root, file, ""), scenario));
+  MIGSOAK_TRY(read_guest(TableReader(table_or_empty(root, "guest"), file, "guest"), scenario.guest));
+  MIGSOAK_TRY(for_each_table(root, "side", file, [&](const TableReader& in) -> Result<void> {
+    MIGSOAK_ASSIGN(SideScenario side, read_side(in, directory));
+    scenario.sides.push_back(std::move(side));
+    return {};
+  }));
+  MIGSOAK_TRY(for_each_table(root, "target", file, [&](const TableReader& in) -> Result<void> {
+    MIGSOAK_ASSIGN(TargetScenario target, read_target(in, directory));
+    scenario.targets.push_back(std::move(target));
+    return {};
+  }));
+  MIGSOAK_TRY(for_each_table(root, "device", file, [&](const TableReader& in) -> Result<void> {
+    MIGSOAK_ASSIGN(DeviceScenario device, read_device(in));
+    scenario.devices.push_back(std::move(device));
+    return {};
+  }));
+  MIGSOAK_TRY(read_migration(TableReader(table_or_empty(root, "migration"), file, "migration"), scenario));
+  MIGSOAK_TRY(read_run(TableReader(table_or_empty(root, "run"), file, "run"), scenario));
+  MIGSOAK_TRY(read_gate(TableReader(table_or_empty(root, "gate"), file, "gate"), scenario.gate));
+  MIGSOAK_TRY(check_scenario(root, scenario));
+  return scenario;
+}
+
+}  // namespace
+
+int DeviceScenario::queues() const {
+  const auto it = props.find("num-queues");
+  return it != props.end() && it->second.is_number_integer() ? it->second.get<int>() : 1;
+}
+
+const SideScenario& Scenario::side(const std::string& wanted) const {
+  for (const SideScenario& side : sides) {
+    if (side.name == wanted) return side;
+  }
+  assert(false && "a plan names a side that the scenario does not have");
+  return sides.front();
+}
+
+const TargetScenario* Scenario::find_target(const std::string& wanted) const {
+  for (const TargetScenario& target : targets) {
+    if (target.name == wanted) return &target;
+  }
+  return nullptr;
+}
+
+Result<Scenario> parse_scenario(const std::string& text, const std::string& file, const std::string& directory,
+                                const std::vector<std::string>& sets) {
+  toml::parse_result parsed = toml::parse(text, file);
+  if (!parsed) {
+    const toml::parse_error& error = parsed.error();
+    return fail(ErrorKind::bad_input, fmt::format("{}:{}: not TOML: {}", file, error.source().begin.line,
+                                                  base::printable(error.description())));
+  }
+  toml::table root = std::move(parsed).table();
+  if (!root.contains("side")) root.insert("side", toml::array{toml::table{{"name", "a"}}});
+  for (const std::string& set : sets) MIGSOAK_TRY(apply_set(root, set));
+  MIGSOAK_TRY(check_keys(root, file));
+  MIGSOAK_ASSIGN(Scenario scenario, read_scenario(root, file, directory));
+  std::ostringstream resolved;
+  resolved << toml::toml_formatter(root) << '\n';
+  scenario.text = resolved.str();
+  return scenario;
+}
+
+Result<Scenario> load_scenario(const std::string& file, const std::vector<std::string>& sets) {
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) {
+    return fail(ErrorKind::bad_input, fmt::format("{}: is a directory, expected a scenario file (.toml)", file));
+  }
+  std::ifstream in(file, std::ios::binary);
+  if (!in) {
+    return fail(ErrorKind::bad_input,
+                fmt::format("{}: can't read this scenario file; `migsoak list scenarios` shows those that ship", file));
+  }
+  // A scenario is written by hand; a megabyte of it is a mistake (or not a scenario at all).
+  std::string text(1 << 20, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (in.gcount() == static_cast<std::streamsize>(text.size())) {
+    return fail(ErrorKind::bad_input, fmt::format("{}: larger than 1 MiB, not a scenario file", file));
+  }
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  const std::filesystem::path directory = std::filesystem::absolute(file, error).parent_path();
+  return parse_scenario(text, file, directory.string(), sets);
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,106 @@
+// Scenario: what a TOML file (scenarios/README.md) and --set say, checked, with every default filled in.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/json.h"
+#include "record/finding.h"
+
+namespace migsoak::engine {
+
+enum class TargetShare { one, per_side };
+enum class Route { ping_pong, round_robin, random };
+enum class OnLoss { stop, new_lineage };
+
+struct SideScenario {
+  std::string name = "a";
+  std::string qemu = "qemu-system-x86_64";
+  std::map<std::string, std::string> env;
+  std::vector<std::string> wrapper;
+  std::vector<std::string> extra_args;
+};
+struct TargetScenario {
+  std::string name;
+  std::string kind = "qemu-storage-daemon";
+  TargetShare share = TargetShare::one;
+  std::int64_t nofile = 1024;
+  std::map<std::string, std::string> env;
+  std::vector<std::string> wrapper;
+  std::vector<std::string> argv;                   // kind "command"
+  std::string executable = "qemu-storage-daemon";  // kind "qemu-storage-daemon"
+  std::string aio = "threads";
+  std::uint64_t size_bytes = 64u << 20;  // of its disk image
+};
+struct DeviceScenario {
+  std::string id;
+  std::string type;
+  std::string target;                    // vhost-user types
+  std::uint64_t size_bytes = 64u << 20;  // virtio-blk: of its own disk image
+  std::map<std::string, base::Json> props;
+  std::map<std::string, std::map<std::string, base::Json>> on;  // side -> overrides
+
+  int queues() const;  // of vhost-user types: num-queues, default 1
+};
+struct GuestScenario {
+  std::string machine = "q35";
+  std::uint64_t memory_bytes = 128u << 20;
+  int cpus = 1;
+  std::string accel = "auto";
+  std::string workload = "verify";
+  std::uint64_t ram_verify_bytes = 32u << 20;  // verified in each iteration
+  std::uint64_t disk_verify_bytes = 8u << 20;  // per disk and iteration
+  std::uint64_t dirty_bytes_per_s = 8u << 20;
+  std::uint64_t disk_bytes_per_s = 4u << 20;
+  int queue_depth = 1;
+};
+struct DeadlineScenario {  // seconds; each bounds one wait, so that a hang is known within 60 s
+  std::int64_t boot_s = 60, spawn_s = 20, migrate_s = 40, answer_s = 30, quit_s = 10;
+};
+
+struct Scenario {
+  std::string file;  // as given; messages name it
+  std::string name;
+  std::string summary;
+  std::int64_t iterations = 10;
+  std::uint64_t seed = 1;
+  GuestScenario guest;
+  std::vector<SideScenario> sides;
+  std::vector<TargetScenario> targets;
+  std::vector<DeviceScenario> devices;
+  std::vector<std::pair<std::string, std::uint64_t>> modes;  // name, weight
+  std::string transport = "unix";
+  Route route = Route::ping_pong;
+  OnLoss on_loss = OnLoss::stop;
+  bool raise_early = false;
+  DeadlineScenario deadline;
+  record::GatePolicy gate;
+
+  std::string text;  // the resolved TOML (defaults not repeated, --set applied): parse_scenario(text) gives this again
+  std::string directory;  // relative paths were resolved against this
+
+  const SideScenario& side(const std::string& name) const;           // asserts that it exists
+  const TargetScenario* find_target(const std::string& name) const;  // null when there is none
+};
+
+// `sets` are the --set arguments, PATH=VALUE. Error kind bad_input; the message names file, line and key.
+base::Result<Scenario> load_scenario(const std::string& file, const std::vector<std::string>& sets);
+base::Result<Scenario> parse_scenario(const std::string& text, const std::string& file, const std::string& directory,
+                                      const std::vector<std::string>& sets);
+
+// Every key a scenario may hold: "*" stands for one free name. For --set, messages, `migsoak list` and the README's
+// test.
+enum class KeyType { string, integer, boolean, size, string_list, string_or_list, env, props, table, table_list };
+struct KeySpec {
+  std::string pattern;  // "side.*.env.*"
+  KeyType type;
+};
+const std::vector<KeySpec>& scenario_keys();
+
+// "128MiB" "64KiB" "1GiB" or a plain number of bytes.
+base::Result<std::uint64_t> parse_size(const std::string& text);
+
+}  // namespace migsoak::engine

@@ -1,0 +1,73 @@
+#include "engine/settle.h"
+
+#include <set>
+
+#include "proc/proc_fs.h"
+
+namespace migsoak::engine {
+
+namespace {
+
+constexpr int kEqualLooks = 3;
+constexpr std::chrono::milliseconds kLookEvery{4};
+// A target that keeps hung-up sockets for good (a leak) must not cost the whole deadline at every quiet point.
+constexpr std::chrono::milliseconds kHungUpGrace{150};
+
+struct Connections {
+  int hung_up = 0;
+  std::vector<std::string> targets_without_guest;
+};
+
+Connections look_at_connections(Lineage& lineage) {
+  Connections seen;
+  const auto sockets = proc::read_unix_sockets();
+  const Player* current = lineage.current();
+  if (!sockets || current == nullptr) return seen;
+  std::set<std::uint64_t> of_guest;
+  for (const proc::FdEntry& entry :
+       proc::read_fds(current->machine->qemu_pid()).value_or(std::vector<proc::FdEntry>{})) {
+    if (entry.inode != 0) of_guest.insert(entry.inode);
+  }
+  for (const TargetPlayer& player : lineage.targets()) {
+    if (player.lost) continue;
+    bool connected = false;
+    for (const proc::FdEntry& entry : proc::read_fds(player.target->pid()).value_or(std::vector<proc::FdEntry>{})) {
+      const auto socket = sockets->find(entry.inode);
+      if (entry.inode == 0 || socket == sockets->end()) continue;
+      if (socket->second.peer_inode == 0 && !socket->second.listening) ++seen.hung_up;
+      connected = connected || of_guest.contains(socket->second.peer_inode);
+    }
+    const bool serves_guest = player.side.empty() || "qemu:" + player.side == current->name;
+    if (!connected && serves_guest) seen.targets_without_guest.push_back(player.name);
+  }
+  return seen;
+}
+
+}  // namespace
+
+SettleReport wait_quiet(Lineage& lineage, int hung_up_before, base::Deadline deadline) {
+  SettleReport report;
+  const auto began = base::Clock::now();
+  const base::Deadline grace = base::Deadline::in(kHungUpGrace);
+  const probes::Scene scene = lineage.scene();
+  std::uint64_t last = 0;
+  int equal = 0;
+  Connections connections;
+  const auto quiet = [&] {
+    const std::uint64_t now = probes::settle_signature(scene);
+    equal = now == last ? equal + 1 : 1;
+    last = now;
+    if (equal < kEqualLooks) return false;
+    connections = look_at_connections(lineage);
+    return connections.hung_up <= hung_up_before || grace.passed();
+  };
+  const proc::Wait wait = lineage.context().reactor.run_until(quiet, deadline, kLookEvery);
+  report.settled = wait == proc::Wait::ready;
+  report.interrupted = wait == proc::Wait::interrupted;
+  report.took_ms = base::milliseconds_between(began, base::Clock::now());
+  report.hung_up_sockets = connections.hung_up;
+  report.targets_without_guest = std::move(connections.targets_without_guest);
+  return report;
+}
+
+}  // namespace migsoak::engine
