@@ -38,6 +38,8 @@ struct SpawnSpec {
   std::uint64_t log_bytes_max = 4 << 20;
 };
 
+struct CommandOutput;
+
 // stdout and stderr share one pipe that the Reactor drains; stdin is /dev/null. The child is born with descriptors
 // 0, 1, 2 and extra_fds and nothing else: everything else is CLOEXEC'd before exec, and the set is checked in the
 // child just before exec (a violation fails the spawn with kind environment).
@@ -72,8 +74,10 @@ class ChildProcess {
 
  private:
   struct Impl;
-  explicit ChildProcess(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit ChildProcess(std::shared_ptr<Impl> impl);
+  friend base::Result<CommandOutput> run_command(Reactor& reactor, Containment& containment, SpawnSpec spec,
+                                                 base::Deadline deadline);
+  std::shared_ptr<Impl> impl_;
 };
 
 // Runs a short-lived command to its end with its output captured (at most 1 MiB); kind timeout when it does not end.

@@ -4,10 +4,10 @@
 // That thread alone unshares the PID namespace for its children (unshare(2), CLONE_NEWPID), so the harness keeps seeing
 // host pids, while the first child, the guardian, is PID 1 of the namespace: orphans of the topology are re-parented to
 // it, and when it ends the kernel kills every process inside (pid_namespaces(7)), setsid and double forks included.
-// The guardian holds a pipe from the harness; at its end-of-file it kills everything, removes the run directory, ends.
+// The guardian holds a socket to the harness; at its end-of-file it kills everything, removes the run directory, ends.
 // Without the privilege for a PID namespace the guardian is a plain subreaper-less watcher and the harness a subreaper:
 // strays are then found by the run's marker in their environment (MIGSOAK_RUN=<id>). doctor says which level is in
-// force.
+// force. MIGSOAK_CONTAINMENT=marker in the environment forces the second level.
 #pragma once
 
 #include <sys/types.h>
@@ -50,7 +50,14 @@ class Containment {
   // Those of processes() that were re-parented (to the guardian, or to the harness without a PID namespace).
   std::vector<pid_t> reparented() const;
   // SIGKILLs every process of the run but the guardian; returns when they are gone or the deadline passed.
+  // A zombie that is a direct child of the harness counts as gone: its status belongs to its ChildProcess.
   base::Result<void> kill_all(base::Deadline deadline);
+
+  // For ChildProcess: which children of the harness have an owner who will wait for them.
+  void adopt(pid_t pid);
+  void disown(pid_t pid);
+  // What getppid(2) returns in a child of the harness while the harness lives.
+  pid_t parent_seen_by_child() const;
 
  private:
   struct Impl;

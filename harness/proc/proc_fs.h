@@ -15,6 +15,9 @@
 
 namespace migsoak::proc {
 
+class Reactor;
+class Containment;
+
 // One open descriptor, from readlink(/proc/PID/fd/N) and, where the kind needs it, fdinfo.
 struct FdEntry {
   int fd = -1;
@@ -58,7 +61,9 @@ std::vector<pid_t> children_of(pid_t pid);  // /proc/PID/task/*/children; empty 
 std::string command_of(pid_t pid);          // basename of argv[0], or [comm] for a zombie; printable
 base::Result<std::int64_t> read_file_nr();  // first field of /proc/sys/fs/file-nr: allocated file handles
 // Kernel stacks, wait channels and (with eu-stack on the machine) user stacks: evidence of a hang; bounded text.
+// Keys: "<tid> <comm>"; the overload adds "user" from eu-stack (5 s at most).
 std::map<std::string, std::string> capture_stacks(pid_t pid);
+std::map<std::string, std::string> capture_stacks(Reactor& reactor, Containment& containment, pid_t pid);
 
 // Unix sockets of this network namespace with their peers: sock_diag(7), UNIX_DIAG.
 struct UnixSocket {
@@ -68,6 +73,11 @@ struct UnixSocket {
 };
 base::Result<std::map<std::uint64_t, UnixSocket>> read_unix_sockets();
 // Inodes of TCP sockets, from /proc/net/tcp and tcp6.
+base::Result<std::map<std::uint64_t, UnixSocket>> parse_unix_diag(std::string_view netlink_messages);
+// Turns "socket" into "unix", "tcp", … where the inode is known.
+void refine_socket_kinds(std::vector<FdEntry>& fds, const std::map<std::uint64_t, UnixSocket>& unix_sockets,
+                         const std::map<std::uint64_t, std::string>& tcp_sockets);
+void parse_tcp_table(std::string_view table, std::map<std::uint64_t, std::string>& sockets);
 std::map<std::uint64_t, std::string> read_tcp_sockets();  // inode -> "127.0.0.1:4444->127.0.0.1:5555 ESTABLISHED"
 
 }  // namespace migsoak::proc
