@@ -1,0 +1,421 @@
+#!/bin/bash
+# Shows on real processes (storage daemon, QEMU, qemu-io of this host) that each planted fault does what it says, and
+# that without it nothing of the kind happens. Prints one line a fault; exit status 1 when one fails.
+#
+#   self_test.sh <build>/tests/faults [FAULT]...
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+[[ $# -ge 1 && -d $1 ]] || { echo "usage: self_test.sh <build>/tests/faults [FAULT]..." >&2; exit 2; }
+built=$(cd "$1" && pwd); shift
+for tool in qemu-system-x86_64 qemu-storage-daemon qemu-io perl; do
+  command -v "$tool" >/dev/null || { echo "self_test.sh: $tool is missing" >&2; exit 2; }
+done
+work=$(mktemp -d /tmp/faults.XXXXXX)
+started=()   # our processes, all of them
+monitor=()   # pid -> descriptor of its stdin
+
+stop_all() {
+  local pid
+  for pid in "${started[@]}"; do kill -KILL "$pid" 2>/dev/null; done
+  for pid in "${started[@]}"; do wait "$pid" 2>/dev/null; done
+  started=()
+}
+trap 'stop_all; rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+
+# --- waiting and asserting -------------------------------------------------------------------------------------------
+# eventually CONDITION: polls a shell condition, 20 s at most (a slow machine may take long; a right one is quick).
+eventually() {
+  local end=$((SECONDS + 20))
+  until eval "$1"; do
+    ((SECONDS < end)) || return 1
+    sleep 0.02
+  done
+}
+reason=
+expect() {  # expect CONDITION WHAT: remembers the first thing that did not come true
+  [[ -z $reason ]] || return 1
+  eventually "$1" || { reason="$2"; return 1; }
+}
+expect_now() {
+  [[ -z $reason ]] || return 1
+  eval "$1" || { reason="$2"; return 1; }
+}
+milliseconds() { local t=$EPOCHREALTIME; echo $((${t/./} / 1000)); }
+
+# --- what /proc tells ------------------------------------------------------------------------------------------------
+fds() { ls -l "/proc/$1/fd" 2>/dev/null | grep -c -- "-> .*$2"; }
+threads() { ls "/proc/$1/task" | wc -l; }
+mappings() { grep -c "${2:-}" "/proc/$1/maps"; }
+rss_kib() { awk '/^VmRSS/ {print $2}' "/proc/$1/status"; }
+state() { sed 's/.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null; }
+zombies() {
+  local child count=0
+  for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do [[ $(state "$child") == Z ]] && count=$((count + 1)); done
+  echo $count
+}
+gone() { [[ ! -d /proc/$1 || $(state "$1") == Z ]]; }
+
+# --- processes -------------------------------------------------------------------------------------------------------
+shim() { echo "$built/lib$1.so"; }
+image=$work/disk.img
+fresh_image() { head -c 4M /dev/zero | tr '\0' '\021' >"$image"; }  # 0x11 everywhere
+
+# daemon [VARIABLE=VALUE]...: a storage daemon with an NBD and a vhost-user-blk export; $target is its pid.
+daemon() {
+  rm -f "$work"/*.sock
+  env "$@" qemu-storage-daemon \
+    --blockdev driver=file,node-name=disk,filename="$image",aio=threads,locking=off \
+    --nbd-server addr.type=unix,addr.path="$work/nbd.sock" --export nbd,id=n,node-name=disk,name=disk,writable=on \
+    --export vhost-user-blk,id=v,node-name=disk,addr.type=unix,addr.path="$work/vhost.sock",writable=on \
+    </dev/null >"$work/daemon.log" 2>&1 &
+  target=$!
+  started+=("$target")
+  eventually '[[ -S $work/vhost.sock && -S $work/nbd.sock ]]' || reason="the storage daemon does not listen"
+}
+# disk_io COMMAND...: one connection to the daemon, with these qemu-io commands
+disk_io() {
+  local commands=() command
+  for command in "$@"; do commands+=(-c "$command"); done
+  qemu-io -f raw "${commands[@]}" "nbd+unix:///disk?socket=$work/nbd.sock" >"$work/io.log" 2>&1
+}
+connect() { local i; for ((i = 0; i < $1; ++i)); do disk_io 'read 0 512' || return; done; }
+block() { dd if="$image" bs=4096 skip="$1" count=1 status=none | od -An -v -tx1 | tr -s ' \n' '\n' | sort -u | xargs; }
+
+# machine NAME [VARIABLE=VALUE]... -- ARGUMENT...: a QEMU with its HMP monitor on a fifo; $qemu is its pid.
+machine() {
+  local name=$1 settings=()
+  shift
+  while [[ $1 != -- ]]; do settings+=("$1"); shift; done
+  shift
+  mkfifo "$work/$name.in.$#.$RANDOM" 2>/dev/null
+  local fifo; fifo=$(ls -t "$work/$name".in.* | head -1)
+  local fd; exec {fd}<>"$fifo"
+  rm "$fifo"
+  env "${settings[@]}" qemu-system-x86_64 -M q35,memory-backend=ram -accel tcg -m 64 -nodefaults -display none \
+    -object memory-backend-memfd,id=ram,size=64M,share=on -monitor stdio "$@" <&$fd >"$work/$name.log" 2>&1 &
+  qemu=$!
+  started+=("$qemu")
+  monitor[qemu]=$fd
+}
+tell() { echo "$2" >&"${monitor[$1]}"; }
+said() { tr -d '\r' <"$work/$1.log" | grep -qa "$2"; }
+
+# migrate_to [VARIABLE=VALUE]... [-- ARGUMENT...]: a paused source and a destination with the shim; told to migrate.
+migrate_to() {
+  local settings=() extra=()
+  while (($#)) && [[ $1 != -- ]]; do settings+=("$1"); shift; done
+  (($#)) && shift && extra=("$@")
+  rm -f "$work/mig.sock"
+  machine source -- -S "${extra[@]}"; source=$qemu
+  machine destination "${settings[@]}" -- -S -incoming "unix:$work/mig.sock"; destination=$qemu
+  expect '[[ -S $work/mig.sock ]]' "the destination does not listen" || return
+  tell "$source" "migrate unix:$work/mig.sock"
+}
+
+# per_connection SHIM HOW_MUCH: HOW_MUCH (a shell expression on $target) grows by 1 per connection with the shim, and
+# by 0 without. The daemon's own pools (coroutines, worker threads) are filled first.
+per_connection() {
+  local base grown
+  for with in "" "$(shim "$1")"; do
+    daemon LD_PRELOAD="$with"
+    connect 3 || reason="no connection"
+    expect "[[ \$(fds \$target 'socket:') == 2 ]]" "connections are not closed"
+    base=$(eval "$2")
+    connect 5
+    grown=0; [[ -n $with ]] && grown=5
+    expect "[[ \$($2) == $((base + grown)) ]]" "preload '${with##*/}': 5 connections, expected +$grown: $base -> $(eval "$2")"
+    stop_all
+  done
+}
+
+# --- one test per fault ----------------------------------------------------------------------------------------------
+bios_boots_from_daemon() {  # the BIOS drives the disk; with it come all descriptors that a start passes
+  machine guest -- -chardev socket,id=c,path="$work/vhost.sock" -device vhost-user-blk-pci,chardev=c \
+    -chardev file,id=bios,path="$work/bios.log" -device isa-debugcon,iobase=0x402,chardev=bios
+  expect "grep -qas 'No bootable device' '$work/bios.log'" "the BIOS did not try the disk"
+  tell "$qemu" quit
+  expect 'gone $qemu' "QEMU did not quit"
+  rm -f "$work/bios.log"
+}
+test_fd_leak_recvmsg() {
+  local before after kind
+  for kind in none any eventfd memfd once; do
+    local settings=(LD_PRELOAD="$(shim fd_leak_recvmsg)" FAULT_KIND=$kind)
+    [[ $kind == none ]] && settings=(LD_PRELOAD=)
+    [[ $kind == once ]] && settings=(LD_PRELOAD="$(shim fd_leak_recvmsg)" FAULT_PER_CONNECTION_EVERY=2)
+    daemon "${settings[@]}"
+    before=$(fds "$target" .)
+    local eventfds; eventfds=$(fds "$target" eventfd)
+    bios_boots_from_daemon
+    expect "[[ \$(fds \$target socket:) -le 3 ]]" "the connection stays"
+    after=$(fds "$target" .)
+    case $kind in
+      none) expect '[[ $(fds $target .) == '"$before"' ]]' "the clean daemon keeps descriptors: $before -> $after" ;;
+      any) expect_now "((after >= before + 2))" "no leak: $before -> $after" ;;
+      eventfd)
+        expect_now '(($(fds $target eventfd) > eventfds))' "no eventfd leaked"
+        expect_now '(($(fds $target memfd:) == 0))' "FAULT_KIND=eventfd leaks memfds" ;;
+      memfd) expect_now '(($(fds $target memfd:) >= 1 && $(fds $target eventfd) == eventfds))' "not exactly memfds" ;;
+      once)
+        expect_now "((after == before))" "the first connection leaks"
+        bios_boots_from_daemon
+        expect '[[ $(fds $target .) == '$((before + 1))' ]]' "the second connection does not leak exactly one" ;;
+    esac
+    stop_all
+  done
+}
+test_fd_leak_eventfd() {
+  per_connection fd_leak_eventfd 'fds $target eventfd'
+  daemon LD_PRELOAD="$(shim fd_leak_eventfd)" FAULT_EVERY=4 FAULT_COUNT=3 FAULT_LIMIT=2
+  local base; base=$(fds "$target" eventfd)
+  connect 3
+  expect_now '(($(fds $target eventfd) == base))' "FAULT_EVERY is not kept"
+  connect 10
+  expect_now '(($(fds $target eventfd) == base + 6))' "FAULT_COUNT or FAULT_LIMIT is not kept"
+}
+test_memory_growth() {
+  local base
+  daemon LD_PRELOAD="$(shim memory_growth)" FAULT_BYTES=4M
+  connect 3
+  base=$(rss_kib "$target")
+  connect 5
+  expect '(($(rss_kib $target) - '"$base"' >= 20000))' "5 times 4M: $base -> $(rss_kib "$target") KiB"
+  stop_all
+  daemon LD_PRELOAD=
+  connect 3
+  base=$(rss_kib "$target")
+  connect 5
+  expect_now '(($(rss_kib $target) - base < 10000))' "the clean daemon grows: $base -> $(rss_kib "$target") KiB"
+}
+sleeping_threads() { grep -lE '^34 ' /proc/"$1"/task/*/syscall 2>/dev/null | wc -l; }  # in pause(2)
+test_thread_leak() { per_connection thread_leak 'sleeping_threads $target'; }
+test_mapping_leak() { per_connection mapping_leak 'mappings $target "r--s.*/dev/zero"'; }
+test_zombie() {
+  per_connection zombie 'zombies $target'
+  machine guest LD_PRELOAD="$(shim zombie)" -- -S
+  expect '[[ $(zombies $qemu) == 1 ]]' "no zombie in a QEMU"
+  tell "$qemu" 'info status'
+  expect 'said guest "VM status"' "the QEMU does not run"
+  expect_now '[[ $(zombies $qemu) == 1 ]]' "the zombie was reaped"
+}
+left_behind() {  # pids of `left-behind SECONDS`
+  local line
+  for line in /proc/[0-9]*/cmdline; do
+    [[ $(tr '\0' ' ' <"$line" 2>/dev/null) == "left-behind $1 " ]] && cut -d/ -f3 <<<"$line"
+  done
+}
+test_orphan() {
+  local seconds=$((4000 + RANDOM)) orphan where
+  for where in target qemu; do
+    if [[ $where == target ]]; then
+      daemon LD_PRELOAD="$(shim orphan)" FAULT_SECONDS=$seconds
+      connect 1
+    else
+      machine guest LD_PRELOAD="$(shim orphan)" FAULT_SECONDS=$seconds -- -S
+      target=$qemu
+    fi
+    expect "[[ -n \$(left_behind $seconds) ]]" "nobody left behind by the $where"
+    orphan=$(left_behind $seconds)
+    expect_now "[[ $(wc -w <<<"$orphan") == 1 ]]" "$where: not exactly one orphan: $orphan"
+    [[ -n $orphan ]] && started+=("$orphan")
+    expect_now "[[ \$(awk '/^PPid/ {print \$2}' /proc/$orphan/status) != $target ]]" "still a child of the $where"
+    expect_now "[[ \$(sed 's/.*) //' /proc/$orphan/stat | cut -d' ' -f4) != \$(sed 's/.*) //' /proc/$target/stat | cut -d' ' -f4) ]]" "same session"
+    expect_now "[[ \$(fds $orphan .) == 3 && \$(fds $orphan /dev/null) == 3 ]]" "the orphan holds descriptors"
+    expect_now "[[ \$(zombies $target) == 0 ]]" "a zombie between"
+    kill -KILL "$orphan" 2>/dev/null
+    expect "gone $orphan" "the orphan does not die"
+    stop_all
+    seconds=$((seconds + 1))
+  done
+}
+test_leftover_file() {
+  daemon LD_PRELOAD="$(shim leftover_file)"
+  connect 2
+  expect_now '[[ $(ls "$work" | grep -c "^leftover.$target\.[12]$") == 2 ]]' "not two files beside the sockets"
+  mkdir "$work/sub"
+  machine guest LD_PRELOAD="$(shim leftover_file)" -- -S -chardev "socket,id=x,server=on,wait=off,path=$work/sub/x.sock"
+  expect '[[ -e $work/sub/leftover.$qemu.1 ]]' "no file beside the QEMU's socket"
+  machine other LD_PRELOAD="$(shim leftover_file)" FAULT_DIR="$work/sub" FAULT_NAME=mine -- -S
+  expect '[[ -e $work/sub/mine.$qemu.1 ]]' "FAULT_DIR or FAULT_NAME is not kept"
+  rm -rf "$work/sub" "$work"/leftover.*
+}
+test_crash_after() {
+  daemon LD_PRELOAD="$(shim crash_after)" FAULT_AT=3
+  connect 2 || reason="it died too early"
+  expect_now '! gone $target' "it died before the third connection"
+  connect 1
+  wait "$target"; local status=$?
+  expect_now '((status == 139))' "status $status is not SIGSEGV"
+  daemon LD_PRELOAD="$(shim crash_after)" FAULT_EXIT=7
+  connect 1
+  wait "$target"; status=$?
+  expect_now '((status == 7))' "status $status is not FAULT_EXIT"
+  # FAULT_STATE counts over processes: the first QEMU lives, the second one does not.
+  env LD_PRELOAD="$(shim crash_after)" FAULT_AT=2 FAULT_STATE="$work/state" qemu-system-x86_64 --version >/dev/null
+  expect_now '(($? == 0))' "the first start dies"
+  (env LD_PRELOAD="$(shim crash_after)" FAULT_AT=2 FAULT_SIGNAL=6 FAULT_STATE="$work/state" qemu-system-x86_64 --version) \
+    >/dev/null 2>&1
+  status=$?
+  expect_now '((status == 134))' "the second start: status $status"
+  migrate_to LD_PRELOAD="$(shim crash_after)" FAULT_ON=device_state
+  expect 'gone $destination' "the destination survives device_state"
+  tell "$source" 'info status'
+  expect 'said source "VM status"' "the source does not survive"
+}
+test_hang_after() {
+  daemon LD_PRELOAD="$(shim hang_after)" FAULT_MODE=stop FAULT_AT=2
+  connect 1 || reason="it hung too early"
+  timeout -s KILL 1 qemu-io -f raw -c 'read 0 512' "nbd+unix:///disk?socket=$work/nbd.sock" >/dev/null 2>&1
+  expect '[[ $(state $target) == T ]]' "it is not stopped"
+  stop_all
+  daemon LD_PRELOAD="$(shim hang_after)" FAULT_AT=2
+  connect 1 || reason="it hung too early"
+  timeout -s KILL 1 qemu-io -f raw -c 'read 0 512' "nbd+unix:///disk?socket=$work/nbd.sock" >/dev/null 2>&1
+  expect '[[ $(sleeping_threads $target) == 1 && $(state $target) == S ]]' "no thread is blocked"
+}
+test_ram_corruption() {
+  # 100 pages of the agent's pattern in the source's RAM; the same page read back from the destination.
+  perl -e 'use integer; my $v = 77; for (1 .. 51200) { print pack("q<", $v); $v += 0x9e3779b97f4a7c15; }' \
+    >"$work/pattern" 2>/dev/null
+  local with differ
+  for with in "" "$(shim ram_corruption)"; do
+    migrate_to LD_PRELOAD="$with" FAULT_PAGES=10 -- -device "loader,file=$work/pattern,addr=0x2000000,force-raw=on"
+    expect 'tell $source "info migrate"; said source "Migration status: completed"' "the migration does not complete"
+    expect 'tell $destination "info status"; said destination "VM status: paused (prelaunch)\|VM status: paused"' "the destination is silent"
+    rm -f "$work/read"
+    tell "$destination" "pmemsave 0x2000000 409600 \"$work/read\""
+    expect '[[ $(stat -c %s "$work/read" 2>/dev/null) == 409600 ]]' "RAM cannot be read"
+    differ=$(cmp -l "$work/pattern" "$work/read" | wc -l)
+    expect_now "((differ == $([[ -n $with ]] && echo 10 || echo 0)))" "preload '${with##*/}': $differ bytes differ"
+    stop_all
+  done
+}
+write_blocks() {  # writes 0x22 to the blocks 0, 32, 64 ... of 4K each, in this order
+  local commands=() i
+  for ((i = 0; i < $1; ++i)); do commands+=("write -P 0x22 $((i * 128))k $2"); done
+  disk_io "${commands[@]}"
+}
+test_disk_lost_write() {
+  fresh_image; daemon LD_PRELOAD="$(shim disk_lost_write)" FAULT_EVERY=3
+  write_blocks 6 4k
+  expect_now '[[ "$(block 0) $(block 32) $(block 64) $(block 96) $(block 128) $(block 160)" == "22 22 11 22 22 11" ]]' \
+    "not every third write is lost: $(block 0) $(block 32) $(block 64) $(block 96) $(block 128) $(block 160)"
+  expect_now '! grep -q -i error "$work/io.log"' "the loss is reported"
+}
+test_disk_torn_write() {
+  fresh_image; daemon LD_PRELOAD="$(shim disk_torn_write)" FAULT_EVERY=2
+  write_blocks 2 8k
+  expect_now '[[ "$(block 0) $(block 1) $(block 32) $(block 33)" == "22 22 22 11" ]]' \
+    "8K: $(block 0) $(block 1) $(block 32) $(block 33)"
+  fresh_image
+  write_blocks 2 4k
+  expect_now '[[ "$(block 0) $(block 32)" == "22 11 22" ]]' "4K: $(block 0) $(block 32)"
+}
+test_disk_misplaced_write() {
+  fresh_image; daemon LD_PRELOAD="$(shim disk_misplaced_write)" FAULT_AT=2 FAULT_LIMIT=1
+  write_blocks 3 4k
+  expect_now '[[ "$(block 0) $(block 32) $(block 48) $(block 64)" == "22 11 22 22" ]]' \
+    "$(block 0) $(block 32) $(block 48) $(block 64)"
+  stop_all
+  fresh_image; daemon LD_PRELOAD="$(shim disk_misplaced_write)"
+  disk_io 'write -P 0x22 4092k 4k'
+  expect_now '[[ "$(block 1023) $(block 1007)" == "11 22" && $(stat -c %s "$image") == 4194304 ]]' "at the image's end"
+}
+test_disk_stale_read() {
+  fresh_image; daemon LD_PRELOAD="$(shim disk_stale_read)" FAULT_AT=2 FAULT_LIMIT=1
+  disk_io 'write -P 0x22 0 4k' 'read -P 0x22 0 4k'
+  expect_now '! grep -q "Pattern verification failed" "$work/io.log"' "the first read is stale"
+  disk_io 'read -P 0x11 0 4k'
+  expect_now '! grep -q "Pattern verification failed" "$work/io.log"' "the second read is not stale"
+  disk_io 'read -P 0x22 0 4k'
+  expect_now '! grep -q "Pattern verification failed" "$work/io.log"' "the third read is stale"
+  expect_now '[[ $(block 0) == 22 ]]' "the image is damaged"
+}
+test_log_noise() {
+  local out
+  out=$(env LD_PRELOAD="$(shim log_noise)" FAULT_LINE='a\x1b\tb' qemu-system-x86_64 --version 2>&1 >/dev/null)
+  expect_now '[[ $out == $'"'a\\e\\tb'"' ]]' "start: $(printf %q "$out")"
+  out=$(env LD_PRELOAD="$(shim log_noise)" FAULT_BYTES=100K qemu-system-x86_64 --version 2>&1 >/dev/null | wc -c)
+  expect_now '((out >= 102400 && out < 110000))' "flood: $out bytes"
+  out=$(env LD_PRELOAD="$(shim log_noise)" FAULT_ON=start sh -c 'ls /dev/null' 2>&1)
+  expect_now '[[ $out == /dev/null ]]' "it speaks in other processes: $out"
+  daemon LD_PRELOAD="$(shim log_noise)" FAULT_LINE=accepted
+  connect 3
+  expect_now '[[ $(grep -c "^accepted$" "$work/daemon.log") == 3 ]]' "not one line a connection"
+}
+test_slow_switch() {
+  local begin with
+  migrate_to LD_PRELOAD="$(shim slow_switch)" FAULT_MS=1500
+  begin=$(milliseconds)
+  # The destination's main thread sleeps: its monitor answers when the devices are loaded.
+  expect 'tell $source "info migrate"; said source "Migration status: \(active\|completed\|device\)"' "no migration"
+  tell "$destination" 'info version'
+  expect 'grep -qa "^7\.\|^[0-9]*\.[0-9]*\.[0-9]*" <(tr -d "\r" <"$work/destination.log")' "the destination does not come back"
+  expect 'tell $source "info migrate"; said source "Migration status: completed"' "the migration does not complete"
+  expect 'tell $destination "info status"; said destination "VM status: paused (prelaunch)\|VM status: paused$"' "not loaded"
+  with=$(($(milliseconds) - begin))
+  expect_now '((with >= 1400))' "the load took $with ms only"
+}
+test_migration_refused() {
+  migrate_to LD_PRELOAD="$(shim migration_refused)"
+  expect 'gone $destination' "the destination does not end"
+  expect_now 'grep -qai "unsupported migration stream version" "$work/destination.log"' "$(tail -1 "$work/destination.log")"
+  tell "$source" 'info status'
+  expect 'said source "VM status"' "the source does not survive"
+  stop_all
+  migrate_to LD_PRELOAD="$(shim migration_refused)" FAULT_SECTION=fw_cfg
+  expect 'gone $destination' "the destination does not end (FAULT_SECTION)"
+  expect_now 'grep -qa "Unknown savevm section or instance .fw_cfw" "$work/destination.log"' "$(tail -1 "$work/destination.log")"
+}
+fake() {  # fake MODE ARGUMENT...: $fake is its pid
+  rm -f "$work/qmp.sock"
+  FAULT_MODE=$1 FAULT_BYTES=1M "$built/fake_qemu" qemu-system-x86_64 "${@:2}" >"$work/fake.log" 2>&1 &
+  fake=$!
+  started+=("$fake")
+}
+test_fake_qemu() {
+  local qmp=(-chardev "socket,id=q,path=$work/qmp.sock,server=on,wait=off" -mon chardev=q,mode=control)
+  local mode want status
+  for mode in garbage:0 huge:0 half:0 silent:1 close:2; do
+    want=${mode#*:}
+    fake "${mode%:*}" -m 64 "${qmp[@]}"
+    expect '[[ -S $work/qmp.sock ]]' "$mode: it does not listen"
+    expect "\"$built/unix_client\" \"$work/qmp.sock\" 300 >\"$work/answer\"; ((\$? == $want))" "$mode: wrong answer"
+    stop_all
+  done
+  fake silent -qmp "unix:$work/qmp.sock,server=on,wait=off"
+  expect '[[ -S $work/qmp.sock ]]' "-qmp unix: is not understood"
+  stop_all
+  fake deaf "${qmp[@]}"
+  expect '[[ $(sleeping_threads $fake) == 1 && ! -e $work/qmp.sock ]]' "deaf: it is not just there"
+  stop_all
+  FAULT_MODE=exit FAULT_EXIT=3 "$built/fake_qemu" qemu-system-x86_64 "${qmp[@]}" 2>"$work/fake.log"; status=$?
+  expect_now '((status == 3)) && grep -q BIOS "$work/fake.log"' "exit: status $status"
+  expect_now '"$built/fake_qemu" qemu-system-x86_64 --version | grep -q "QEMU emulator"' "--version is not the real one's"
+}
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+mapfile -t faults < <(sed -n 's/^FAULT(\([a-z_]*\),.*/\1/p' "$here/faults.def")
+(($#)) && faults=("$@")
+failed=0
+for fault in "${faults[@]}"; do
+  reason=
+  fresh_image
+  if ! declare -F "test_$fault" >/dev/null; then
+    reason="has no test"
+  elif ! grep -q "^| \`$fault\` |" "$here/README.md"; then
+    reason="is not in README.md"
+  else
+    "test_$fault" 2>"$work/stderr"  # the shell's notices of processes that were killed, too
+  fi
+  stop_all 2>/dev/null
+  if [[ -z $reason ]]; then
+    echo "PASS $fault"
+  else
+    echo "FAIL $fault: $reason"
+    [[ -s $work/stderr ]] && tail -5 "$work/stderr" | sed 's/^/  /'
+    failed=1
+  fi
+done
+exit $failed
