@@ -207,7 +207,8 @@ std::string pci_config_json() {
       digits += kDigits[bytes[i] >> 4];
       digits += kDigits[bytes[i] & 15];
     }
-    functions.raw(address, JsonObject().number("size_bytes", static_cast<std::uint64_t>(size)).text("hex", digits).str());
+    functions.raw(address,
+                  JsonObject().number("size_bytes", static_cast<std::uint64_t>(size)).text("hex", digits).str());
   }
   return JsonObject().boolean("ok", true).raw("functions", functions.str()).str();
 }

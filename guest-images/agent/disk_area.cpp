@@ -163,7 +163,8 @@ bool DiskArea::sibling_was_written(std::uint64_t block) {
 
 void DiskArea::report(std::uint64_t block, BlockFault fault, const std::uint64_t* words, DiskCheck& check) {
   ++check.counts[static_cast<int>(fault)];
-  if (fault != BlockFault::io_error) blocks_[block].unknown = true;  // reported once, checked again after its next write
+  if (fault != BlockFault::io_error)
+    blocks_[block].unknown = true;  // reported once, checked again after its next write
   if (check.first.empty()) {
     JsonObject first;
     first.number("block", block)
@@ -172,8 +173,8 @@ void DiskArea::report(std::uint64_t block, BlockFault fault, const std::uint64_t
         .number("expected_sequence", blocks_[block].expected);
     if (words != nullptr) {
       std::uint64_t sector = 0;
-      while (sector + 1 < kBlockSectors && sector_holds(words + sector * kSectorWords,
-                                                        label(block, sector, blocks_[block].expected))) {
+      while (sector + 1 < kBlockSectors &&
+             sector_holds(words + sector * kSectorWords, label(block, sector, blocks_[block].expected))) {
         ++sector;
       }
       const std::uint64_t* at = words + sector * kSectorWords;

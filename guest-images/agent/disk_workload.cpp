@@ -73,8 +73,8 @@ void DiskWorkload::check_forever() {
     const std::uint64_t bytes_min = job_bytes_min_;
     timespec now{};
     clock_gettime(CLOCK_REALTIME, &now);
-    const std::uint64_t salted_seed = pattern_base(seed_, static_cast<std::uint64_t>(now.tv_sec),
-                                                   static_cast<std::uint64_t>(now.tv_nsec));
+    const std::uint64_t salted_seed =
+        pattern_base(seed_, static_cast<std::uint64_t>(now.tv_sec), static_cast<std::uint64_t>(now.tv_nsec));
     lock.unlock();  // writers keep off while a job is set
     DiskCheck check;
     bool ok = true;
@@ -122,11 +122,13 @@ void DiskWorkload::write_forever(int index, std::uint64_t first_seed) {
     --in_flight_;
     if (ok) written_bytes_ += count * kBlockBytes;
     if (!ok) ++write_errors_;
-    const std::uint64_t rate = std::max<std::uint64_t>(bytes_per_s_, 1) / static_cast<std::uint64_t>(std::max(writers_wanted_, 1));
+    const std::uint64_t rate =
+        std::max<std::uint64_t>(bytes_per_s_, 1) / static_cast<std::uint64_t>(std::max(writers_wanted_, 1));
     if (in_flight_ == 0) changed_.notify_all();
     lock.unlock();
 
-    const auto pause_ns = static_cast<std::int64_t>(count * kBlockBytes * 1'000'000'000 / std::max<std::uint64_t>(rate, 1));
+    const auto pause_ns =
+        static_cast<std::int64_t>(count * kBlockBytes * 1'000'000'000 / std::max<std::uint64_t>(rate, 1));
     const std::int64_t now_ns = monotonic_ns();
     due_ns = std::max(due_ns + (ok ? pause_ns : kErrorPauseNs), now_ns);
     sleep_until_ns(due_ns);

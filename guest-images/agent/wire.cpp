@@ -45,9 +45,9 @@ void beat(Wire* wire) {
   std::int64_t due_ns = monotonic_ns();
   for (;;) {
     char line[64];
-    const int length = snprintf(line, sizeof line, "H %llx %llx",
-                                static_cast<unsigned long long>(heartbeat_sequence.fetch_add(1) + 1),
-                                static_cast<unsigned long long>(monotonic_ns()));
+    const int length =
+        snprintf(line, sizeof line, "H %llx %llx", static_cast<unsigned long long>(heartbeat_sequence.fetch_add(1) + 1),
+                 static_cast<unsigned long long>(monotonic_ns()));
     wire->send(std::string_view(line, static_cast<std::size_t>(length)));
     const std::int64_t interval_ns = heartbeat_interval_ns.load();
     const std::int64_t now_ns = monotonic_ns();
@@ -134,8 +134,8 @@ void Wire::send_answer(std::string_view id, std::string_view json) {
   const std::size_t parts = json.empty() ? 1 : (json.size() + kPartBytesMax - 1) / kPartBytesMax;
   for (std::size_t part = 0; part < parts; ++part) {
     char head[64];
-    const int length = snprintf(head, sizeof head, "A %.*s %zu %zu ", static_cast<int>(id.size()), id.data(), part + 1,
-                                parts);
+    const int length =
+        snprintf(head, sizeof head, "A %.*s %zu %zu ", static_cast<int>(id.size()), id.data(), part + 1, parts);
     std::string line(head, static_cast<std::size_t>(length));
     line += json.substr(part * kPartBytesMax, kPartBytesMax);
     wait_output_below(static_cast<int>(kPartBytesMax));
