@@ -1,0 +1,40 @@
+// Internal to report: figures and words out of the database, shared by its outputs.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "record/finding.h"
+#include "store/store.h"
+
+namespace migsoak::report {
+
+// The run's verdict. One that never ended (killed, or still going on) can only be fail or unknown.
+record::Verdict verdict_of(const store::Store::Summary& summary, const std::vector<record::Finding>& findings);
+
+// The store's findings with their replay commands filled in.
+base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store);
+
+// "how sure": evidence.confidence where the detector says it, else how often it was seen.
+std::string confidence_of(const record::Finding& finding);
+// "since iteration 0, proven at 9 · 4 per iteration · exhausted at iteration 143"
+std::string course_of(const record::Finding& finding);
+// The evidence as "key=value, key=value", printable, without what is shown elsewhere.
+std::string evidence_of(const record::Finding& finding);
+// "key=value, key=value" of any object, printable; at most bytes_max.
+std::string flatten(const base::Json& object, std::size_t bytes_max);
+
+// Nearest-rank percentile, 0 < percent <= 100, of values in any order; not-a-number is left out. 0 when there are none.
+double percentile(std::vector<double> values, double percent);
+
+// U+2581..U+2588, at most `columns` of them: means of equal stretches, from the least value to the greatest.
+std::string sparkline(const std::vector<double>& values, std::size_t columns);
+
+std::string bytes_text(double bytes);           // "46.9 GiB"
+std::string number_text(double value);          // integers without a fraction, else three significant digits
+std::size_t columns_of(std::string_view utf8);  // code points: what a terminal shows of the text used here
+// Words broken at width; continuation lines are indented. Words longer than a line are cut.
+std::string wrap(const std::string& text, int width_columns, int indent, int lines_max);
+
+}  // namespace migsoak::report

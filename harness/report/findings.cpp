@@ -1,0 +1,46 @@
+// `migsoak findings`: for machines and for people.
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "report/figures.h"
+#include "report/report.h"
+
+namespace migsoak::report {
+
+base::Result<base::Json> findings_json(const store::Store& store) {
+  MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
+  MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
+  base::Json list = base::Json::array();
+  for (const record::Finding& finding : findings) list.push_back(record::to_json(finding));
+  return base::Json{{"run", store.manifest().run},
+                    {"scenario", store.manifest().scenario},
+                    {"verdict", record::to_string(verdict_of(summary, findings))},
+                    {"iterations", summary.iterations_finished},
+                    {"findings", std::move(list)}};
+}
+
+base::Result<std::string> findings_text(const store::Store& store) {
+  MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
+  MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
+  const record::Manifest& manifest = store.manifest();
+  std::string out = fmt::format("{}  {}  {} iterations, {}\n", record::to_string(verdict_of(summary, findings)),
+                                base::printable(manifest.run), summary.iterations_finished,
+                                findings.empty() ? "nothing found" : fmt::format("{} found", findings.size()));
+  for (const record::Finding& finding : findings) {
+    out += fmt::format("\n{} {}", record::to_string(finding.severity), base::printable(finding.detector));
+    if (!finding.process.empty()) out += " " + base::printable(finding.process);
+    if (!finding.kind.empty()) out += " " + base::printable(finding.kind);
+    if (finding.blame != record::Blame::subject) out += " (" + record::to_string(finding.blame) + "'s fault)";
+    out += "\n  " + base::printable(finding.title, 1000) + "\n";
+    const std::string course = course_of(finding);
+    if (!course.empty()) out += "  " + course + "\n";
+    out += "  how sure: " + confidence_of(finding) + "\n";
+    const std::string evidence = evidence_of(finding);
+    if (!evidence.empty()) out += "  evidence: " + evidence + "\n";
+    if (!finding.replay.empty()) out += "  replay: " + base::printable(finding.replay, 4096) + "\n";
+    out += "  fingerprint: " + base::printable(finding.fingerprint) + "\n";
+  }
+  return out;
+}
+
+}  // namespace migsoak::report

@@ -1,0 +1,205 @@
+// JUnit XML, as Jenkins and GitLab read it (schema: https://github.com/testmoapp/junitxml).
+#include <fmt/format.h>
+
+#include <boost/property_tree/ptree.hpp>
+#include <boost/property_tree/xml_parser.hpp>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "base/text.h"
+#include "report/figures.h"
+#include "report/report.h"
+
+namespace migsoak::report {
+
+namespace {
+
+using Tree = boost::property_tree::ptree;
+
+// The library escapes markup; characters that XML 1.0 has no way to carry (section 2.2) are for us to keep out.
+std::string xml_text(std::string_view untrusted, std::size_t bytes_max = 1000) {
+  std::string text = base::printable(untrusted, bytes_max);
+  for (const std::string_view forbidden : {"\xef\xbf\xbe", "\xef\xbf\xbf"}) {
+    for (std::size_t at = text.find(forbidden); at != std::string::npos; at = text.find(forbidden)) {
+      text.replace(at, forbidden.size(), "?");
+    }
+  }
+  return text;
+}
+
+struct Case {
+  std::string suite, name;
+  double seconds = 0;
+  std::string outcome;  // "", "failure", "error", "skipped"
+  std::string type, message, body;
+  std::string output;
+};
+
+struct Suite {
+  std::vector<Case> cases;
+  std::int64_t count(std::string_view outcome) const {
+    std::int64_t count = 0;
+    for (const Case& one : cases) count += one.outcome == outcome ? 1 : 0;
+    return count;
+  }
+  double seconds() const {
+    double sum = 0;
+    for (const Case& one : cases) sum += one.seconds;
+    return sum;
+  }
+};
+
+Tree to_tree(const Case& one) {
+  Tree tree;
+  tree.put("<xmlattr>.classname", one.suite);
+  tree.put("<xmlattr>.name", one.name);
+  tree.put("<xmlattr>.time", fmt::format("{:.3f}", one.seconds));
+  if (!one.outcome.empty()) {
+    Tree& outcome = tree.add(one.outcome, one.body);
+    outcome.put("<xmlattr>.message", one.message);
+    if (!one.type.empty()) outcome.put("<xmlattr>.type", one.type);
+  }
+  if (!one.output.empty()) tree.add("system-out", one.output);
+  return tree;
+}
+
+void put_counts(Tree& tree, const std::string& name, std::int64_t tests, std::int64_t failures, std::int64_t errors,
+                std::int64_t skipped, double seconds) {
+  tree.put("<xmlattr>.name", name);
+  tree.put("<xmlattr>.tests", tests);
+  tree.put("<xmlattr>.failures", failures);
+  tree.put("<xmlattr>.errors", errors);
+  tree.put("<xmlattr>.skipped", skipped);
+  tree.put("<xmlattr>.time", fmt::format("{:.3f}", seconds));
+}
+
+std::string describe(const record::Finding& finding) {
+  std::string text = xml_text(finding.title) + "\n";
+  const std::string course = course_of(finding);
+  if (!course.empty()) text += xml_text(course) + "\n";
+  text += "how sure: " + xml_text(confidence_of(finding)) + "\n";
+  const std::string evidence = evidence_of(finding);
+  if (!evidence.empty()) text += "evidence: " + xml_text(evidence, 2000) + "\n";
+  if (!finding.replay.empty()) text += "replay: " + xml_text(finding.replay, 4096) + "\n";
+  return text;
+}
+
+Suite detector_suite(const std::string& suite_name, const std::vector<record::Finding>& findings,
+                     const std::vector<std::string>& detectors) {
+  std::set<std::string> names(detectors.begin(), detectors.end());
+  for (const record::Finding& finding : findings) names.insert(finding.detector);
+  Suite suite;
+  for (const std::string& name : names) {
+    Case one{suite_name, xml_text(name), 0, "", "", "", "", ""};
+    for (const record::Finding& finding : findings) {
+      if (finding.detector != name) continue;
+      if (finding.severity == record::Severity::fail) {
+        one.outcome = "failure";
+        one.type = xml_text(finding.detector);
+        if (one.message.empty()) one.message = xml_text(finding.title);
+        one.body += (one.body.empty() ? "" : "\n") + describe(finding);
+      } else {
+        one.output += "warning: " + describe(finding);
+      }
+    }
+    suite.cases.push_back(std::move(one));
+  }
+  return suite;
+}
+
+Case iteration_case(const std::string& suite_name, const store::Store::IterationRow& row,
+                    const std::vector<const record::Finding*>& findings) {
+  Case one{suite_name,
+           xml_text(fmt::format("iteration {} {} to {}, {} over {}", row.iteration, row.source, row.destination,
+                                row.mode, row.transport)),
+           row.duration_ms / 1000.0,
+           "",
+           "",
+           "",
+           "",
+           ""};
+  const std::string state = fmt::format("{} in phase {}", record::to_string(row.status), xml_text(row.phase, 60));
+  if (row.status == record::IterationStatus::started) {
+    one.outcome = "skipped";
+    one.message = "begun and never finished";
+  } else if (row.verdict == record::Verdict::fail) {
+    one.outcome = "failure";
+    one.type = findings.empty() ? record::to_string(row.status) : xml_text(findings.front()->detector);
+    one.message = findings.empty() ? state : xml_text(findings.front()->title);
+    for (const record::Finding* finding : findings) one.body += describe(*finding);
+  } else if (row.verdict == record::Verdict::unknown) {
+    one.outcome = "error";
+    one.type = "unknown";
+    one.message = state;
+  }
+  return one;
+}
+
+Case end_case(const std::string& suite_name, const store::Store::Summary& summary) {
+  Case one{suite_name, "the run came to its end", 0, "", "", "", "", ""};
+  if (!summary.verdict) {
+    one.outcome = "error";
+    one.type = "unknown";
+    one.message = "no end on record: still going on, or killed";
+  } else if (*summary.verdict == record::Verdict::unknown) {
+    one.outcome = "error";
+    one.type = "unknown";
+    one.message = "ended as unknown: " + xml_text(summary.end_reason);
+  } else {
+    one.output = xml_text(summary.end_reason);
+  }
+  return one;
+}
+
+}  // namespace
+
+base::Result<std::string> junit(const store::Store& store, const std::vector<std::string>& detectors) {
+  MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
+  MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
+  MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
+  const std::string scenario = xml_text(store.manifest().scenario);
+  std::vector<std::pair<std::string, Suite>> suites;
+  suites.emplace_back(scenario + ".run", Suite{{end_case(scenario + ".run", summary)}});
+  suites.emplace_back(scenario + ".detectors", detector_suite(scenario + ".detectors", findings, detectors));
+  std::map<std::int64_t, std::vector<const record::Finding*>> by_iteration;
+  for (const record::Finding& finding : findings) {
+    const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;
+    if (iteration && finding.severity == record::Severity::fail) by_iteration[*iteration].push_back(&finding);
+  }
+  Suite iterations;
+  for (const store::Store::IterationRow& row : rows) {
+    iterations.cases.push_back(iteration_case(scenario + ".iterations", row, by_iteration[row.iteration]));
+  }
+  suites.emplace_back(scenario + ".iterations", std::move(iterations));
+
+  Tree all;
+  std::int64_t tests = 0, failures = 0, errors = 0, skipped = 0;
+  double seconds = 0;
+  std::vector<Tree> trees;
+  for (const auto& [name, suite] : suites) {
+    Tree tree;
+    put_counts(tree, name, static_cast<std::int64_t>(suite.cases.size()), suite.count("failure"), suite.count("error"),
+               suite.count("skipped"), suite.seconds());
+    for (const Case& one : suite.cases) tree.add_child("testcase", to_tree(one));
+    trees.push_back(std::move(tree));
+    tests += static_cast<std::int64_t>(suite.cases.size());
+    failures += suite.count("failure");
+    errors += suite.count("error");
+    skipped += suite.count("skipped");
+    seconds += suite.seconds();
+  }
+  put_counts(all, scenario, tests, failures, errors, skipped, seconds);
+  for (Tree& tree : trees) all.add_child("testsuite", std::move(tree));
+  Tree document;
+  document.add_child("testsuites", std::move(all));
+  try {
+    std::ostringstream out;
+    boost::property_tree::write_xml(out, document, boost::property_tree::xml_writer_settings<std::string>(' ', 1));
+    return out.str();
+  } catch (const std::exception& exception) {
+    return base::fail(base::ErrorKind::environment, fmt::format("cannot write JUnit XML: {}", exception.what()));
+  }
+}
+
+}  // namespace migsoak::report

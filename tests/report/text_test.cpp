@@ -1,0 +1,159 @@
+#include <gmock/gmock.h>
+
+#include <iostream>
+
+#include "base/text.h"
+#include "report/campaign.h"
+#include "report/figures.h"
+#include "report/report.h"
+
+namespace migsoak::report {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+std::size_t lines_of(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+TEST(ReportText, SaysVerdictCourseEvidenceAndReplayOnOneScreen) {
+  Campaign campaign("my results.db");
+  ASSERT_TRUE(campaign.store->replace_findings(
+      {leak()}, {{"vu-panic-eventfd", "log-signature", "seen on clean daemons, no harm", 3}}));
+  ASSERT_TRUE(campaign.store->end_run(record::Verdict::fail, "finished"));
+  const auto page = text(*campaign.store, 100, false);
+  ASSERT_TRUE(page) << page.error().describe();
+  std::cout << *page;
+  EXPECT_THAT(*page, testing::StartsWith("FAIL  synthetic"));
+  EXPECT_THAT(*page, HasSubstr("30 of 30 iterations (30 completed), 1 lineage\n"));
+  EXPECT_THAT(*page, HasSubstr("FAIL  fd-leak  target:disk0  eventfd  (blame: subject)"));
+  EXPECT_THAT(*page, HasSubstr("since iteration 0 · proven at 9 · 4 per iteration · exhausted at about iteration 143"));
+  EXPECT_THAT(*page, HasSubstr("how sure: exact: +4 in each of 10"));
+  EXPECT_THAT(*page, HasSubstr("evidence: base=7, limit=1024"));
+  EXPECT_THAT(*page, HasSubstr("▁▁▁▂"));
+  EXPECT_THAT(*page, HasSubstr(" 11 → 127 fd.eventfd"));
+  EXPECT_THAT(*page, HasSubstr("replay: migsoak replay '" + campaign.store->path() + "' --iteration 9\n"));
+  EXPECT_THAT(*page, HasSubstr("guest RAM 960.0 MiB and disks "));
+  EXPECT_THAT(*page, HasSubstr("in 30 iterations"));
+  EXPECT_THAT(*page, HasSubstr("iterations per hour"));
+  EXPECT_THAT(*page, HasSubstr("QEMU says p50 "));
+  EXPECT_THAT(*page, HasSubstr("3× vu-panic-eventfd (log-signature): seen on clean daemons"));
+  EXPECT_THAT(*page, HasSubstr("accelerator=tcg"));
+  EXPECT_THAT(*page, Not(HasSubstr("\033")));
+  EXPECT_LE(lines_of(*page), 24u);
+}
+
+TEST(ReportText, NoLineIsWiderThanTheTerminalExceptWhatIsPasted) {
+  Campaign campaign;
+  record::Finding finding = leak();
+  finding.title = std::string(900, 'x') + " " + std::string(300, 'y');
+  ASSERT_TRUE(campaign.store->replace_findings({finding}, {{"n", "d", std::string(700, 'z'), 1}}));
+  for (const int width : {40, 60, 80, 132}) {
+    const auto page = text(*campaign.store, width, false);
+    ASSERT_TRUE(page);
+    for (const std::string& line : base::split(*page, '\n')) {
+      if (line.starts_with("  replay: ")) continue;
+      EXPECT_LE(columns_of(line), static_cast<std::size_t>(width)) << line;
+    }
+  }
+}
+
+TEST(ReportText, ColourOnlyWhenTold) {
+  Campaign campaign;
+  const auto page = text(*campaign.store, 80, true);
+  ASSERT_TRUE(page);
+  EXPECT_THAT(*page, HasSubstr("\033[1;33mUNKNOWN\033[0m"));
+}
+
+TEST(ReportText, KilledRunIsUnknownOrFailNeverPass) {
+  Campaign campaign("results.db", 5, 0);
+  record::Observation begun;
+  begun.iteration = 5;
+  ASSERT_TRUE(campaign.store->begin(begun));
+  auto page = text(*campaign.store, 80, false);
+  ASSERT_TRUE(page);
+  EXPECT_THAT(*page, testing::StartsWith("UNKNOWN"));
+  EXPECT_THAT(*page, HasSubstr("5 of 5 iterations (5 completed), 1 lineage, 1 interrupted"));
+  EXPECT_THAT(*page, HasSubstr("still going on, or was killed"));
+  EXPECT_THAT(*page, HasSubstr("No findings."));
+  ASSERT_TRUE(campaign.store->replace_findings({leak()}, {}));
+  page = text(*campaign.store, 80, false);
+  ASSERT_TRUE(page);
+  EXPECT_THAT(*page, testing::StartsWith("FAIL"));
+}
+
+TEST(ReportText, HostileStringsReachNoTerminal) {
+  Campaign campaign;
+  record::Finding finding = leak();
+  finding.title =
+      "evil \033[2J\033]0;owned\a \xc2\x9b"
+      "31m \xff title";
+  finding.process = "target:\033c";
+  finding.kind = "k\nFAIL";
+  finding.evidence = {{"confidence", "\033[31m"}, {"li\033ne", "\r\n\033[A"}};
+  ASSERT_TRUE(campaign.store->replace_findings({finding}, {{"n\033", "d\a", "r\033[0m", 1}}));
+  ASSERT_TRUE(campaign.store->end_run(record::Verdict::fail, "stopped: \033[2J"));
+  const auto page = text(*campaign.store, 80, false);
+  const auto listed = findings_text(*campaign.store);
+  ASSERT_TRUE(page);
+  ASSERT_TRUE(listed);
+  for (const std::string& out : {*page, *listed}) {
+    for (const char c : out) {
+      EXPECT_TRUE(static_cast<unsigned char>(c) >= 0x20 || c == '\n') << static_cast<int>(c);
+      EXPECT_NE(c, '\x7f');
+    }
+    EXPECT_THAT(out, Not(HasSubstr("\xc2\x9b")));
+  }
+  EXPECT_THAT(*page, HasSubstr("\\x1b[2J"));
+}
+
+TEST(ReportText, ManyFindingsAreCounted) {
+  Campaign campaign;
+  std::vector<record::Finding> findings(40, leak());
+  std::vector<record::Exclusion> exclusions(10, {"name", "log-signature", "reason", 2});
+  ASSERT_TRUE(campaign.store->replace_findings(findings, exclusions));
+  const auto page = text(*campaign.store, 100, false);
+  ASSERT_TRUE(page);
+  EXPECT_THAT(*page, HasSubstr("and 35 more: migsoak findings "));
+  EXPECT_THAT(*page, HasSubstr("and 6 more kinds, 12 times in all"));
+  EXPECT_LE(lines_of(*page), 60u);
+}
+
+TEST(ReportText, EmptyDatabase) {
+  Campaign campaign("results.db", 0);
+  const auto page = text(*campaign.store, 80, false);
+  ASSERT_TRUE(page) << page.error().describe();
+  EXPECT_THAT(*page, HasSubstr("0 of 0 iterations"));
+}
+
+TEST(Figures, Percentile) {
+  EXPECT_EQ(percentile({}, 50), 0);
+  EXPECT_EQ(percentile({7}, 50), 7);
+  EXPECT_EQ(percentile({4, 1, 3, 2}, 50), 2);
+  EXPECT_EQ(percentile({4, 1, 3, 2}, 95), 4);
+  EXPECT_EQ(percentile({4, std::nan(""), 3, 2}, 100), 4);
+}
+
+TEST(Figures, Sparkline) {
+  EXPECT_EQ(sparkline({}, 10), "");
+  EXPECT_EQ(sparkline({std::nan("")}, 10), "");
+  EXPECT_EQ(sparkline({5, 5, 5}, 10), "▁▁▁");
+  EXPECT_EQ(sparkline({0, 1, 2, 3, 4, 5, 6, 7}, 10), "▁▂▃▄▅▆▇█");
+  EXPECT_EQ(sparkline({0, 0, 7, 7}, 2), "▁█");
+  EXPECT_EQ(sparkline({7, std::nan(""), 0}, 4), "█▁");
+}
+
+TEST(Figures, Words) {
+  EXPECT_EQ(bytes_text(512), "512 B");
+  EXPECT_EQ(bytes_text(32.0 * 1024 * 1024), "32.0 MiB");
+  EXPECT_EQ(number_text(4.0), "4");
+  EXPECT_EQ(number_text(0.02), "0.02");
+  EXPECT_EQ(number_text(1234.5), "1234");
+  EXPECT_EQ(columns_of("a→b"), 3u);
+  EXPECT_EQ(wrap("aaa bbb ccc ddd eee fff ggg", 22, 2, 9), "aaa bbb ccc ddd eee\n  fff ggg");
+  EXPECT_EQ(wrap("aaa bbb ccc ddd eee fff ggg", 22, 2, 1), "aaa bbb ccc ddd eee …");
+}
+
+}  // namespace
+}  // namespace migsoak::report
