@@ -2,25 +2,20 @@
 //
 // Every pid seen below a subject is remembered with the subject's name (ancestry): once re-parented, a process no
 // longer tells where it came from. One that was never seen in its tree (born and orphaned between two looks) is traced
-// by its process group, its session, or MIGSOAK_PROCESS in its environment.
+// as ancestry.h says.
 #include <fmt/format.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
 
 #include "base/text.h"
-#include "probes/state.h"
+#include "probes/ancestry.h"
 
 namespace migsoak::probes {
 
 namespace {
 
-constexpr std::size_t kTreeMax = 512;           // processes below one subject; a fork bomb must not stop the harness
-constexpr std::size_t kAncestryPruneAt = 4096;  // entries
-constexpr std::size_t kEnvironBytesMax = 256 << 10;
+constexpr std::size_t kTreeMax = 512;  // processes below one subject; a fork bomb must not stop the harness
 
 struct Zombie {
   const Subject* subject = nullptr;
@@ -76,13 +71,9 @@ class ChildrenLook {
            subject_pids_.count(pid) != 0 || reparented_.count(pid) != 0 || pid == scene_.guardian_pid;
   }
 
-  void remember(const Subject& subject, const proc::ProcStat& stat) {
-    impl_.ancestry[stat.pid] = {subject.name, subject.process_id, stat.start_ticks};
-    scene_.ancestry[stat.pid] = subject.name;
-  }
-
   void walk(const Subject& subject) {
-    if (const auto own = proc::read_stat(subject.pid)) remember(subject, *own);
+    adopt(state_, subject);  // the first sight, unless the engine did at its birth
+    if (const auto own = proc::read_stat(subject.pid)) remember(impl_, subject, *own);
     children_[subject.process_id] = 0;
     std::vector<pid_t> tree{subject.pid};
     for (std::size_t i = 0; i < tree.size() && tree.size() < kTreeMax; ++i) {
@@ -90,7 +81,7 @@ class ChildrenLook {
         if (belongs_elsewhere(subject, pid)) continue;
         const auto stat = proc::read_stat(pid);
         if (!stat) continue;  // gone again: never anyone's trouble
-        remember(subject, *stat);
+        remember(impl_, subject, *stat);
         if (is_zombie(*stat)) {
           zombies_.push_back({&subject, *stat});
           continue;
@@ -149,7 +140,7 @@ class ChildrenLook {
 
   void report(const Orphan& orphan) {
     if (!impl_.orphans_reported.insert(key_of(orphan.stat)).second) return;
-    const auto [name, process_id] = origin_of(orphan.stat);
+    const auto [name, process_id] = origin_of(scene_, impl_, orphan.stat);
     const std::string command = proc::command_of(orphan.stat.pid);
     record::Event event = make_event(
         scene_, record::event_kind::kOrphan, name, process_id,
@@ -161,46 +152,10 @@ class ChildrenLook {
                     {"reparented", true}};
     into_.events.push_back(std::move(event));
     // Its own children, once it has gone too, descend from the same process.
-    impl_.ancestry[orphan.stat.pid] = {name, process_id, orphan.stat.start_ticks};
-  }
-
-  // Whose was it? By what was seen, then by what it still carries.
-  std::pair<std::string, std::int64_t> origin_of(const proc::ProcStat& stat) const {
-    const auto seen = impl_.ancestry.find(stat.pid);
-    if (seen != impl_.ancestry.end() && seen->second.start_ticks == stat.start_ticks) {
-      return {seen->second.subject, seen->second.process_id};
-    }
-    const auto told = scene_.ancestry.find(stat.pid);
-    if (told != scene_.ancestry.end()) return named(told->second);
-    // A leader's number stays taken for as long as its group or session has members (credentials(7)).
-    for (const pid_t leader : {::getpgid(stat.pid), ::getsid(stat.pid)}) {
-      const auto by_leader = leader > 0 && leader != stat.pid ? impl_.ancestry.find(leader) : impl_.ancestry.end();
-      if (by_leader != impl_.ancestry.end() && by_leader->second.subject != "harness") {
-        return {by_leader->second.subject, by_leader->second.process_id};
-      }
-    }
-    return named(name_in_environment(stat.pid));
-  }
-
-  std::pair<std::string, std::int64_t> named(const std::string& name) const {
-    const Subject* subject = subject_named(scene_, name);
-    return {name, subject == nullptr ? 0 : subject->process_id};
-  }
-
-  // MIGSOAK_PROCESS, which every process of the topology is born with. The environment is the subject's to change, so
-  // only something that looks like a process name is believed.
-  static std::string name_in_environment(pid_t pid) {
-    std::ifstream file(fmt::format("/proc/{}/environ", pid), std::ios::binary);
-    std::string text(kEnvironBytesMax, '\0');
-    file.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-    constexpr std::string_view key = "MIGSOAK_PROCESS=";
-    for (const std::string& word : base::split(text, '\0')) {
-      if (word.rfind(key, 0) != 0) continue;
-      const std::string name = base::printable(word.substr(key.size()), 100);
-      if (name.rfind("target:", 0) == 0 || name.rfind("qemu:", 0) == 0 || name == "harness") return name;
-    }
-    return "unknown";
+    Subject origin;
+    origin.name = name;
+    origin.process_id = process_id;
+    remember(impl_, origin, orphan.stat);
   }
 
   void add_samples() {
@@ -223,11 +178,7 @@ class ChildrenLook {
     };
     std::erase_if(impl_.zombies_reported, is_gone);
     std::erase_if(impl_.orphans_reported, is_gone);
-    if (impl_.ancestry.size() < kAncestryPruneAt) return;
-    std::erase_if(impl_.ancestry, [&](const auto& entry) {
-      const bool group_is_empty = ::kill(-entry.first, 0) != 0 && errno == ESRCH;
-      return group_is_empty && is_gone({entry.first, entry.second.start_ticks});
-    });
+    prune_ancestry(impl_);
   }
 
   Scene& scene_;

@@ -42,7 +42,7 @@ bool is_file_kind(const std::string& kind) {
 }
 
 std::uint64_t identity_of(int proc_dir, const proc::FdEntry& entry) {
-  std::string text = fmt::format("{}\n{}\n{}", entry.kind, entry.target, entry.inode);
+  std::string text = entry.target;  // of sockets and pipes it holds the inode
   if (entry.kind == "eventfd") {
     text += fmt::format("\n{}", eventfd_id(proc_dir, entry.fd));
   } else if (is_file_kind(entry.kind)) {
@@ -126,9 +126,24 @@ void remember_shared_memory(const Subject& subject, ProbeState::Impl& state) {
   }
 }
 
-// A descriptor that exists only because we are looking (the directory being listed) is not the subject's.
+// A descriptor that exists only because we are looking (the directories being listed) is not the subject's.
 bool is_our_look(const Subject& subject, const proc::FdEntry& entry) {
-  return subject.pid == ::getpid() && entry.target == fmt::format("/proc/{}/fd", subject.pid);
+  if (subject.pid != ::getpid() || entry.kind != "directory") return false;
+  const std::string own = fmt::format("/proc/{}", subject.pid);
+  return entry.target == own || entry.target == own + "/fd";
+}
+
+// Tells unix sockets from tcp and the rest; the tables of tcp are read only when something is left to name.
+std::map<std::uint64_t, std::string> name_sockets(ProbeState::Impl& state) {
+  bool unnamed = false;
+  for (auto& [process_id, fds] : state.fds) {
+    proc::refine_socket_kinds(fds, state.unix_sockets, {});
+    for (const proc::FdEntry& entry : fds) unnamed = unnamed || entry.kind == "socket";
+  }
+  if (!unnamed) return {};
+  std::map<std::uint64_t, std::string> tcp_sockets = proc::read_tcp_sockets();
+  for (auto& [process_id, fds] : state.fds) proc::refine_socket_kinds(fds, state.unix_sockets, tcp_sockets);
+  return tcp_sockets;
 }
 
 }  // namespace
@@ -136,7 +151,6 @@ bool is_our_look(const Subject& subject, const proc::FdEntry& entry) {
 void run_fds(Scene& scene, ProbeState& state, record::Observation& into) {
   ProbeState::Impl& impl = state.impl();
   Owners owners;
-  bool any_tcp = false;
   for (const Subject& subject : scene.subjects) {
     if (has_vanished(state, subject)) continue;
     auto fds = proc::read_fds(subject.pid);
@@ -147,8 +161,6 @@ void run_fds(Scene& scene, ProbeState& state, record::Observation& into) {
     std::vector<proc::FdEntry>& kept = impl.fds[subject.process_id];
     for (proc::FdEntry& entry : *fds) {
       if (is_our_look(subject, entry)) continue;
-      if (entry.kind == "unix") owners.emplace(entry.inode, subject.name);
-      any_tcp = any_tcp || entry.kind == "tcp";
       kept.push_back(std::move(entry));
     }
   }
@@ -158,8 +170,13 @@ void run_fds(Scene& scene, ProbeState& state, record::Observation& into) {
     into.events.push_back(
         make_event(scene, record::event_kind::kHarnessError, "harness", 0, "probe fds: " + table.error().describe()));
   }
-  const auto tcp_sockets = any_tcp ? proc::read_tcp_sockets() : std::map<std::uint64_t, std::string>{};
+  const auto tcp_sockets = name_sockets(impl);
 
+  for (const Subject& subject : scene.subjects) {
+    for (const proc::FdEntry& entry : impl.fds[subject.process_id]) {
+      if (entry.kind == "unix") owners.emplace(entry.inode, subject.name);
+    }
+  }
   const Look look{impl.unix_sockets, tcp_sockets, owners};
   std::set<std::int64_t> present;
   for (const Subject& subject : scene.subjects) {

@@ -11,7 +11,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "probes/state.h"
+#include "probes/ancestry.h"
 
 namespace migsoak::probes {
 
@@ -140,7 +140,13 @@ class FilesLook {
   }
 
   void suspect(const std::string& path, const std::string& shown, const Subject* owner) {
-    if (owner == nullptr) owner = subject_named(scene_, "harness");
+    if (owner == nullptr) {
+      if (const auto* by_pid = owner_by_pid_in(impl_, path.substr(path.rfind('/') + 1))) {
+        suspects_.push_back({path, shown, by_pid->subject, by_pid->process_id});
+        return;
+      }
+      owner = subject_named(scene_, "harness");
+    }
     suspects_.push_back({path, shown, owner == nullptr ? "harness" : owner->name,
                          owner == nullptr ? std::int64_t{0} : owner->process_id});
   }

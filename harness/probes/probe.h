@@ -63,6 +63,11 @@ void run_probes(Scene& scene, ProbeState& state, record::Observation& into);
 // vanishes with it is still on record. Adds events only for what persists on a second look within 50 ms.
 void look_before_teardown(Scene& scene, ProbeState& state, record::Observation& into);
 
+// Call right after a process was spawned (or has exec'd under a new process_id): ties all its future descendants to it,
+// those included that are orphaned between two looks (setsid, double fork, empty environment). Without it the probes do
+// so at first sight. The one thing written to a subject: its soft RLIMIT_LOCKS, which Linux ignores (ancestry.h).
+void adopt(ProbeState& state, const Subject& subject);
+
 // One look for the settle loop: changes while descriptors or children of any subject still change.
 std::uint64_t settle_signature(const Scene& scene);
 

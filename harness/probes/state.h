@@ -23,8 +23,10 @@ struct ProbeState::Impl {
     std::string subject;
     std::int64_t process_id = 0;
     std::int64_t start_ticks = 0;
+    pid_t inner_pid = 0;  // as it sees itself, inside its PID namespace
   };
-  std::map<pid_t, Ancestor> ancestry;  // every pid seen in a subject's tree
+  std::map<pid_t, Ancestor> ancestry;           // every pid seen in a subject's tree
+  std::map<std::int64_t, std::string> adopted;  // process id -> subject name: whose mark it is (ancestry.h)
   std::set<ProcessKey> zombies_reported, orphans_reported;
   std::set<std::string> leftovers_reported;
   struct SharedMemory {

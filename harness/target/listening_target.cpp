@@ -29,8 +29,9 @@ bool is_socket_file(const std::string& path) {
 bool holds_socket(pid_t pid, std::uint64_t inode) {
   const auto fds = proc::read_fds(pid);
   if (!fds) return false;
-  return std::any_of(fds->begin(), fds->end(),
-                     [&](const proc::FdEntry& entry) { return entry.kind == "unix" && entry.inode == inode; });
+  return std::any_of(fds->begin(), fds->end(), [&](const proc::FdEntry& entry) {
+    return entry.inode == inode && (entry.kind == "socket" || entry.kind == "unix");
+  });
 }
 
 // `root` and its descendants, nearest first.
