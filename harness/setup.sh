@@ -65,38 +65,59 @@ missing_packages() {
   done
 }
 
-install_missing() {
-  local missing
-  command -v dpkg-query >/dev/null ||
-    die "this is not a Debian system (no dpkg): install the packages of harness/packages.txt by your own means"
-  mapfile -t missing < <(missing_packages)
-  ((${#missing[@]})) || return 0
-  command -v apt-get >/dev/null || die "no apt-get here; missing packages: ${missing[*]}"
-
+# Fills `apt`: apt-get as root. Fails with a reason in `no_apt`.
+apt=() no_apt=
+find_apt() {
   local as_root=(env)
+  if ! command -v apt-get >/dev/null; then
+    no_apt='no apt-get here'
+    return 1
+  fi
   if ((EUID != 0)); then
-    command -v sudo >/dev/null ||
-      die "neither root nor sudo; as root: apt-get install --no-install-recommends ${missing[*]}"
+    if ! command -v sudo >/dev/null; then
+      no_apt='neither root nor sudo'
+      return 1
+    fi
     as_root=(sudo)
     # Without a terminal nobody can type a password: fail with a line instead of waiting.
     [[ -t 0 ]] || as_root+=(-n)
     as_root+=(env)
   fi
-  local apt=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -q -y
+  apt=("${as_root[@]}" DEBIAN_FRONTEND=noninteractive apt-get -q -y
     -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Install-Recommends=false)
-
   mkdir -p "$root/build"
-  local log=$root/build/setup-packages.log
-  say "installing ${#missing[@]} missing packages: ${missing[*]}"
-  say "(apt's output: $log)"
+}
+
+install_missing() {
+  local missing log=$root/build/setup-packages.log
+  command -v dpkg-query >/dev/null ||
+    die "this is not a Debian system (no dpkg): install the packages of harness/packages.txt by your own means"
+  mapfile -t missing < <(missing_packages)
+  ((${#missing[@]})) || return 0
+  find_apt || die "$no_apt; as root: apt-get install --no-install-recommends ${missing[*]}"
+  say "installing ${#missing[@]} missing packages (apt's output: $log): ${missing[*]}"
   : >"$log"
   # An index that knows every name may still be stale (404 on download), hence the second try.
   if ! apt_knows "${missing[@]}" || ! "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1; then
     "${apt[@]}" update </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get update failed'
     apt_knows "${missing[@]}" || die "apt does not know: $(unknown_to_apt "${missing[@]}")
-setup: migsoak is made for Debian 12 (bookworm); this is $(. /etc/os-release && echo "$PRETTY_NAME")"
+setup: migsoak is made for Debian 12 (bookworm); this is $(sed -n 's/^PRETTY_NAME=//p' /etc/os-release)"
     "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get install failed'
   fi
+}
+
+# The guest's kernel comes out of a package that is downloaded, not installed (guest-images/fetch_kernel.sh), so the
+# index must be there and fresh even where nothing is missing: images of CI systems ship without one.
+refresh_index_for_kernel() {
+  local cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/migsoak/kernel
+  compgen -G "$cache/*/package" >/dev/null && return 0
+  if apt_knows linux-image-cloud-amd64 && [[ -n $(find /var/lib/apt/lists -maxdepth 0 -mtime -1) ]]; then
+    return 0
+  fi
+  find_apt || return 0
+  say 'refreshing the package index, for the guest kernel'
+  # Not fatal: an older index may still do, and fetch_kernel.sh says what is wrong when it does not.
+  "${apt[@]}" update </dev/null >"$root/build/setup-packages.log" 2>&1 || say 'apt-get update failed; going on with the old index'
 }
 
 unknown_to_apt() {
@@ -128,5 +149,6 @@ configure_and_build() {
 }
 
 install_missing
+[[ $packages_only == yes ]] || refresh_index_for_kernel
 [[ $packages_only == yes ]] && exit 0
 configure_and_build

@@ -13,7 +13,7 @@ migsoak=$root/build/release/migsoak
 leak=$root/build/release/tests/faults/libfd_leak_recvmsg.so
 scenario=$root/scenarios/quickstart.toml
 
-"$root/harness/setup.sh" --target migsoak --target guest_image --target fd_leak_recvmsg
+"$root/harness/setup.sh" --target migsoak --target guest_image --target fault_fd_leak_recvmsg
 
 runs=$root/results/runs/quickstart-$(date -u +%Y%m%dT%H%M%SZ)-$$
 mkdir -p "$runs/clean" "$runs/planted"
