@@ -1,0 +1,255 @@
+#include "hypervisor/machine.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+
+#include "proc/proc_fs.h"
+#include "real_qemu.h"
+
+namespace migsoak::hypervisor {
+namespace {
+
+using base::Deadline;
+using base::ErrorKind;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+using MachineTest = RealQemu;
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return ::lstat(path.c_str(), &status) == 0;
+}
+
+std::string write_script(const std::string& path, const std::string& text) {
+  std::ofstream(path) << text;
+  ::chmod(path.c_str(), 0755);
+  return path;
+}
+
+TEST_F(MachineTest, ComesUpAndQuits) {
+  auto machine = raise(spec("q1"));
+  ASSERT_TRUE(machine);
+  EXPECT_TRUE(machine->ready());
+  EXPECT_TRUE(machine->alive());
+  EXPECT_EQ(machine->qemu_pid(), machine->child().pid());
+  EXPECT_EQ(run_state(*machine), "running");
+  EXPECT_TRUE(exists(machine->agent_socket()));
+  EXPECT_TRUE(exists(machine->console_socket()));
+  const auto capabilities = machine->qmp().execute("query-migrate-capabilities", base::Json::object(), soon());
+  ASSERT_TRUE(capabilities);
+  EXPECT_THAT(base::dump_json(*capabilities), HasSubstr(R"({"capability":"events","state":true})"));
+  const auto status = machine->quit(soon());
+  ASSERT_TRUE(status) << status.error().describe();
+  EXPECT_EQ(status->exit_code, 0);
+  EXPECT_FALSE(machine->alive());
+  EXPECT_FALSE(exists(machine->agent_socket()));
+}
+
+TEST_F(MachineTest, IncomingWaitsForItsStream) {
+  auto machine = raise(spec("q1", true));
+  ASSERT_TRUE(machine);
+  EXPECT_EQ(run_state(*machine), "inmigrate");
+}
+
+TEST_F(MachineTest, IsReadyInTheBackground) {
+  auto machine = spawn(spec("q1"));
+  ASSERT_TRUE(machine) << machine.error().describe();
+  EXPECT_FALSE((*machine)->ready());
+  // Nobody waits for it, only for something else on the same Reactor.
+  reactor_.run_until([&] { return (*machine)->ready(); }, soon());
+  EXPECT_TRUE((*machine)->ready());
+  EXPECT_TRUE((*machine)->wait_ready(Deadline::in(milliseconds(0))));
+}
+
+TEST_F(MachineTest, ServesDisksOfBothMachineTypes) {
+  const std::string image = run_dir_->path() + "/disk.raw";
+  ASSERT_EQ(::close(::creat(image.c_str(), 0600)), 0);
+  ASSERT_EQ(::truncate(image.c_str(), 16 << 20), 0);
+  for (const char* type : {"q35", "pc"}) {
+    auto with_disk = spec("q1");
+    with_disk.machine = type;
+    DeviceSpec disk;
+    disk.id = "vd0";
+    disk.type = "virtio-blk";
+    disk.image_path = image;
+    disk.props = {{"discard", false}};
+    with_disk.devices = {disk};
+    auto machine = raise(with_disk);
+    ASSERT_TRUE(machine) << type;
+    // Both ends of a migration have the disk open.
+    auto other_spec = with_disk;
+    other_spec.instance = "q2";
+    other_spec.incoming = true;
+    EXPECT_TRUE(raise(other_spec)) << type;
+  }
+  ::unlink(image.c_str());
+}
+
+TEST_F(MachineTest, TellsWhatAQemuThatExitsAtOnceSaid) {
+  auto broken = spec("q1");
+  broken.extra_args = {"-device", "no-such-device"};
+  auto machine = spawn(broken);
+  ASSERT_TRUE(machine);
+  const auto ready = (*machine)->wait_ready(soon());
+  ASSERT_FALSE(ready);
+  EXPECT_EQ(ready.error().kind, ErrorKind::subject);
+  EXPECT_THAT(ready.error().describe(), HasSubstr("exit status 1"));
+  EXPECT_THAT(ready.error().describe(), HasSubstr("no-such-device"));
+}
+
+TEST_F(MachineTest, TellsASilentQemuFromADeadOne) {
+  auto silent = spec("q1");
+  silent.qemu = write_script(run_dir_->path() + "/silent", "#!/bin/sh\nexec sleep 1000\n");
+  auto machine = spawn(silent);
+  ASSERT_TRUE(machine) << machine.error().describe();
+  const auto ready = (*machine)->wait_ready(Deadline::in(milliseconds(300)));
+  ASSERT_FALSE(ready);
+  EXPECT_EQ(ready.error().kind, ErrorKind::timeout);
+  const pid_t pid = (*machine)->child().pid();
+  (*machine)->kill();
+  EXPECT_FALSE((*machine)->alive());
+  EXPECT_NE(::kill(pid, 0), 0) << "killed and reaped";
+}
+
+TEST_F(MachineTest, AStoppedQemuIsATimeoutAndStillReaped) {
+  auto machine = raise(spec("q1"));
+  ASSERT_TRUE(machine);
+  const pid_t pid = machine->qemu_pid();
+  ASSERT_EQ(::kill(pid, SIGSTOP), 0);
+  const auto answer = machine->qmp().execute("query-status", base::Json::object(), Deadline::in(milliseconds(200)));
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().kind, ErrorKind::timeout);
+  const auto status = machine->quit(Deadline::in(milliseconds(200)));
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().kind, ErrorKind::timeout);
+  EXPECT_FALSE(machine->alive());
+  ASSERT_TRUE(machine->child().exit_status());
+  EXPECT_EQ(machine->child().exit_status()->signal, SIGKILL);
+}
+
+TEST_F(MachineTest, FindsQemuBehindAWrapper) {
+  auto wrapped = spec("q1");
+  // Forks, because a command follows.
+  wrapped.wrapper = {"/bin/sh", "-c", "\"$@\"; true", "wrapper"};
+  auto machine = raise(wrapped);
+  ASSERT_TRUE(machine);
+  const pid_t pid = machine->qemu_pid();
+  EXPECT_NE(pid, machine->child().pid());
+  EXPECT_EQ(proc::command_of(pid), "qemu-system-x86_64");
+  machine->kill();
+  EXPECT_FALSE(machine->alive());
+  reactor_.run_until([&] { return ::kill(pid, 0) != 0; }, soon());
+  EXPECT_NE(::kill(pid, 0), 0) << "QEMU must not outlive its wrapper";
+
+  wrapped.wrapper = {"/usr/bin/env", "A=B"};
+  machine = raise(wrapped);
+  ASSERT_TRUE(machine);
+  EXPECT_EQ(machine->qemu_pid(), machine->child().pid());
+}
+
+TEST_F(MachineTest, PassesTheSidesEnvironment) {
+  auto with_env = spec("q1");
+  with_env.env = {{"MIGSOAK_PROBE", "seen"}};
+  auto machine = raise(with_env);
+  ASSERT_TRUE(machine);
+  std::ifstream environ("/proc/" + std::to_string(machine->qemu_pid()) + "/environ", std::ios::binary);
+  const std::string text((std::istreambuf_iterator<char>(environ)), std::istreambuf_iterator<char>());
+  EXPECT_THAT(text, HasSubstr("MIGSOAK_PROBE=seen"));
+}
+
+using IdentifyTest = RealQemu;
+
+TEST_F(IdentifyTest, ReadsVersionAndPackage) {
+  const auto identity = identify_qemu(reactor_, *containment_, "qemu-system-x86_64", soon());
+  ASSERT_TRUE(identity) << identity.error().describe();
+  EXPECT_EQ(identity->path.front(), '/');
+  EXPECT_EQ(std::count(identity->version.begin(), identity->version.end(), '.'), 2) << identity->version;
+  EXPECT_THAT(identity->full, HasSubstr("QEMU emulator version " + identity->version));
+  if (!identity->package.empty()) {
+    EXPECT_THAT(identity->package, HasSubstr("qemu"));
+  }
+}
+
+TEST_F(IdentifyTest, RefusesWhatIsNoQemu) {
+  const std::string folder = run_dir_->path();
+  const std::string text_file = folder + "/text";
+  std::ofstream(text_file) << "hello";
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"/bin/true", "'/bin/true' is not a QEMU: "},
+      {"/bin/false", "'/bin/false' is not a QEMU: `--version` "},
+      {"/no/such/qemu", "'/no/such/qemu': No such file or directory"},
+      {"no-such-qemu", "is not in PATH"},
+      {folder, "is no file"},
+      {text_file, "is not executable"},
+      {write_script(folder + "/fails", "#!/bin/sh\necho oops; exit 3\n"), "exit status 3 and said 'oops'"},
+      {write_script(folder + "/empty", "#!/bin/sh\n"), "printed nothing"},
+      {write_script(folder + "/noexec",
+                    "\x7f"
+                    "not an ELF"),
+       "is not a QEMU"},
+      {write_script(folder + "/tools", "#!/bin/sh\necho 'qemu-img version 7.2.22'\n"), "printed 'qemu-img version"},
+      {write_script(folder + "/nasty", "#!/bin/sh\nprintf '\\033[31mred\\n'\n"), "\\x1b[31mred"},
+  };
+  for (const auto& [qemu, told] : cases) {
+    const auto identity = identify_qemu(reactor_, *containment_, qemu, soon());
+    ASSERT_FALSE(identity) << qemu;
+    EXPECT_EQ(identity.error().kind, ErrorKind::bad_input) << qemu;
+    EXPECT_THAT(identity.error().describe(), HasSubstr(told));
+  }
+}
+
+TEST_F(IdentifyTest, DoesNotWaitForever) {
+  const std::string slow = write_script(run_dir_->path() + "/slow", "#!/bin/sh\nexec sleep 1000\n");
+  const auto identity = identify_qemu(reactor_, *containment_, slow, Deadline::in(milliseconds(300)));
+  ASSERT_FALSE(identity);
+  EXPECT_EQ(identity.error().kind, ErrorKind::bad_input);
+  EXPECT_THAT(identity.error().describe(), HasSubstr("in time"));
+}
+
+class AccelTest : public RealQemu {
+ protected:
+  void SetUp() override {
+    RealQemu::SetUp();
+    ::setenv("XDG_CACHE_HOME", (run_dir_->path() + "/cache").c_str(), 1);
+  }
+  void TearDown() override { ::unsetenv("XDG_CACHE_HOME"); }
+};
+
+TEST_F(AccelTest, ExplicitNamesAreTakenAtTheirWord) {
+  EXPECT_EQ(resolve_accel(reactor_, *containment_, "tcg", spec("k"), soon()).value(), "tcg");
+  EXPECT_EQ(resolve_accel(reactor_, *containment_, "kvm", spec("k"), soon()).value(), "kvm");
+  const auto other = resolve_accel(reactor_, *containment_, "xen", spec("k"), soon());
+  ASSERT_FALSE(other);
+  EXPECT_EQ(other.error().kind, ErrorKind::bad_input);
+}
+
+TEST_F(AccelTest, AutoIsTcgUnlessAGuestCameUpAndIsRemembered) {
+  if (::access("/dev/kvm", R_OK | W_OK) != 0) GTEST_SKIP() << "no /dev/kvm: nothing to find out";
+  // A QEMU on which no guest ever comes up, and that counts how often it was tried.
+  const std::string folder = run_dir_->path();
+  auto probe = spec("k");
+  probe.qemu = write_script(folder + "/qemu",
+                            "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'QEMU emulator version "
+                            "9.9.9'; else echo tried >> " +
+                                folder + "/count; exit 1; fi\n");
+  probe.image.kernel = "/dev/null";
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(resolve_accel(reactor_, *containment_, "auto", probe, soon()).value(), "tcg");
+  }
+  std::ifstream count(folder + "/count");
+  const std::string tries((std::istreambuf_iterator<char>(count)), std::istreambuf_iterator<char>());
+  EXPECT_EQ(tries, "tried\n") << "the second answer comes from memory";
+  // Damaged memory is no memory.
+  std::ofstream(folder + "/cache/migsoak/accel.json") << "{\"boot\":";
+  EXPECT_EQ(resolve_accel(reactor_, *containment_, "auto", probe, soon()).value(), "tcg");
+}
+
+}  // namespace
+}  // namespace migsoak::hypervisor
