@@ -152,7 +152,7 @@ TEST(Figures, Words) {
   EXPECT_EQ(number_text(1234.5), "1234");
   EXPECT_EQ(columns_of("a→b"), 3u);
   EXPECT_EQ(wrap("aaa bbb ccc ddd eee fff ggg", 22, 2, 9), "aaa bbb ccc ddd eee\n  fff ggg");
-  EXPECT_EQ(wrap("aaa bbb ccc ddd eee fff ggg", 22, 2, 1), "aaa bbb ccc ddd eee …");
+  EXPECT_EQ(wrap("aaa bbb ccc ddd eee fff ggg", 23, 2, 1), "aaa bbb ccc ddd eee …");
 }
 
 }  // namespace
