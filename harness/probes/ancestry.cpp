@@ -16,8 +16,8 @@ namespace migsoak::probes {
 
 namespace {
 
-constexpr std::size_t kAncestryPruneAt = 4096;   // entries
-constexpr std::size_t kAdoptedNamesMax = 16384;  // entries
+constexpr std::size_t kAncestryPruneAt = 4096;  // entries
+constexpr std::size_t kAdoptedMax = 16384;      // entries
 constexpr std::size_t kEnvironBytesMax = 256 << 10;
 // High half of the mark, so that a limit somebody else has set is not mistaken for one; the low half is the process id.
 constexpr std::uint64_t kMark = 0x6d6967'00000000ULL;
@@ -76,9 +76,11 @@ std::pair<std::string, std::int64_t> named(const Scene& scene, const std::string
 void adopt(ProbeState& state, const Subject& subject) {
   // The harness's children are the topology, and each of those gets its own mark.
   if (subject.pid == ::getpid()) return;
-  auto& names = state.impl().adopted;
-  if (!names.emplace(subject.process_id, subject.name).second) return;
-  if (names.size() > kAdoptedNamesMax) names.erase(names.begin());  // ids grow: the oldest
+  auto& adopted = state.impl().adopted;
+  const auto known = adopted.find(subject.process_id);
+  if (known != adopted.end() && known->second.pid == subject.pid) return;
+  adopted[subject.process_id] = {subject.name, subject.pid};         // a wrapper's child takes the place of the wrapper
+  if (adopted.size() > kAdoptedMax) adopted.erase(adopted.begin());  // ids grow: the oldest
   set_mark(subject.pid, subject.process_id);
   if (const auto stat = proc::read_stat(subject.pid)) remember(state.impl(), subject, *stat);
 }
@@ -98,7 +100,7 @@ std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeSt
     return {seen->second.subject, seen->second.process_id};
   }
   const auto adopted = state.adopted.find(mark_of(stat.pid));
-  if (adopted != state.adopted.end()) return {adopted->second, adopted->first};
+  if (adopted != state.adopted.end()) return {adopted->second.subject, adopted->first};
   const auto told = scene.ancestry.find(stat.pid);
   if (told != scene.ancestry.end()) return named(scene, told->second);
   // A leader's number stays taken for as long as its group or session has members (credentials(7)).
@@ -109,6 +111,11 @@ std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeSt
     }
   }
   return named(scene, name_in_environment(stat.pid));
+}
+
+bool descends_by_mark(const ProbeState::Impl& state, pid_t pid) {
+  const auto adopted = state.adopted.find(mark_of(pid));
+  return adopted != state.adopted.end() && adopted->second.pid != pid;
 }
 
 const ProbeState::Impl::Ancestor* owner_by_pid_in(const ProbeState::Impl& state, const std::string& file_name) {

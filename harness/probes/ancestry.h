@@ -23,6 +23,9 @@ void remember(ProbeState::Impl& state, const Subject& subject, const proc::ProcS
 std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeState::Impl& state,
                                                const proc::ProcStat& stat);
 
+// Does it bear the mark of a subject that it is not itself?
+bool descends_by_mark(const ProbeState::Impl& state, pid_t pid);
+
 // The subject, alive or gone, whose pid (as it sees itself, inside its PID namespace, or as the host does) is a number
 // in `file_name`: "leftover.4711.0". Null when none.
 const ProbeState::Impl::Ancestor* owner_by_pid_in(const ProbeState::Impl& state, const std::string& file_name);

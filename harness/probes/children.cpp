@@ -81,6 +81,12 @@ class ChildrenLook {
         if (belongs_elsewhere(subject, pid)) continue;
         const auto stat = proc::read_stat(pid);
         if (!stat) continue;  // gone again: never anyone's trouble
+        // Without a PID namespace the harness is the subreaper, and an orphan that dropped the run's marker from its
+        // environment looks like a child of ours.
+        if (subject.pid == ::getpid() && !is_zombie(*stat) && descends_by_mark(impl_, pid)) {
+          orphans_.push_back({*stat});
+          continue;
+        }
         remember(impl_, subject, *stat);
         if (is_zombie(*stat)) {
           zombies_.push_back({&subject, *stat});

@@ -25,8 +25,12 @@ struct ProbeState::Impl {
     std::int64_t start_ticks = 0;
     pid_t inner_pid = 0;  // as it sees itself, inside its PID namespace
   };
-  std::map<pid_t, Ancestor> ancestry;           // every pid seen in a subject's tree
-  std::map<std::int64_t, std::string> adopted;  // process id -> subject name: whose mark it is (ancestry.h)
+  std::map<pid_t, Ancestor> ancestry;  // every pid seen in a subject's tree
+  struct Adopted {
+    std::string subject;
+    pid_t pid = 0;
+  };
+  std::map<std::int64_t, Adopted> adopted;  // process id -> whose mark it is (ancestry.h)
   std::set<ProcessKey> zombies_reported, orphans_reported;
   std::set<std::string> leftovers_reported;
   struct SharedMemory {
