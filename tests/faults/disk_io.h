@@ -1,8 +1,7 @@
 // Wraps the positioned reads and writes of a disk image: what a storage daemon's (or QEMU's) file node does with
 // aio=threads. aio=native and aio=io_uring go past it. An image is a regular file, opened O_RDWR, of FAULT_SIZE_MIN
 // (default 1M) bytes or more, that still has a name (so no memfd).
-#ifndef MIGSOAK_TESTS_FAULTS_DISK_IO_H_
-#define MIGSOAK_TESTS_FAULTS_DISK_IO_H_
+#pragma once
 
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -28,5 +27,3 @@ void damage_read(const struct disk_request* read);
 // The real functions.
 ssize_t disk_pread(int fd, void* data, size_t size, uint64_t offset);
 ssize_t disk_pwritev(int fd, const struct iovec* iov, int count, uint64_t offset);
-
-#endif  // MIGSOAK_TESTS_FAULTS_DISK_IO_H_

@@ -1,11 +1,11 @@
-// disk_stale_read: a read returns what used to be there.
+// disk_stale_read: reads return what used to be there.
 //
 // A cache that was not invalidated when the other side wrote: each QEMU on its own page cache, or a target with two.
-// Before a write the old content of the first FAULT_BLOCKS blocks (that held anything) is kept; reads that come to one
-// of them and would see something else get the old content.
+// What the blocks of a chosen write held before it (when that was anything) is kept, and from then on served to every
+// read of them, whatever is written there later. The image itself is right.
 //
-//   FAULT_BLOCKS   how many blocks of 4 KiB are kept (default 64)
-//   FAULT_EVERY (default 1), FAULT_AT, FAULT_LIMIT, FAULT_STATE: which of these reads
+//   FAULT_EVERY (default 1), FAULT_AT, FAULT_LIMIT, FAULT_STATE: which overwriting writes of the image
+//   FAULT_BLOCKS   how many blocks of 4 KiB are kept in all (default 64, at most 1024)
 //   FAULT_SIZE_MIN (disk_io.h)
 #include <pthread.h>
 #include <string.h>
@@ -30,13 +30,18 @@ static struct old_block* find(ino_t image, uint64_t number) {
   return NULL;
 }
 
-static void keep(const struct disk_request* write, uint64_t number) {
+// The block as it is on the disk, in a buffer that serves O_DIRECT too; NULL when there is nothing in it.
+static const uint8_t* present(const struct disk_request* write, uint64_t number) {
   static _Alignas(kBlockBytes) uint8_t data[kBlockBytes];
   static const uint8_t nothing[kBlockBytes];
+  if (disk_pread(write->fd, data, kBlockBytes, number * kBlockBytes) != kBlockBytes) return NULL;
+  return memcmp(data, nothing, kBlockBytes) == 0 ? NULL : data;
+}
+
+static void keep(const struct disk_request* write, uint64_t number) {
   if (find(write->image.st_ino, number) != NULL) return;
-  if (disk_pread(write->fd, data, kBlockBytes, number * kBlockBytes) != kBlockBytes) return;
-  if (memcmp(data, nothing, kBlockBytes) == 0) return;
-  struct old_block* block = malloc(sizeof *block);
+  const uint8_t* data = present(write, number);
+  struct old_block* block = data != NULL ? malloc(sizeof *block) : NULL;
   if (block == NULL) return;
   block->image = write->image.st_ino;
   block->number = number;
@@ -47,23 +52,22 @@ static void keep(const struct disk_request* write, uint64_t number) {
 bool damage_write(const struct disk_request* write) {
   uint64_t blocks_max = fault_number("FAULT_BLOCKS", 64);
   if (blocks_max > kBlocksMax) blocks_max = kBlocksMax;
+  const uint64_t first = write->offset / kBlockBytes;
   const uint64_t end = write->offset + write->bytes;
   pthread_mutex_lock(&lock);
-  for (uint64_t number = write->offset / kBlockBytes; number * kBlockBytes < end && old_count < blocks_max; ++number) {
-    keep(write, number);
+  if (old_count < blocks_max && present(write, first) != NULL && fault_due(fault_count_event())) {
+    for (uint64_t i = first; i * kBlockBytes < end && old_count < blocks_max; ++i) keep(write, i);
   }
   pthread_mutex_unlock(&lock);
   return false;
 }
 
-// Puts the part of `block` that lies in [offset, offset + size) into `data`; only counts as a read when it differs.
-static void serve_old(const struct old_block* block, uint64_t offset, uint8_t* data, size_t size) {
+// Puts the part of `block` that lies in [offset, offset + size) into `data`.
+static void serve(const struct old_block* block, uint64_t offset, uint8_t* data, size_t size) {
   const uint64_t start = block->number * kBlockBytes;
   const uint64_t from = start > offset ? start : offset;
   const uint64_t to = start + kBlockBytes < offset + size ? start + kBlockBytes : offset + size;
-  uint8_t* at = data + (from - offset);
-  const uint8_t* was = block->data + (from - start);
-  if (memcmp(at, was, to - from) != 0 && fault_due(fault_count_event())) memcpy(at, was, to - from);
+  memcpy(data + (from - offset), block->data + (from - start), to - from);
 }
 
 void damage_read(const struct disk_request* read) {
@@ -74,7 +78,7 @@ void damage_read(const struct disk_request* read) {
     const size_t size = part->iov_len < left ? part->iov_len : left;
     for (uint64_t number = offset / kBlockBytes; number * kBlockBytes < offset + size; ++number) {
       const struct old_block* block = find(read->image.st_ino, number);
-      if (block != NULL) serve_old(block, offset, part->iov_base, size);
+      if (block != NULL) serve(block, offset, part->iov_base, size);
     }
     offset += size;
     left -= size;

@@ -5,13 +5,10 @@
 //   device_state  a QEMU: an incoming migration has come to the devices; the source has stopped the guest
 //   loaded        a QEMU: an incoming migration is read to its end and its channel is closed
 // accept: FAULT_SOCKET, patterns of the listening unix socket's base name; without it all but *qmp*|*mon* count.
-#ifndef MIGSOAK_TESTS_FAULTS_EVENTS_H_
-#define MIGSOAK_TESTS_FAULTS_EVENTS_H_
+#pragma once
 
 #include "fault.h"
 
 // Each fault defines these two.
 extern const char* const fault_on_default;  // NULL: as above
 void fault_fire(uint64_t n);                // n: the event's number, from 1
-
-#endif  // MIGSOAK_TESTS_FAULTS_EVENTS_H_

@@ -16,7 +16,7 @@ static void executable_name(char* name, size_t size) {
   const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
   path[length < 0 ? 0 : length] = '\0';
   const char* slash = strrchr(path, '/');
-  snprintf(name, size, "%s", slash ? slash + 1 : path);
+  snprintf(name, size, "%.255s", slash ? slash + 1 : path);
 }
 
 bool fault_matches(const char* patterns, const char* text) {

@@ -6,8 +6,7 @@
 // their children run as if it were not there. It writes nothing to stderr (but log_noise) and keeps errno.
 //
 // C on purpose: nothing but libc is loaded into the foreign process.
-#ifndef MIGSOAK_TESTS_FAULTS_FAULT_H_
-#define MIGSOAK_TESTS_FAULTS_FAULT_H_
+#pragma once
 
 #include <dlfcn.h>
 #include <stdatomic.h>
@@ -50,5 +49,3 @@ uint64_t fault_count_event(void);
 // Is event number n one at which the fault happens? A pure function of n: from FAULT_AT (default FAULT_EVERY) on, every
 // FAULT_EVERY-th (default 1), at most FAULT_LIMIT times (default 0: no limit).
 bool fault_due(uint64_t n);
-
-#endif  // MIGSOAK_TESTS_FAULTS_FAULT_H_

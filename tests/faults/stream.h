@@ -1,7 +1,6 @@
 // Watches what a QEMU reads from the main channel of an incoming migration. The channel is known by its first bytes,
 // QEMU_VM_FILE_MAGIC 0x5145564d "QEVM" (QEMU, migration/savevm.h), so sockets, pipes and files are all found.
-#ifndef MIGSOAK_TESTS_FAULTS_STREAM_H_
-#define MIGSOAK_TESTS_FAULTS_STREAM_H_
+#pragma once
 
 #include <sys/uio.h>
 
@@ -30,5 +29,3 @@ struct stream_finder {
 void stream_find(struct stream_finder* finder, const char* text);
 // The text's last byte when this piece completes it, else NULL.
 uint8_t* stream_look(struct stream_finder* finder, const struct iovec* iov, size_t bytes);
-
-#endif  // MIGSOAK_TESTS_FAULTS_STREAM_H_
