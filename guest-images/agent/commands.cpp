@@ -145,6 +145,7 @@ std::string Commands::disks() {
     list.raw(JsonObject()
                  .text("name", device.name)
                  .text("serial", device.serial)
+                 .text("pci_address", device.pci_address)
                  .number("size_bytes", device.size_bytes)
                  .boolean("read_only", device.read_only)
                  .str());

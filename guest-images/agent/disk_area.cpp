@@ -26,6 +26,18 @@ bool read_whole(int fd, void* buffer, std::uint64_t bytes, std::uint64_t offset)
   return pread(fd, buffer, bytes, static_cast<off_t>(offset)) == static_cast<ssize_t>(bytes);
 }
 
+// "/sys/devices/pci0000:00/0000:00:04.0/virtio0" -> "0000:00:04.0"
+std::string pci_address_of(const std::string& link) {
+  char* resolved = realpath(link.c_str(), nullptr);
+  if (resolved == nullptr) return "";
+  const std::string path = resolved;
+  free(resolved);
+  const std::size_t last = path.rfind('/');
+  if (last == std::string::npos || last == 0) return "";
+  const std::size_t before = path.rfind('/', last - 1);
+  return before == std::string::npos ? "" : path.substr(before + 1, last - before - 1);
+}
+
 }  // namespace
 
 std::vector<BlockDevice> list_block_devices() {
@@ -40,6 +52,7 @@ std::vector<BlockDevice> list_block_devices() {
     device.serial = read_text(base + "serial");
     if (device.serial.empty()) device.serial = device.name;
     device.size_bytes = strtoull(read_text(base + "size").c_str(), nullptr, 10) * kSectorBytes;
+    device.pci_address = pci_address_of(base + "device");
     device.read_only = read_text(base + "ro") == "1";
     devices.push_back(device);
   }
@@ -69,7 +82,7 @@ DiskArea::~DiskArea() {
 bool DiskArea::open(const BlockDevice& device, std::uint64_t area_bytes_max) {
   fd_ = ::open(("/dev/" + device.name).c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
   if (fd_ < 0) return false;
-  tag_ = crc32(device.serial);
+  tag_ = crc32(device.serial + "@" + device.pci_address);
   blocks_.assign(std::min(device.size_bytes, area_bytes_max) / kBlockBytes, Block{});
   check_buffer_ = allocate_buffer(kCheckBlocks * kBlockBytes);
   sibling_buffer_ = allocate_buffer(kBlockBytes);

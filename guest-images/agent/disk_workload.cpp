@@ -145,6 +145,7 @@ std::string DiskWorkload::report() {
   const std::uint64_t io_errors = count(BlockFault::io_error) + write_errors_ + (hangs || !usable_ ? 1 : 0);
   JsonObject json;
   json.text("id", device_.serial)
+      .text("pci_address", device_.pci_address)
       .number("verified_bytes", check.verified_bytes)
       .number("written_bytes", written_bytes_)
       .number("lost", count(BlockFault::lost))

@@ -100,6 +100,7 @@ base::Result<VerifyReport> verify_from_answer(const base::Json& answer) {
   for (const base::Json& item : answer["disks"]) {
     DiskReport disk;
     disk.id = name_of(item, "id");
+    disk.pci_address = name_of(item, "pci_address");
     disk.verified_bytes = count_of(item, "verified_bytes");
     disk.written_bytes = count_of(item, "written_bytes");
     disk.lost = count_of(item, "lost");

@@ -54,6 +54,9 @@ struct RamReport {
 };
 struct DiskReport {
   std::string id;  // the device id: the disk's serial number
+  // Where the guest finds it: "0000:00:04.0". A vhost-user disk's serial number comes from the target (a storage daemon
+  // says "vhost_user_blk" of every disk), so the address is what tells those apart.
+  std::string pci_address;
   std::uint64_t verified_bytes = 0, written_bytes = 0;
   std::uint64_t lost = 0, stale = 0, torn = 0, misplaced = 0, garbage = 0, io_errors = 0;
   base::Json first;

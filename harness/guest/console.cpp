@@ -61,8 +61,10 @@ base::Result<int> Console::attach(const std::string& socket_path, base::Deadline
   Impl* impl = impl_.get();  // outlives its streams
   // A line cut by a switch-over goes on where it stopped, once the old stream's rest has been read.
   stream->on_readable([impl, number] {
-    const auto old = impl->streams.find(impl->talker);
-    if (old != impl->streams.end() && impl->talker != number) old->second->drain();
+    if (impl->talker == number) return;
+    for (const auto& [other, socket] : impl->streams) {
+      if (other != number) socket->drain();
+    }
   });
   stream->on_bytes([impl, number](std::string_view bytes) { impl->take_bytes(number, bytes); });
   impl_->streams[number] = std::move(stream);
