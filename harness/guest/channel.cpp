@@ -69,10 +69,10 @@ struct GuestChannel::Impl {
   }
 
   // What the guest said before it moved to this stream comes before what it says here.
-  void drain_others(int stream) {
+  void drain_older(int stream) {
     if (stream == lines.talker()) return;
     for (const auto& [number, other] : streams) {
-      if (number != stream) other->drain();
+      if (number < stream) other->drain();  // it moves on to younger streams only
     }
   }
 
@@ -155,7 +155,7 @@ base::Result<int> GuestChannel::attach(const std::string& socket_path, base::Dea
   MIGSOAK_ASSIGN(auto stream, SocketStream::connect(impl_->reactor, socket_path, deadline), "guest channel");
   const int number = impl_->next_stream++;
   Impl* impl = impl_.get();  // outlives its streams
-  stream->on_readable([impl, number] { impl->drain_others(number); });
+  stream->on_readable([impl, number] { impl->drain_older(number); });
   stream->on_bytes([impl, number](std::string_view bytes) { impl->take_bytes(number, bytes); });
   impl_->streams[number] = std::move(stream);
   if (impl_->active < 0) impl_->active = number;

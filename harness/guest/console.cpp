@@ -63,7 +63,7 @@ base::Result<int> Console::attach(const std::string& socket_path, base::Deadline
   stream->on_readable([impl, number] {
     if (impl->talker == number) return;
     for (const auto& [other, socket] : impl->streams) {
-      if (other != number) socket->drain();
+      if (other < number) socket->drain();  // the guest moves on to younger streams only
     }
   });
   stream->on_bytes([impl, number](std::string_view bytes) { impl->take_bytes(number, bytes); });
