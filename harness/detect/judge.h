@@ -2,6 +2,7 @@
 // gets the verdicts of today's detectors.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@ class Detector {
   virtual std::vector<record::Finding> findings() const = 0;
   // What was seen and deliberately not reported.
   virtual std::vector<record::Exclusion> exclusions() const { return {}; }
+  // Counts up whenever findings() or exclusions() would answer differently: what the judge's cache goes by.
+  virtual std::uint64_t revision() const = 0;
+  // Fingerprints that the last observation proved or struck again: what that iteration's verdict goes by.
+  virtual const std::vector<std::string>& struck() const = 0;
 };
 
 struct DetectorInfo {
@@ -40,7 +45,8 @@ class Judge {
   // first_iteration.
   std::vector<record::Finding> findings() const;
   std::vector<record::Exclusion> exclusions() const;
-  // pass | fail | unknown: fail with any finding of severity fail; unknown when an iteration's status is unknown.
+  // pass | fail | unknown: fail with any finding of severity fail; unknown when an iteration's status is unknown (or
+  // started, or it holds a harness-error event), or when nothing was observed at all.
   record::Verdict verdict() const;
   // Of one iteration, from its own status and the findings detected or occurring in it.
   record::Verdict verdict_of(std::int64_t iteration) const;
@@ -63,5 +69,16 @@ struct KnownBenign {
   std::string name, subject_prefix, pattern, reason;
 };
 const std::vector<KnownBenign>& known_benign();
+
+// Start-up behaviour that some detectors leave out of account (detect/warm_ups.def). Like a known-benign entry it is
+// named, has a reason, is counted as an exclusion when it really held something back, and `report_benign` switches it
+// off.
+struct WarmUp {
+  std::string name, detectors, reason;
+};
+const std::vector<WarmUp>& warm_ups();
+
+// Every name that `report_benign` may hold: known_benign() and warm_ups().
+std::vector<std::string> exclusion_names();
 
 }  // namespace migsoak::detect

@@ -1,0 +1,85 @@
+// Expands the .def lists of this room into declarations and tables.
+#include "detect/catalog.h"
+
+namespace migsoak::detect {
+
+// MakeDetector functions live in the detectors' own files.
+#define DETECTOR(suffix, name, summary) std::unique_ptr<Detector> make_##suffix(const record::Manifest& manifest);
+#include "detect/detectors.def"
+#undef DETECTOR
+
+const std::vector<DetectorInfo>& detectors() {
+  static const std::vector<DetectorInfo> kTable = {
+#define DETECTOR(suffix, name, summary) {name, summary, &make_##suffix},
+#include "detect/detectors.def"
+#undef DETECTOR
+  };
+  return kTable;
+}
+
+const std::vector<KnownBenign>& known_benign() {
+  static const std::vector<KnownBenign> kTable = {
+#define KNOWN_BENIGN(name, subject_prefix, pattern, reason) {name, subject_prefix, pattern, reason},
+#include "detect/known_benign.def"
+#undef KNOWN_BENIGN
+  };
+  return kTable;
+}
+
+const std::vector<WarmUp>& warm_ups() {
+  static const std::vector<WarmUp> kTable = {
+#define WARM_UP(name, detectors, reason) {name, detectors, reason},
+#include "detect/warm_ups.def"
+#undef WARM_UP
+  };
+  return kTable;
+}
+
+const std::vector<GateLimit>& gate_limits() {
+  static const std::vector<GateLimit> kTable = {
+#define GATE_LIMIT(name, fallback, summary) {name, fallback, summary},
+#include "detect/gate_limits.def"
+#undef GATE_LIMIT
+  };
+  return kTable;
+}
+
+const std::vector<LogSignature>& log_signatures() {
+  static const std::vector<LogSignature> kTable = {
+#define LOG_SIGNATURE(name, source, text, meaning) {name, LogSource::source, text, meaning},
+#include "detect/log_signatures.def"
+#undef LOG_SIGNATURE
+  };
+  return kTable;
+}
+
+std::vector<std::string> exclusion_names() {
+  std::vector<std::string> names;
+  for (const KnownBenign& entry : known_benign()) names.push_back(entry.name);
+  for (const WarmUp& entry : warm_ups()) names.push_back(entry.name);
+  return names;
+}
+
+double gate_limit(const record::GatePolicy& gate, const std::string& name) {
+  if (const auto set = gate.limits.find(name); set != gate.limits.end()) return set->second;
+  for (const GateLimit& limit : gate_limits()) {
+    if (limit.name == name) return limit.fallback;
+  }
+  assert(false && "a limit that gate_limits.def does not know");
+  return 0;
+}
+
+bool excluded(const record::GatePolicy& gate, const std::string& name) {
+  const auto& reported = gate.report_benign;
+  return std::find(reported.begin(), reported.end(), name) == reported.end();
+}
+
+record::Exclusion warm_up_exclusion(const std::string& name, const std::string& detector, std::int64_t count) {
+  for (const WarmUp& entry : warm_ups()) {
+    if (entry.name == name) return {name, detector, entry.reason, count};
+  }
+  assert(false && "a warm-up that warm_ups.def does not know");
+  return {};
+}
+
+}  // namespace migsoak::detect

@@ -1,0 +1,29 @@
+// Inside the room: look-ups in the .def lists.
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "detect/judge.h"
+
+namespace migsoak::detect {
+
+enum class LogSource { process, console };
+struct LogSignature {
+  std::string_view name;
+  LogSource source;
+  std::string_view text;
+  std::string_view meaning;
+};
+const std::vector<LogSignature>& log_signatures();
+
+// The limit in force: the scenario's, else the catalogue's. The name must be in gate_limits.def.
+double gate_limit(const record::GatePolicy& gate, const std::string& name);
+// Is this known-benign entry or warm-up in force, i.e. not listed in report_benign?
+bool excluded(const record::GatePolicy& gate, const std::string& name);
+record::Exclusion warm_up_exclusion(const std::string& name, const std::string& detector, std::int64_t count);
+
+}  // namespace migsoak::detect

@@ -1,0 +1,147 @@
+// crash: a process of the topology that ended, or a target or guest that stopped serving, although nobody asked.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "detect/event_text.h"
+#include "detect/finding_book.h"
+#include "detect/quiet_point.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+struct End {
+  std::string process;
+  std::int64_t signal = 0, exit_code = -1;
+  bool core_dumped = false;
+  std::string last_lines, phase;
+  base::Json detail;
+};
+
+// QEMU leaves with status 1 when it refuses the incoming stream: that is the migration's failure, told there.
+bool refused_the_stream(const record::Observation& observation, const End& end) {
+  if (!is_qemu(end.process) || end.signal != 0 || end.exit_code != 1) return false;
+  if (!has_event(observation, kinds::kMigrationFailed)) return false;
+  const auto tells = [](const std::string& text) {
+    return text.find("load of migration failed") != std::string::npos ||
+           text.find("error while loading state") != std::string::npos;
+  };
+  if (tells(end.last_lines)) return true;
+  for (const record::Event& event : observation.events) {
+    if (event.kind == kinds::kLogLine && event.subject == end.process && tells(event.text)) return true;
+  }
+  return false;
+}
+
+class Crash final : public BookDetector {
+ public:
+  Crash() : BookDetector("crash") {}
+
+ private:
+  void fold(const record::Observation& observation) override;
+  void take_end(const record::Observation& observation, const End& end);
+  void take_loss(const record::Observation& observation);
+  void lose(const record::Observation& observation, const std::string& process, const std::string& kind,
+            const std::string& why, const base::Json& detail);
+
+  std::unordered_map<std::int64_t, std::string> names_;
+};
+
+void Crash::fold(const record::Observation& observation) {
+  for (const record::ProcessInstance& process : observation.processes_born) names_[process.id] = process.name;
+  std::set<std::int64_t> told;
+  std::set<std::string> told_names;
+  for (const record::Event& event : observation.events) {
+    if (event.kind != kinds::kUnexpectedExit) continue;
+    End end;
+    end.process = event.subject;
+    end.signal = detail_int(event, "signal");
+    end.exit_code = detail_int(event, "exit_code", -1);
+    end.core_dumped = base::json_get<bool>(event.detail, "core_dumped", false);
+    end.phase = event.phase;
+    end.detail = event.detail;
+    if (event.detail.is_object() && event.detail.contains("last_lines")) {
+      end.last_lines = base::dump_json(event.detail["last_lines"]);
+    }
+    take_end(observation, end);
+    told.insert(event.process_id);
+    told_names.insert(event.subject);
+  }
+  for (const record::ProcessEnd& ended : observation.processes_ended) {
+    const auto name = names_.find(ended.process_id);
+    const std::string process = name == names_.end() ? "" : name->second;
+    if (name != names_.end()) names_.erase(name);
+    if (ended.expected || told.count(ended.process_id) != 0 || told_names.count(process) != 0) continue;
+    take_end(observation, {process, ended.signal, ended.exit_code, ended.core_dumped, ended.last_lines,
+                           observation.phase, base::Json{{"last_lines", ended.last_lines}}});
+  }
+  take_loss(observation);
+}
+
+void Crash::take_end(const record::Observation& observation, const End& end) {
+  if (refused_the_stream(observation, end)) return;
+  const std::string kind = end.signal != 0      ? signal_name(end.signal)
+                           : end.exit_code >= 0 ? fmt::format("exit-{}", end.exit_code)
+                                                : "exit";
+  const auto strike = book_.strike(observation.iteration, end.process, kind, "");
+  if (!strike.fresh) return;
+  const std::string how = end.signal != 0 ? fmt::format("died of {}{}", kind, end.core_dumped ? " (core dumped)" : "")
+                          : end.exit_code >= 0
+                              ? fmt::format("exited with status {} although nobody asked", end.exit_code)
+                              : std::string("ended although nobody asked");
+  record::Finding& finding = strike.finding;
+  finding.title = fmt::format("{} {} in iteration {}{}", end.process.empty() ? "a process" : end.process, how,
+                              observation.iteration, end.phase.empty() ? "" : ", phase " + end.phase);
+  finding.evidence["phase"] = end.phase;
+  finding.evidence["detail"] = end.detail;
+}
+
+void Crash::lose(const record::Observation& observation, const std::string& process, const std::string& kind,
+                 const std::string& why, const base::Json& detail) {
+  const auto strike = book_.strike(observation.iteration, process, kind, why);
+  if (!strike.fresh) return;
+  const std::string what = kind == "dropped-client" ? "dropped its client or stopped serving" : "can't go on";
+  strike.finding.title = fmt::format("{} {} in iteration {}: {}", process, what, observation.iteration,
+                                     why.empty() ? "nothing says why" : why);
+  strike.finding.evidence["why"] = why;
+  strike.finding.evidence["detail"] = detail;
+  strike.finding.evidence["phase"] = observation.phase;
+}
+
+// A loss that nothing else in its iteration explains must not pass in silence.
+void Crash::take_loss(const record::Observation& observation) {
+  bool explained = false;  // for the guest
+  for (const record::Event& event : observation.events) {
+    for (const char* kind :
+         {kinds::kUnexpectedExit, kinds::kHang, kinds::kGuestCorruption, kinds::kGuestPanic, kinds::kDiskCorruption,
+          kinds::kMigrationFailed, kinds::kProtocolError, kinds::kTargetLost, kinds::kHarnessError}) {
+      if (event.kind == kind) explained = true;
+    }
+  }
+  for (const record::Event& event : observation.events) {
+    if (event.kind == kinds::kTargetLost) {
+      const bool told = std::any_of(observation.events.begin(), observation.events.end(), [&](const auto& other) {
+        return other.subject == event.subject && (other.kind == kinds::kUnexpectedExit || other.kind == kinds::kHang);
+      });
+      const std::string why = detail_text(event, "why");
+      if (!told) lose(observation, event.subject, "dropped-client", why.empty() ? event.text : why, event.detail);
+    } else if (event.kind == kinds::kGuestLost && !explained) {
+      const std::string why = detail_text(event, "why");
+      lose(observation, "guest", "lost", why.empty() ? event.text : why, event.detail);
+      explained = true;
+    }
+  }
+  for (const record::ProcessEnd& ended : observation.processes_ended) explained = explained || !ended.expected;
+  if (observation.status == record::IterationStatus::lost && !explained) lose(observation, "guest", "lost", "", {});
+}
+
+}  // namespace
+
+std::unique_ptr<Detector> make_crash(const record::Manifest&) {
+  return std::make_unique<Crash>();
+}
+
+}  // namespace migsoak::detect

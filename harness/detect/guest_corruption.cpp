@@ -1,0 +1,69 @@
+// guest-corruption: guest RAM that does not hold what the guest wrote, and a guest kernel or agent that died of it.
+#include <fmt/format.h>
+
+#include "detect/event_text.h"
+#include "detect/finding_book.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+class GuestCorruption final : public BookDetector {
+ public:
+  GuestCorruption() : BookDetector("guest-corruption") {}
+
+ private:
+  void fold(const record::Observation& observation) override {
+    for (const record::Event& event : observation.events) {
+      if (event.kind == kinds::kGuestCorruption) take_ram(observation, event);
+      if (event.kind == kinds::kGuestPanic) take_panic(observation, event);
+    }
+  }
+
+  void take_ram(const record::Observation& observation, const record::Event& event) {
+    const std::int64_t stale = detail_int(event, "pages_stale"), misplaced = detail_int(event, "pages_misplaced"),
+                       garbage = detail_int(event, "pages_garbage");
+    const std::int64_t bad = detail_int(event, "pages_bad", stale + misplaced + garbage);
+    const std::string kind = garbage > 0     ? "ram-garbage"
+                             : misplaced > 0 ? "ram-misplaced"
+                             : stale > 0     ? "ram-stale"
+                                             : "ram";
+    const auto strike = book_.strike(observation.iteration, "guest", kind, "");
+    if (!strike.fresh) return;
+    strike.finding.title = fmt::format(
+        "guest RAM is wrong after the migration of iteration {} ({} to {}): {} pages ({} stale, {} misplaced, {} "
+        "garbage)",
+        observation.iteration, observation.plan.source_side, observation.plan.destination_side, bad, stale, misplaced,
+        garbage);
+    note(strike.finding, observation, event);
+  }
+
+  void take_panic(const record::Observation& observation, const record::Event& event) {
+    std::string line = event.text;
+    if (const base::Json lines = base::json_get(event.detail, "lines", base::Json::array());
+        line.empty() && lines.is_array() && !lines.empty() && lines.front().is_string()) {
+      line = base::printable(lines.front().get<std::string>());
+    }
+    const auto strike = book_.strike(observation.iteration, "guest", "panic", line);
+    if (!strike.fresh) return;
+    strike.finding.title = fmt::format("the guest died in iteration {} ({} to {}): {}", observation.iteration,
+                                       observation.plan.source_side, observation.plan.destination_side, line);
+    note(strike.finding, observation, event);
+  }
+
+  static void note(record::Finding& finding, const record::Observation& observation, const record::Event& event) {
+    finding.evidence["detail"] = event.detail;
+    finding.evidence["phase"] = event.phase;
+    finding.evidence["from"] = observation.plan.source_side;
+    finding.evidence["to"] = observation.plan.destination_side;
+    finding.evidence["mode"] = observation.plan.mode;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Detector> make_guest_corruption(const record::Manifest&) {
+  return std::make_unique<GuestCorruption>();
+}
+
+}  // namespace migsoak::detect

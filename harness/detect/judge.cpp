@@ -1,0 +1,181 @@
+#include "detect/judge.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <unordered_map>
+
+#include "detect/catalog.h"
+#include "detect/links.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+using record::Finding;
+using record::IterationStatus;
+using record::Severity;
+using record::Verdict;
+
+// A waive's device, from and to are matched against what the detector put into the evidence; `from` and `to` may name
+// the side or the build.
+bool matches(const record::Waive& waive, const Finding& finding) {
+  const auto is = [](const std::string& wanted, const std::string& value) { return wanted.empty() || wanted == value; };
+  const auto in = [&](const std::string& wanted, const char* key, const char* other) {
+    return wanted.empty() || wanted == base::json_get<std::string>(finding.evidence, key, "") ||
+           wanted == base::json_get<std::string>(finding.evidence, other, "");
+  };
+  return is(waive.detector, finding.detector) && is(waive.kind, finding.kind) && is(waive.process, finding.process) &&
+         in(waive.device, "device", "disk") && in(waive.from, "from", "from_qemu") && in(waive.to, "to", "to_qemu");
+}
+
+void merge_into(Finding& into, const Finding& other) {
+  const std::int64_t count = into.count + other.count;
+  const auto earlier = [](const std::optional<std::int64_t>& a, const std::optional<std::int64_t>& b) {
+    return !a ? b : !b ? a : std::optional(std::min(*a, *b));
+  };
+  const auto detected = earlier(into.detected_iteration, other.detected_iteration);
+  if (other.first_iteration && (!into.first_iteration || *other.first_iteration < *into.first_iteration)) into = other;
+  into.count = count;
+  into.detected_iteration = detected;
+}
+
+bool earlier_first(const Finding& a, const Finding& b) {
+  if (a.severity != b.severity) return a.severity == Severity::fail;
+  const std::int64_t first_a = a.first_iteration.value_or(-1), first_b = b.first_iteration.value_or(-1);
+  if (first_a != first_b) return first_a < first_b;
+  if (a.detected_iteration != b.detected_iteration) return a.detected_iteration < b.detected_iteration;
+  return a.fingerprint < b.fingerprint;
+}
+
+}  // namespace
+
+struct Judge::Impl {
+  explicit Impl(record::Manifest m) : manifest(std::move(m)) {}
+
+  using Lane = std::vector<std::unique_ptr<Detector>>;
+  Lane& lane(int number) {
+    auto [found, fresh] = lanes.try_emplace(number);
+    if (fresh) {
+      for (const DetectorInfo& info : detectors()) found->second.push_back(info.make(manifest));
+    }
+    return found->second;
+  }
+  std::uint64_t revision() const {
+    std::uint64_t sum = lanes.size();
+    for (const auto& [number, detectors_of_lane] : lanes) {
+      for (const auto& detector : detectors_of_lane) sum += detector->revision();
+    }
+    return sum;
+  }
+  void update() const;
+
+  struct Mark {
+    bool unknown = false;
+    std::vector<std::string> struck;
+  };
+
+  record::Manifest manifest;
+  std::map<int, Lane> lanes;
+  std::set<std::int64_t> observed;
+  std::map<std::int64_t, Mark> marks;  // of iterations that were not clean
+  bool any_unknown = false;
+
+  // The cache: what findings() and exclusions() answer as long as no detector has anything new.
+  mutable std::uint64_t cached_revision = ~0ULL;
+  mutable std::vector<Finding> findings;
+  mutable std::vector<record::Exclusion> exclusions;
+  mutable std::unordered_map<std::string, Severity> severity_of;  // by fingerprint, of what is not waived
+};
+
+void Judge::Impl::update() const {
+  const std::uint64_t now = revision();
+  if (now == cached_revision) return;
+  cached_revision = now;
+  std::map<std::string, Finding> merged;
+  std::map<std::pair<std::string, std::string>, record::Exclusion> left_out;
+  for (const auto& [number, detectors_of_lane] : lanes) {
+    std::vector<Finding> own;
+    for (const auto& detector : detectors_of_lane) {
+      for (Finding& finding : detector->findings()) own.push_back(std::move(finding));
+      for (const record::Exclusion& exclusion : detector->exclusions()) {
+        const auto [sum, fresh] = left_out.try_emplace({exclusion.name, exclusion.detector}, exclusion);
+        if (!fresh) sum->second.count += exclusion.count;
+      }
+    }
+    link_collapses(own);
+    for (Finding& finding : own) {
+      const auto [found, fresh] = merged.try_emplace(finding.fingerprint, finding);
+      if (!fresh) merge_into(found->second, finding);
+    }
+  }
+  findings.clear();
+  severity_of.clear();
+  for (auto& [fingerprint, finding] : merged) {
+    const auto waive =
+        std::find_if(manifest.gate.waives.begin(), manifest.gate.waives.end(),
+                     [&, &f = finding](const record::Waive& candidate) { return matches(candidate, f); });
+    if (waive != manifest.gate.waives.end()) {
+      record::Exclusion& sum = left_out[{"waive:" + finding.detector, waive->reason}];
+      sum = {"waive:" + finding.detector, finding.detector, waive->reason, sum.count + finding.count};
+      continue;
+    }
+    const auto lowered = manifest.gate.severity.find(finding.detector);
+    if (lowered != manifest.gate.severity.end()) finding.severity = lowered->second;
+    severity_of[fingerprint] = finding.severity;
+    findings.push_back(std::move(finding));
+  }
+  std::sort(findings.begin(), findings.end(), earlier_first);
+  exclusions.clear();
+  for (auto& [key, exclusion] : left_out) exclusions.push_back(std::move(exclusion));
+}
+
+Judge::Judge(record::Manifest manifest) : impl_(std::make_unique<Impl>(std::move(manifest))) {}
+Judge::~Judge() = default;
+
+void Judge::observe(const record::Observation& observation) {
+  Impl::Mark mark;
+  for (const auto& detector : impl_->lane(observation.lane)) {
+    detector->observe(observation);
+    mark.struck.insert(mark.struck.end(), detector->struck().begin(), detector->struck().end());
+  }
+  mark.unknown = observation.status == IterationStatus::unknown || observation.status == IterationStatus::started;
+  for (const record::Event& event : observation.events) {
+    mark.unknown = mark.unknown || event.kind == record::event_kind::kHarnessError;
+  }
+  impl_->any_unknown = impl_->any_unknown || mark.unknown;
+  impl_->observed.insert(observation.iteration);
+  if (mark.unknown || !mark.struck.empty()) impl_->marks[observation.iteration] = std::move(mark);
+}
+
+std::vector<record::Finding> Judge::findings() const {
+  impl_->update();
+  return impl_->findings;
+}
+
+std::vector<record::Exclusion> Judge::exclusions() const {
+  impl_->update();
+  return impl_->exclusions;
+}
+
+record::Verdict Judge::verdict() const {
+  impl_->update();
+  const bool failed = std::any_of(impl_->findings.begin(), impl_->findings.end(),
+                                  [](const Finding& finding) { return finding.severity == Severity::fail; });
+  if (failed) return Verdict::fail;
+  return impl_->any_unknown || impl_->observed.empty() ? Verdict::unknown : Verdict::pass;
+}
+
+record::Verdict Judge::verdict_of(std::int64_t iteration) const {
+  impl_->update();
+  if (impl_->observed.count(iteration) == 0) return Verdict::unknown;
+  const auto mark = impl_->marks.find(iteration);
+  if (mark == impl_->marks.end()) return Verdict::pass;
+  for (const std::string& fingerprint : mark->second.struck) {
+    const auto severity = impl_->severity_of.find(fingerprint);
+    if (severity != impl_->severity_of.end() && severity->second == Severity::fail) return Verdict::fail;
+  }
+  return mark->second.unknown ? Verdict::unknown : Verdict::pass;
+}
+
+}  // namespace migsoak::detect

@@ -1,0 +1,82 @@
+#include "detect/links.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <string_view>
+
+#include "detect/quiet_point.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+constexpr double kNearShare = 0.10;
+constexpr double kNearIterations = 3;
+
+bool can_be_a_collapse(const record::Finding& finding) {
+  for (const std::string_view name :
+       {"crash", "hang", "migration-failure", "log-signature", "disk-corruption", "guest-corruption"}) {
+    if (finding.detector == name) return true;
+  }
+  return false;
+}
+
+// A target that runs dry hurts whoever it serves.
+bool can_hurt(const record::Finding& leak, const record::Finding& hurt) {
+  if (leak.process == hurt.process) return true;
+  if (hurt.process == "guest") return leak.process != "harness";
+  return starts_with(leak.process, "target:") && is_qemu(hurt.process);
+}
+
+// The prediction that the collapse at `iteration` bears out, of any life of the leaking process.
+bool foretold(const record::Finding& leak, std::int64_t iteration) {
+  const base::Json lives = base::json_get(leak.evidence, "lives", base::Json::array());
+  for (const base::Json& life : lives) {
+    const auto exhausts = base::json_get<std::int64_t>(life, "exhausts_at_iteration", -1);
+    const auto began = base::json_get<std::int64_t>(life, "first_iteration", 0);
+    const auto detected = base::json_get<std::int64_t>(life, "detected_iteration", 0);
+    if (exhausts < 0 || detected > iteration) continue;
+    const double near = std::max(kNearIterations, kNearShare * static_cast<double>(exhausts - began));
+    if (std::abs(static_cast<double>(iteration - exhausts)) <= near) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+void link_collapses(std::vector<record::Finding>& findings) {
+  for (record::Finding& hurt : findings) {
+    if (!can_be_a_collapse(hurt) || !hurt.first_iteration) continue;
+    // One event may show in a later occurrence only; the iterations listed are looked through, the first hit counts.
+    std::vector<std::int64_t> iterations{*hurt.first_iteration};
+    for (const base::Json& listed : base::json_get(hurt.evidence, "iterations", base::Json::array())) {
+      if (listed.is_number_integer()) iterations.push_back(listed.get<std::int64_t>());
+    }
+    record::Finding* cause = nullptr;
+    std::int64_t at = 0;
+    for (record::Finding& leak : findings) {
+      if (leak.detector != "fd-leak" || !can_hurt(leak, hurt)) continue;
+      const auto hit = std::find_if(iterations.begin(), iterations.end(),
+                                    [&](std::int64_t iteration) { return foretold(leak, iteration); });
+      if (hit == iterations.end()) continue;
+      leak.evidence["collapsed_at_iteration"] =
+          std::min(*hit, base::json_get<std::int64_t>(leak.evidence, "collapsed_at_iteration", *hit));
+      // The fastest kind stands for all of its process.
+      const bool better = cause == nullptr || (leak.process == hurt.process && cause->process != hurt.process) ||
+                          (leak.process == cause->process && leak.rate_per_iteration > cause->rate_per_iteration);
+      if (better) {
+        cause = &leak;
+        at = *hit;
+      }
+    }
+    if (cause == nullptr) continue;
+    hurt.evidence["cause"] = {
+        {"detector", cause->detector}, {"fingerprint", cause->fingerprint}, {"title", cause->title}, {"iteration", at}};
+    hurt.title += fmt::format(" (foretold by fd-leak of {}, proven in iteration {})", cause->process,
+                              cause->detected_iteration.value_or(0));
+  }
+}
+
+}  // namespace migsoak::detect

@@ -1,0 +1,114 @@
+// log-signature: lines of logs and of the guest's console that tell of trouble, by the reviewed catalogue
+// (log_signatures.def), less the known-benign ones (known_benign.def).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <regex>
+#include <set>
+
+#include "detect/catalog.h"
+#include "detect/event_text.h"
+#include "detect/finding_book.h"
+#include "detect/quiet_point.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+constexpr std::size_t kLineBytesMax = 400;  // std::regex recurses per character: lines are cut before it sees them
+constexpr std::size_t kTextsMax = 40;       // different texts that get findings of their own
+
+const LogSignature* signature_of(const std::string& line, LogSource source) {
+  for (const LogSignature& signature : log_signatures()) {
+    if (signature.source == source && line.find(signature.text) != std::string::npos) return &signature;
+  }
+  return nullptr;
+}
+
+struct Benign {
+  const KnownBenign* entry;
+  std::regex pattern;
+  std::int64_t count = 0;
+};
+
+class LogSignatureDetector final : public BookDetector {
+ public:
+  explicit LogSignatureDetector(const record::GatePolicy& gate) : BookDetector("log-signature") {
+    for (const KnownBenign& entry : known_benign()) {
+      if (excluded(gate, entry.name)) benign_.push_back({&entry, std::regex(entry.pattern), 0});
+    }
+  }
+
+  std::vector<record::Exclusion> exclusions() const override {
+    std::vector<record::Exclusion> out;
+    for (const Benign& benign : benign_) {
+      if (benign.count > 0) out.push_back({benign.entry->name, "log-signature", benign.entry->reason, benign.count});
+    }
+    return out;
+  }
+  std::uint64_t revision() const override { return book_.revision() + exclusion_revision_; }
+
+ private:
+  void fold(const record::Observation& observation) override {
+    for (const record::Event& event : observation.events) {
+      if (event.kind == kinds::kLogLine) take_line(observation, event, LogSource::process);
+      if (event.kind == kinds::kConsoleLine) take_line(observation, event, LogSource::console);
+      if (event.kind == kinds::kOutputFlood) take_flood(observation, event);
+    }
+  }
+
+  bool known(const std::string& process, const std::string& line, std::int64_t times) {
+    for (Benign& benign : benign_) {
+      if (!starts_with(process, benign.entry->subject_prefix) || !std::regex_search(line, benign.pattern)) continue;
+      benign.count += times;
+      ++exclusion_revision_;
+      return true;
+    }
+    return false;
+  }
+
+  void take_line(const record::Observation& observation, const record::Event& event, LogSource source) {
+    const std::string line = base::printable(event.text, kLineBytesMax);
+    const LogSignature* signature = signature_of(line, source);
+    if (signature == nullptr) return;
+    const std::string process = source == LogSource::console ? "guest" : event.subject;
+    const std::int64_t times = std::max<std::int64_t>(1, detail_int(event, "count", 1));
+    if (known(process, line, times)) return;
+    // One finding per signature and text; a subject that never repeats itself gets one per signature in the end.
+    std::string text = record::normalise_text(line);
+    if (texts_.size() >= kTextsMax && texts_.count(text) == 0) {
+      text.clear();
+    } else {
+      texts_.insert(text);
+    }
+    const std::string kind(signature->name);
+    const auto strike = book_.strike(observation.iteration, process, kind, text, times);
+    if (!strike.fresh) return;
+    strike.finding.title =
+        fmt::format("{} said in iteration {}: {} ({})", process, observation.iteration, line, signature->meaning);
+    strike.finding.evidence["line"] = line;
+    strike.finding.evidence["signature"] = kind;
+    strike.finding.evidence["meaning"] = std::string(signature->meaning);
+    strike.finding.evidence["phase"] = event.phase;
+  }
+
+  void take_flood(const record::Observation& observation, const record::Event& event) {
+    const auto strike = book_.strike(observation.iteration, event.subject, "flood", "");
+    if (!strike.fresh) return;
+    strike.finding.title = fmt::format("{} flooded its output in iteration {}: {} bytes were dropped", event.subject,
+                                       observation.iteration, detail_int(event, "bytes_dropped"));
+    strike.finding.evidence["detail"] = event.detail;
+  }
+
+  std::vector<Benign> benign_;
+  std::set<std::string> texts_;
+  std::uint64_t exclusion_revision_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Detector> make_log_signature(const record::Manifest& manifest) {
+  return std::make_unique<LogSignatureDetector>(manifest.gate);
+}
+
+}  // namespace migsoak::detect

@@ -1,0 +1,140 @@
+// migration-failure: one finding per cause, decoded as far as known; and a QMP peer that broke the protocol.
+#include <fmt/format.h>
+
+#include "detect/event_text.h"
+#include "detect/finding_book.h"
+#include "detect/migration_decode.h"
+#include "detect/quiet_point.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+constexpr std::size_t kLogListedMax = 12;
+
+struct Cause {
+  std::string process, text, device, status;
+  DecodedError decoded;
+  int rank = -1;  // the more it explains, the higher
+};
+
+class MigrationFailure final : public BookDetector {
+ public:
+  explicit MigrationFailure(const record::Manifest& manifest)
+      : BookDetector("migration-failure"), sides_(manifest.sides) {}
+
+ private:
+  void fold(const record::Observation& observation) override;
+  void take_failure(const record::Observation& observation);
+  std::string build_of(const std::string& side) const;
+
+  std::vector<record::SideInfo> sides_;
+};
+
+std::string MigrationFailure::build_of(const std::string& side) const {
+  for (const record::SideInfo& info : sides_) {
+    if (info.name == side) return info.qemu_version.empty() ? info.qemu : info.qemu_version;
+  }
+  return "";
+}
+
+void consider(Cause& best, const std::string& process, const std::string& text, int rank) {
+  Cause cause;
+  cause.process = process;
+  cause.text = base::printable(text);
+  cause.device = device_in_error(text);
+  cause.rank = rank;
+  if (auto decoded = decode_migration_error(text)) {
+    cause.decoded = *decoded;
+    // An explained error beats an unexplained one; a broken connection is what the other end's error looks like.
+    cause.rank += !decoded->words.empty() ? 20 : decoded->kind == "connection" ? 0 : 10;
+  }
+  if (cause.rank <= best.rank) {
+    if (best.device.empty()) best.device = cause.device;
+    return;
+  }
+  if (cause.device.empty()) cause.device = best.device;
+  cause.status = best.status;
+  best = cause;
+}
+
+void MigrationFailure::take_failure(const record::Observation& observation) {
+  const record::Plan& plan = observation.plan;
+  Cause best;
+  base::Json log = base::Json::array();
+  base::Json errors = base::Json::array();
+  std::string phase;
+  for (const record::Event& event : observation.events) {
+    if (event.kind == kinds::kMigrationFailed) {
+      const bool destination = detail_text(event, "side") == "destination";
+      const std::string process =
+          is_qemu(event.subject) ? event.subject : "qemu:" + (destination ? plan.destination_side : plan.source_side);
+      std::string text = detail_text(event, "error_desc");
+      if (text.empty()) text = event.text;
+      if (best.status.empty()) best.status = detail_text(event, "status");
+      if (phase.empty()) phase = event.phase;
+      errors.push_back({{"process", process}, {"error", text}});
+      consider(best, process, text, destination ? 3 : 2);
+    } else if (event.kind == kinds::kLogLine && is_qemu(event.subject)) {
+      if (log.size() < kLogListedMax) log.push_back({{"process", event.subject}, {"line", event.text}});
+      if (const auto decoded = decode_migration_error(event.text)) consider(best, event.subject, event.text, 0);
+      if (const std::string device = device_in_error(event.text); best.device.empty()) best.device = device;
+    }
+  }
+  if (best.rank < 0) {  // the iteration failed and nothing says why
+    best.process = "qemu:" + plan.destination_side;
+    phase = observation.phase;
+  }
+  const std::string kind = !best.decoded.kind.empty()   ? best.decoded.kind
+                           : best.status == "cancelled" ? "cancelled"
+                                                        : "failed";
+  const std::string identity = best.decoded.identity.empty() ? best.text : best.decoded.identity;
+  const auto strike = book_.strike(observation.iteration, best.process, kind, identity);
+  if (!strike.fresh) return;
+  record::Finding& finding = strike.finding;
+  const std::string why = !best.decoded.words.empty() ? best.decoded.words
+                          : best.text.empty()         ? "nothing says why"
+                                                      : best.text;
+  finding.title =
+      fmt::format("migration {} to {} ({}) failed in iteration {}: {}{}", plan.source_side, plan.destination_side,
+                  plan.mode, observation.iteration, best.device.empty() ? "" : best.device + ": ", why);
+  finding.evidence["errors"] = errors;
+  finding.evidence["line"] = best.text;
+  if (!best.decoded.words.empty()) finding.evidence["decoded"] = best.decoded.words;
+  if (!best.decoded.fields.empty()) finding.evidence["fields"] = best.decoded.fields;
+  if (!best.device.empty()) finding.evidence["device"] = best.device;
+  finding.evidence["log"] = log;
+  finding.evidence["phase"] = phase;
+  finding.evidence["mode"] = plan.mode;
+  finding.evidence["transport"] = plan.transport;
+  finding.evidence["from"] = plan.source_side;
+  finding.evidence["to"] = plan.destination_side;
+  finding.evidence["from_qemu"] = build_of(plan.source_side);
+  finding.evidence["to_qemu"] = build_of(plan.destination_side);
+}
+
+void MigrationFailure::fold(const record::Observation& observation) {
+  bool failed = false, explained = false;
+  for (const record::Event& event : observation.events) {
+    failed = failed || event.kind == kinds::kMigrationFailed;
+    for (const char* kind : {kinds::kHang, kinds::kUnexpectedExit, kinds::kProtocolError, kinds::kHarnessError}) {
+      explained = explained || event.kind == kind;
+    }
+    if (event.kind != kinds::kProtocolError) continue;
+    const auto strike = book_.strike(observation.iteration, event.subject, "protocol", "");
+    if (!strike.fresh) continue;
+    strike.finding.title = fmt::format("{} broke the protocol in iteration {}: {}", event.subject,
+                                       observation.iteration, base::printable(event.text));
+    strike.finding.evidence["detail"] = event.detail;
+    strike.finding.evidence["phase"] = event.phase;
+  }
+  if (failed || (observation.status == record::IterationStatus::failed && !explained)) take_failure(observation);
+}
+
+}  // namespace
+
+std::unique_ptr<Detector> make_migration_failure(const record::Manifest& manifest) {
+  return std::make_unique<MigrationFailure>(manifest);
+}
+
+}  // namespace migsoak::detect

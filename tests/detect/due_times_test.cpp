@@ -1,0 +1,114 @@
+// The table of due times: each detector on its planted pattern, the iteration that proved it, the iteration by which it
+// had to.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <set>
+
+#include "soak_model.h"
+
+namespace migsoak::detect {
+namespace {
+
+using namespace testing;
+namespace kinds = record::event_kind;
+
+struct Row {
+  std::string name, detector;
+  std::string process;
+  std::int64_t due;
+  int iterations;
+  Change plant;
+};
+
+Change leak_fd(const std::string& process, const std::string& kind, int every, int k = 1) {
+  return [=](record::Observation& o, Soak&) {
+    const auto steps = static_cast<double>((o.iteration + 1) / every);
+    if (Soak::get(o, process, "fd.total") > 0) Soak::add(o, process, "fd." + kind, k * steps);
+  };
+}
+Change grow(const std::string& process, std::vector<std::string> metrics, double per_iteration) {
+  return [=](record::Observation& o, Soak&) {
+    if (Soak::get(o, process, "threads") == 0) return;
+    for (const std::string& metric : metrics)
+      Soak::add(o, process, metric, per_iteration * static_cast<double>(o.iteration + 1));
+  };
+}
+Change at(std::int64_t iteration, record::Event e) {
+  return [=](record::Observation& o, Soak&) {
+    if (o.iteration == iteration) o.events.push_back(e);
+  };
+}
+
+TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
+  const base::Json zombie = {{"pid", 7},
+                             {"parent_pid", 6},
+                             {"parent", "qemu:b"},
+                             {"parent_command", "qemu-system-x86_64"},
+                             {"command", "qemu-system-x86"},
+                             {"age_ms", 31000}};
+  const base::Json orphan = {
+      {"pid", 9}, {"command", "sleep"}, {"age_ms", 900}, {"descends_from", "target:disk0"}, {"reparented", true}};
+  const std::vector<Row> rows = {
+      {"fd-leak +1 eventfd per iteration", "fd-leak", kTarget, 9, 12, leak_fd(kTarget, "eventfd", 1)},
+      {"fd-leak +4 eventfd per iteration", "fd-leak", kTarget, 9, 12, leak_fd(kTarget, "eventfd", 1, 4)},
+      {"fd-leak of a new kind", "fd-leak", kTarget, 9, 12, leak_fd(kTarget, "pidfd", 1)},
+      {"fd-leak in the harness", "fd-leak", "harness", 9, 12, leak_fd("harness", "pipe", 1)},
+      {"fd-leak handed on from QEMU to QEMU", "fd-leak", "qemu:a", 9, 12,
+       [](record::Observation& o, Soak& s) { Soak::add(o, s.qemu(), "fd.eventfd", static_cast<double>(o.iteration)); }},
+      {"fd-leak 1 in 2", "fd-leak", kTarget, 45, 60, leak_fd(kTarget, "eventfd", 2)},
+      {"fd-leak 1 in 7", "fd-leak", kTarget, 62, 80, leak_fd(kTarget, "eventfd", 7)},
+      {"fd-leak 2 in 20", "fd-leak", kTarget, 172, 200, leak_fd(kTarget, "eventfd", 20, 2)},
+      {"fd-leak 1 in 50", "fd-leak", kTarget, 399, 410, leak_fd(kTarget, "eventfd", 50)},
+      {"thread-leak +1", "thread-leak", kTarget, 79, 90, grow(kTarget, {"threads"}, 1)},
+      {"thread-leak +1 in QEMUs of side b", "thread-leak", "qemu:b", 80, 90, grow("qemu:b", {"threads"}, 1)},
+      {"mapping-leak +1", "mapping-leak", kTarget, 149, 160, grow(kTarget, {"mappings"}, 1)},
+      {"mapping-leak +2", "mapping-leak", kTarget, 149, 160, grow(kTarget, {"mappings"}, 2)},
+      {"memory-growth 128 KiB", "memory-growth", kTarget, 149, 160,
+       grow(kTarget, {"anon_bytes", "pss_bytes", "rss_bytes"}, 128 * 1024)},
+      {"memory-growth 1 MiB of heap", "memory-growth", kTarget, 149, 160,
+       grow(kTarget, {"heap_bytes", "anon_bytes", "pss_bytes", "rss_bytes"}, 1 << 20)},
+      {"memory-growth 128 KiB in QEMUs", "memory-growth", "qemu:a", 149, 160, grow("qemu:a", {"anon_bytes"}, 128 * 1024)},
+      {"zombie", "zombie", "qemu:b", 3, 5, at(3, event(kinds::kZombie, "qemu:b", "", zombie))},
+      {"orphan", "orphan", kTarget, 3, 5, at(3, event(kinds::kOrphan, kTarget, "", orphan))},
+      {"leftover-file", "leftover-file", "qemu:a", 3, 5,
+       at(3, event(kinds::kLeftover, "qemu:a", "", {{"path", "/run/x/q17.sock"}, {"type", "socket"}, {"size_bytes", 0}}))},
+      {"migration-failure", "migration-failure", "qemu:a", 3, 5,
+       at(3, event(kinds::kMigrationFailed, "qemu:a", "", {{"error_desc", "load failed"}, {"side", "destination"}}))},
+      {"protocol garbage", "migration-failure", "qemu:a", 3, 5, at(3, event(kinds::kProtocolError, "qemu:a", "not JSON: xx"))},
+      {"crash by signal", "crash", kTarget, 3, 5, at(3, event(kinds::kUnexpectedExit, kTarget, "", {{"signal", 11}}))},
+      {"crash by exit 0", "crash", kTarget, 3, 5, at(3, event(kinds::kUnexpectedExit, kTarget, "", {{"exit_code", 0}}))},
+      {"target drops its client", "crash", kTarget, 3, 5, at(3, event(kinds::kTargetLost, kTarget, "", {{"why", "closed its socket"}}))},
+      {"guest lost", "crash", "guest", 3, 5, at(3, event(kinds::kGuestLost, "guest", "", {{"why", "no heartbeat"}}))},
+      {"hang", "hang", "qemu:b", 3, 5, at(3, event(kinds::kHang, "qemu:b", "", {{"waited_ms", 20000}, {"waiting_for", "RESUME event"}}))},
+      {"guest-corruption", "guest-corruption", "guest", 3, 5, at(3, event(kinds::kGuestCorruption, "guest", "", {{"pages_stale", 2}}))},
+      {"guest panic", "guest-corruption", "guest", 3, 5, at(3, event(kinds::kGuestPanic, "guest", "Kernel panic - not syncing"))},
+      {"disk-corruption", "disk-corruption", "guest", 3, 5, at(3, event(kinds::kDiskCorruption, "guest:disk:vd0", "", {{"torn", 1}}))},
+      {"downtime", "downtime", "guest", 3, 5,
+       [](record::Observation& o, Soak&) { if (o.iteration == 3) Soak::set(o, "guest", 0, "heartbeat_gap_ms", 7000); }},
+      {"log-signature", "log-signature", kTarget, 3, 5, at(3, event(kinds::kLogLine, kTarget, "vu_panic: truncated msg"))},
+      {"console signature", "log-signature", "guest", 3, 5, at(3, event(kinds::kConsoleLine, "guest", "BUG: unable to handle page fault"))},
+      {"output flood", "log-signature", kTarget, 3, 5, at(3, event(kinds::kOutputFlood, kTarget, "", {{"bytes_dropped", 9000}}))},
+  };
+  std::printf("%-38s %-18s %6s %6s\n", "planted", "detector", "proven", "due");
+  std::set<std::string> fired;
+  for (const Row& row : rows) {
+    const auto findings = judged(row.iterations, row.plant);
+    std::int64_t proven = -1;
+    for (const record::Finding& finding : findings) {
+      EXPECT_EQ(finding.detector, row.detector) << row.name << ": another detector fired too: " << finding.title;
+      if (finding.detector == row.detector && finding.process == row.process)
+        proven = finding.detected_iteration.value_or(-1);
+    }
+    std::printf("%-38s %-18s %6lld %6lld\n", row.name.c_str(), row.detector.c_str(), static_cast<long long>(proven),
+                static_cast<long long>(row.due));
+    EXPECT_GE(proven, 0) << row.name << " was not found: " << describe(findings);
+    EXPECT_LE(proven, row.due) << row.name;
+    fired.insert(row.detector);
+  }
+  for (const DetectorInfo& info : detectors())
+    EXPECT_EQ(fired.count(info.name), 1U) << info.name << " is not in the table";
+}
+
+}  // namespace
+}  // namespace migsoak::detect
