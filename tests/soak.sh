@@ -1,0 +1,182 @@
+#!/usr/bin/env bash
+# The long runs, and their figures beside what is wanted of them.
+#
+#   tests/soak.sh [--short] [PART]...       default: all parts
+#
+#   exhaustion  scenarios/vhost-fd-exhaustion.toml, whole, on a clean storage daemon: 1500 migrations, nothing found
+#   collapse    a leak planted, RLIMIT_NOFILE 256, left to run until the target is gone: foretold within 5 %
+#   sparse      a descriptor leaked in one cycle of 50: found by iteration 400
+#   precision   clean runs of three seeds, 2000 iterations in all: nothing found
+#   kill        20 kills of the harness at random moments: nothing is left after 2 s, the database opens, --resume goes on
+#
+#   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
+#
+# Databases, logs and the table stay in results/runs/soak-<UTC time>/. Exit status 1 when a figure is not as wanted.
+set -uo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+migsoak=$root/build/release/migsoak
+faults=$root/build/release/tests/faults
+scenario=$root/scenarios/vhost-fd-exhaustion.toml
+all_parts=(exhaustion collapse sparse precision kill)
+parts=() shrink=1
+for argument in "$@"; do
+  case $argument in
+    --short) shrink=10 ;;
+    *)
+      [[ " ${all_parts[*]} " == *" $argument "* ]] || {
+        printf 'soak: no part named %q: %s\n' "$argument" "${all_parts[*]}" >&2
+        exit 2
+      }
+      parts+=("$argument")
+      ;;
+  esac
+done
+((${#parts[@]})) || parts=("${all_parts[@]}")
+
+"$root/harness/setup.sh" --tests || exit 3
+out=$root/results/runs/soak-$(date -u +%Y%m%dT%H%M%SZ)-$$
+mkdir -p "$out"
+table=$out/table.tsv
+printf 'part\tfigure\tmeasured\twanted\t\n' >"$table"
+part=
+
+# figure NAME MEASURED OPERATOR WANTED: a row of the table. OPERATOR: = <= >= or - (no demand).
+figure() {
+  local good
+  good=$(awk -v a="$2" -v op="$3" -v b="$4" 'BEGIN {
+    if (op == "-") print "ok"
+    else if (a == "") print "MISSING"
+    else if (op == "=") print (a == b ? "ok" : "NOT")
+    else if (op == "<=") print (a + 0 <= b + 0 ? "ok" : "NOT")
+    else print (a + 0 >= b + 0 ? "ok" : "NOT") }')
+  printf '%s\t%s\t%s\t%s\t%s\n' "$part" "$1" "${2:-–}" "$([[ $3 == - ]] || echo "$3 $4")" "$good" | tee -a "$table" >&2
+}
+sql() { sqlite3 -readonly "$out/$1/results.db" "$2"; }
+
+# soak FOLDER FLAGS...: one run; its exit status ends up in `status`, its wall time in `seconds`.
+soak() {
+  local folder=$out/$1 began=$SECONDS
+  shift
+  mkdir -p "$folder"
+  status=0
+  "$migsoak" run "$scenario" --db "$folder/results.db" "$@" </dev/null >"$folder/stdout.log" 2>"$folder/stderr.log" ||
+    status=$?
+  seconds=$((SECONDS - began))
+}
+finished="FROM iteration WHERE status <> 'started'"
+# series FOLDER SUBJECT METRIC EXPRESSION: an aggregate of one metric over the run.
+series() { sql "$1" "SELECT $4 FROM sample_at WHERE subject = '$2' AND metric = '$3' AND value IS NOT NULL"; }
+
+part_exhaustion() {
+  local iterations=$((1500 / shrink)) kib
+  soak exhaustion --iterations $iterations
+  figure 'exit status' "$status" = 0
+  figure 'iterations finished' "$(sql exhaustion "SELECT count(*) $finished")" = $iterations
+  figure 'findings' "$(sql exhaustion 'SELECT count(*) FROM finding')" = 0
+  figure 'lineages' "$(sql exhaustion "SELECT count(DISTINCT lineage) $finished")" = 1
+  figure 'target descriptors, most - least, after the first' "$(sql exhaustion "SELECT max(value) - min(value) FROM sample_at
+    WHERE subject = 'target:disk0' AND metric = 'fd.total' AND iteration > 0")" = 0
+  figure 'guest RAM verified, least (MiB)' "$(series exhaustion guest ram_verified_bytes 'min(value) / 1048576')" '>=' 32
+  figure 'disk verified, least (MiB)' "$(series exhaustion guest:disk:vd0 verified_bytes 'min(value) / 1048576')" '>=' 8
+  figure 'harness descriptors, last - first' "$(growth exhaustion fd.total)" '<=' 0
+  figure 'harness threads, last - first' "$(growth exhaustion threads)" '<=' 0
+  figure 'harness RSS, most (MiB)' "$(series exhaustion harness rss_bytes 'max(value) / 1048576')" '<=' 64
+  figure 'harness RSS, last half, most - least (MiB)' "$(sql exhaustion "SELECT (max(value) - min(value)) / 1048576.0
+    FROM sample_at WHERE subject = 'harness' AND metric = 'rss_bytes' AND iteration >= $((iterations / 2))")" '<=' 2
+  kib=$(awk -v n=$iterations -v bytes="$(stat -c %s "$out/exhaustion/results.db")" 'BEGIN { printf "%.2f", bytes / 1024 / n }')
+  figure 'database per iteration (KiB)' "$kib" '<=' 4
+  figure 'iterations per minute' "$((iterations * 60 / (seconds > 0 ? seconds : 1)))" - ''
+}
+# growth FOLDER METRIC: of the harness itself, from its second iteration to its last.
+growth() {
+  sql "$1" "WITH s AS (SELECT iteration, value FROM sample_at WHERE subject = 'harness' AND metric = '$2' AND iteration > 0)
+    SELECT (SELECT value FROM s ORDER BY iteration DESC LIMIT 1) - (SELECT value FROM s ORDER BY iteration LIMIT 1)"
+}
+
+part_collapse() {
+  local foretold happened
+  soak collapse --iterations 200 --set target.disk0.nofile=256 \
+    --set "target.disk0.env.LD_PRELOAD=$faults/libfd_leak_recvmsg.so"
+  figure 'exit status' "$status" = 1
+  figure 'fd-leak of eventfds detected at iteration' "$(sql collapse "SELECT detected_iteration FROM finding
+    WHERE detector = 'fd-leak' AND kind = 'eventfd'")" '<=' 10
+  figure 'its rate per iteration' "$(sql collapse "SELECT rate_per_iteration FROM finding
+    WHERE detector = 'fd-leak' AND kind = 'eventfd'")" = 4.0
+  foretold=$(sql collapse "SELECT min(exhausts_at_iteration) FROM finding WHERE detector = 'fd-leak'")
+  # The run stops when the target or the guest is lost: the last row is the collapse.
+  happened=$(sql collapse "SELECT max(iteration) $finished AND status IN ('lost', 'failed')")
+  figure 'exhaustion foretold for iteration' "$foretold" '>=' 1
+  figure 'collapse at iteration' "$happened" '>=' 1
+  figure 'foretold against happened (% off)' "$(awk -v f="$foretold" -v h="$happened" 'BEGIN {
+    if (f != "" && h > 0) printf "%.1f", (f > h ? f - h : h - f) * 100 / h }')" '<=' 5
+}
+
+part_sparse() {
+  soak sparse --iterations $((400 / shrink)) --set "target.disk0.env.LD_PRELOAD=$faults/libfd_leak_recvmsg.so" \
+    --set target.disk0.env.FAULT_PER_CONNECTION_EVERY=50
+  figure 'exit status' "$status" = 1
+  figure 'fd-leak detected at iteration' \
+    "$(sql sparse "SELECT min(detected_iteration) FROM finding WHERE detector = 'fd-leak'")" '<=' 400
+}
+
+part_precision() {
+  local seed iterations=$((667 / shrink))
+  for seed in 11 12 13; do
+    soak "precision-$seed" --iterations $iterations --seed $seed
+    figure "seed $seed: exit status" "$status" = 0
+    figure "seed $seed: iterations finished" "$(sql "precision-$seed" "SELECT count(*) $finished")" = $iterations
+    figure "seed $seed: findings" "$(sql "precision-$seed" 'SELECT count(*) FROM finding')" = 0
+  done
+}
+
+# Processes that carry the run's mark in their environment, whoever their parent is by now.
+marked() { grep -lsz "^MIGSOAK_SOAK_MARK=$1\$" /proc/[0-9]*/environ | sed 's|/proc/||; s|/environ||'; }
+
+part_kill() {
+  local kills=$((20 / shrink)) folder=$out/kill mark=kill-$$-$RANDOM
+  local i left survivors=0 broken=0 gaps=0 stuck=0 before=-1 now flags=() pid moment_ms
+  mkdir -p "$folder"
+  for ((i = 0; i < kills; ++i)); do
+    # A double-forked child in its own session is planted in the target: the one that parents and groups can't reach.
+    MIGSOAK_SOAK_MARK=$mark "$migsoak" run "$scenario" --db "$folder/results.db" --iterations 100000 --no-progress \
+      --set "target.disk0.env.LD_PRELOAD=$faults/liborphan.so" "${flags[@]}" \
+      </dev/null >>"$folder/stdout.log" 2>>"$folder/stderr.log" &
+    pid=$!
+    moment_ms=$((1000 + RANDOM % 9000))
+    sleep "$((moment_ms / 1000)).$(printf '%03d' $((moment_ms % 1000)))"
+    kill -9 $pid
+    wait $pid 2>/dev/null
+    sleep 2
+    left=$(marked "$mark")
+    if [[ -n $left ]]; then
+      survivors=$((survivors + 1))
+      printf 'kill %d: still there: %s\n' "$i" "${left//$'\n'/ }" >&2
+      # They are ours by their mark: the next round must not inherit them.
+      xargs kill -9 <<<"$left" 2>/dev/null
+    fi
+    [[ -e $folder/results.db ]] || continue
+    [[ $(sqlite3 "$folder/results.db" 'PRAGMA integrity_check' 2>&1) == ok ]] || broken=$((broken + 1))
+    # Finished rows have no hole, and each round adds to them.
+    now=$(sqlite3 "$folder/results.db" "SELECT coalesce(max(iteration), -1) $finished")
+    [[ $(sqlite3 "$folder/results.db" "SELECT count(*) $finished") == $((now + 1)) ]] || gaps=$((gaps + 1))
+    ((now > before)) || stuck=$((stuck + 1))
+    before=$now
+    flags=(--resume)
+  done
+  figure 'kills' "$kills" - ''
+  figure 'kills that left processes behind' "$survivors" = 0
+  figure 'kills after which the database was damaged' "$broken" = 0
+  figure 'kills after which iterations were missing' "$gaps" = 0
+  figure 'rounds without a new iteration (killed while booting)' "$stuck" - ''
+  figure 'iterations finished over all rounds' "$((before + 1))" '>=' 1
+}
+
+for part in "${parts[@]}"; do
+  printf 'soak: %s (%d s so far)\n' "$part" "$SECONDS" >&2
+  "part_$part"
+done
+printf '\n'
+awk -F '\t' '{ printf "%-10s  %-52s  %12s  %-9s  %s\n", $1, $2, $3, $4, $5 }' "$table"
+printf '\n%d s; databases and logs: %s\n' "$SECONDS" "$out"
+! grep -qE $'\t(NOT|MISSING)$' "$table"
