@@ -107,14 +107,23 @@ base::Result<void> ChildProcess::Impl::start() {
     if (number < 3) return base::fail(base::ErrorKind::bad_input, "descriptors below 3 are not for extra_fds");
     request.fds.emplace(number, fd);
   }
-  request.parent_seen_by_child = containment.parent_seen_by_child();
+  request.parent_seen_by_child = spec.outside_namespace ? ::getpid() : containment.parent_seen_by_child();
 
   base::Result<Spawned> spawned = base::fail(base::ErrorKind::environment, "the spawner thread did not answer");
-  containment.on_spawner_thread([&] {
+  const auto birth = [&] {
     spawned = spawn_process(request);
     if (spawned) containment.adopt(spawned->pid);
-  });
-  if (!spawned) return tl::unexpected<base::Error>(std::move(spawned.error()));
+  };
+  if (spec.outside_namespace) {
+    containment.on_spawner_thread_outside(birth);
+  } else {
+    containment.on_spawner_thread(birth);
+  }
+  if (!spawned) {
+    // A PID namespace without its first process lets nobody be born: fork(2) says ENOMEM, which would mislead.
+    if (!containment.guardian_alive()) spawned.error().message += " (the guardian has died)";
+    return tl::unexpected<base::Error>(std::move(spawned.error()));
+  }
   process = std::move(*spawned);
   if (const base::Result<ProcStat> stat = read_stat(process.pid)) start_ticks = stat->start_ticks;
 

@@ -34,7 +34,8 @@ struct SpawnSpec {
   std::string working_dir;                 // empty: inherited
   std::optional<std::uint64_t> nofile;     // RLIMIT_NOFILE, soft and hard
   std::map<int, int> extra_fds;            // descriptor number in the child (>= 3) -> our descriptor (borrowed)
-  std::string log_file;  // stdout+stderr kept here, at most log_bytes_max (head and tail); empty: not kept
+  bool outside_namespace = false;  // for tools of the harness that take host pids (eu-stack -p); see containment.h
+  std::string log_file;            // stdout+stderr kept here, at most log_bytes_max (head and tail); empty: not kept
   std::uint64_t log_bytes_max = 4 << 20;
 };
 

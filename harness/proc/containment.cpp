@@ -10,12 +10,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
 #include <cstdlib>
-#include <deque>
 #include <mutex>
 #include <set>
-#include <thread>
 
 #include "base/log.h"
 #include "base/unique_fd.h"
@@ -23,6 +20,7 @@
 #include "proc/proc_fs.h"
 #include "proc/process_tree.h"
 #include "proc/spawn.h"
+#include "proc/spawner_thread.h"
 
 namespace migsoak::proc {
 
@@ -51,74 +49,6 @@ bool is_owned(pid_t pid) {
   return owned.pids.count(pid) > 0;
 }
 
-// The thread that forks. All signals are blocked in it: handlers run on other threads, and never between fork and exec.
-class SpawnerThread {
- public:
-  SpawnerThread() {
-    sigset_t all;
-    sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { loop(); });
-    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  }
-  ~SpawnerThread() {
-    {
-      const std::lock_guard lock(mutex_);
-      ending_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-  SpawnerThread(const SpawnerThread&) = delete;
-  SpawnerThread& operator=(const SpawnerThread&) = delete;
-
-  void run(const std::function<void()>& job) {
-    if (std::this_thread::get_id() == thread_.get_id()) return guarded(job);
-    std::unique_lock lock(mutex_);
-    Entry entry{&job, false};
-    queue_.push_back(&entry);
-    changed_.notify_all();
-    changed_.wait(lock, [&entry] { return entry.done; });
-  }
-
- private:
-  struct Entry {
-    const std::function<void()>* job;
-    bool done;
-  };
-
-  static void guarded(const std::function<void()>& job) {
-    try {
-      job();
-    } catch (const std::exception& error) {
-      spdlog::error("a job of the spawner thread threw: {}", error.what());
-    }
-  }
-
-  void loop() {
-    ::prctl(PR_SET_NAME, "spawner");
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [this] { return ending_ || !queue_.empty(); });
-      if (queue_.empty()) return;
-      Entry* entry = queue_.front();
-      queue_.pop_front();
-      lock.unlock();
-      guarded(*entry->job);
-      lock.lock();
-      entry->done = true;
-      changed_.notify_all();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  std::deque<Entry*> queue_;
-  bool ending_ = false;
-  std::thread thread_;
-};
-
 bool marker_forced() {
   const char* wanted = std::getenv("MIGSOAK_CONTAINMENT");
   return wanted != nullptr && std::string(wanted) == "marker";
@@ -145,6 +75,8 @@ struct Containment::Impl {
   SpawnerThread spawner;
   Spawned guardian;
   base::UniqueFd guardian_socket;
+  base::UniqueFd own_namespace;    // of the harness, and
+  base::UniqueFd inner_namespace;  // of its children, when there is one
   bool guardian_gone = false;
   mutable std::mutex mutex;
   std::set<pid_t> mine;  // direct children of the harness that were spawned through this containment
@@ -256,6 +188,12 @@ void Containment::Impl::end_guardian() {
 Containment::Containment(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 base::Result<std::unique_ptr<Containment>> Containment::start(ContainmentOptions options) {
+  // All pids that we read come from /proc, and all that we use come from the kernel: they must mean the same.
+  char self[32] = {};
+  if (::readlink("/proc/self", self, sizeof self - 1) <= 0 || std::to_string(::getpid()) != self) {
+    return base::fail(base::ErrorKind::environment,
+                      "/proc is missing or belongs to another PID namespace than ours; mount the right one");
+  }
   auto impl = std::make_unique<Impl>();
   impl->options = std::move(options);
   if (!marker_forced()) {
@@ -270,6 +208,11 @@ base::Result<std::unique_ptr<Containment>> Containment::start(ContainmentOptions
   if (impl->level == ContainmentLevel::marker) ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 
   MIGSOAK_TRY(impl->start_guardian(), "process containment");
+  if (impl->level == ContainmentLevel::pid_namespace) {
+    const std::string inner = "/proc/" + std::to_string(impl->guardian.pid) + "/ns/pid";
+    impl->own_namespace.reset(::open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC));
+    impl->inner_namespace.reset(::open(inner.c_str(), O_RDONLY | O_CLOEXEC));
+  }
   std::unique_ptr<Containment> containment(new Containment(std::move(impl)));
   // It says hello once signals can't reach it any more.
   char hello = 0;
@@ -305,6 +248,11 @@ ContainmentLevel Containment::level() const {
 pid_t Containment::guardian_pid() const {
   return impl_->guardian.pid;
 }
+bool Containment::guardian_alive() const {
+  // Its end of the socket closes before its namespace refuses births; the pidfd tells only when all inside are gone.
+  char byte = 0;
+  return !impl_->guardian_gone && ::recv(impl_->guardian_socket.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) != 0;
+}
 const std::string& Containment::run_id() const {
   return impl_->options.run_id;
 }
@@ -339,6 +287,20 @@ void Containment::disown(pid_t pid) {
   impl_->mine.erase(pid);
 }
 
+void Containment::on_spawner_thread_outside(const std::function<void()>& job) {
+  if (impl_->level == ContainmentLevel::marker) return on_spawner_thread(job);
+  on_spawner_thread([this, &job] {
+    // setns(2) with a PID namespace, too, concerns children only.
+    if (::setns(impl_->own_namespace.get(), CLONE_NEWPID) != 0) {
+      spdlog::error("can't fork outside the PID namespace (errno {})", errno);
+      return;
+    }
+    job();
+    // Going on with a thread whose children nobody contains would break every promise made here.
+    if (::setns(impl_->inner_namespace.get(), CLONE_NEWPID) != 0) std::abort();
+  });
+}
+
 std::vector<pid_t> Containment::processes() const {
   return impl_->processes();
 }
@@ -349,7 +311,7 @@ std::vector<pid_t> Containment::reparented() const {
 
 base::Result<void> Containment::kill_all(base::Deadline deadline) {
   constexpr int kRoundMs = 5;
-  for (;;) {
+  for (int round = 0;; ++round) {
     std::vector<pid_t> left;
     for (const pid_t pid : processes()) {
       if (!is_zombie_child_of(pid, ::getpid())) left.push_back(pid);
@@ -360,8 +322,10 @@ base::Result<void> Containment::kill_all(base::Deadline deadline) {
                                                       " processes of the run could not be killed, the first is pid " +
                                                       std::to_string(left.front()));
     }
-    // Inside the namespace one call reaches everything at once, with no race against pids or forks.
-    if (impl_->level == ContainmentLevel::marker || !impl_->tell_guardian(kGuardianKill)) {
+    // Inside the namespace one call reaches everything at once, with no race against pids or forks. What was started
+    // outside needs its own.
+    const bool told = impl_->level == ContainmentLevel::pid_namespace && impl_->tell_guardian(kGuardianKill);
+    if (!told || round > 0) {
       for (const pid_t pid : left) ::kill(pid, SIGKILL);
     }
     wait_readable(-1, kRoundMs);

@@ -7,7 +7,8 @@
 // The guardian holds a socket to the harness; at its end-of-file it kills everything, removes the run directory, ends.
 // Without the privilege for a PID namespace the guardian is a plain subreaper-less watcher and the harness a subreaper:
 // strays are then found by the run's marker in their environment (MIGSOAK_RUN=<id>). doctor says which level is in
-// force. MIGSOAK_CONTAINMENT=marker in the environment forces the second level.
+// force. Inside the namespace getpid(2) is not the number that /proc (still the host's) shows; /proc/self is right.
+// MIGSOAK_CONTAINMENT=marker in the environment forces the second level.
 #pragma once
 
 #include <sys/types.h>
@@ -42,9 +43,12 @@ class Containment {
 
   ContainmentLevel level() const;
   pid_t guardian_pid() const;
+  bool guardian_alive() const;
   const std::string& run_id() const;
   // Runs `job` on the spawner thread and waits for it: the only place where the harness forks.
   void on_spawner_thread(const std::function<void()>& job);
+  // The same, with children born in the harness's own PID namespace: for tools that take host pids (ptrace(2)).
+  void on_spawner_thread_outside(const std::function<void()>& job);
   // Host pids of all living (or zombie) processes of the run but the harness and the guardian.
   std::vector<pid_t> processes() const;
   // Those of processes() that were re-parented (to the guardian, or to the harness without a PID namespace).

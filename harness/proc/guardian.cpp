@@ -55,11 +55,16 @@ bool kill_everything(const GuardianArguments& arguments) {
   return !marked.empty();
 }
 
+// A zombie whose parent (outside) does not wait for it keeps kill(2) succeeding: what counts is who still runs.
+bool anyone_runs(const GuardianArguments& arguments) {
+  return arguments.in_namespace ? !living_in_our_namespace().empty() : !marked_processes(arguments.run_id).empty();
+}
+
 void kill_until_gone(const GuardianArguments& arguments) {
   const base::Deadline deadline = base::Deadline::in(kEndMax);
   int clean_rounds = 0;  // a process may fork while /proc is being read: believe only the second clean look
   while (clean_rounds < 2 && !deadline.passed()) {
-    clean_rounds = kill_everything(arguments) ? 0 : clean_rounds + 1;
+    clean_rounds = kill_everything(arguments) && anyone_runs(arguments) ? 0 : clean_rounds + 1;
     if (clean_rounds < 2) wait_readable(-1, kRoundMs);
   }
 }

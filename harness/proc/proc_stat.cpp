@@ -42,7 +42,8 @@ base::Result<ProcStat> parse_stat(std::string_view text) {
   std::vector<std::string_view> fields;  // fields[0] is field 3
   for (std::string_view word = take_word(rest); !word.empty(); word = take_word(rest)) fields.push_back(word);
   constexpr std::size_t kFirst = 3;
-  if (fields.size() < 22 - kFirst + 1 || fields[0].size() != 1 || stat.pid <= 0) return bad();
+  // One more than is needed: the last field of a truncated text may be half of a number.
+  if (fields.size() < 23 - kFirst + 1 || fields[0].size() != 1 || stat.pid <= 0) return bad();
   stat.state = fields[0][0];
   stat.parent = number_or<pid_t>(fields[4 - kFirst], -1);
   stat.thread_count = number_or<int>(fields[20 - kFirst], -1);

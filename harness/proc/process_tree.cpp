@@ -28,18 +28,22 @@ std::string read_environment(pid_t pid) {
   }
   return text;
 }
-}  // namespace
-
-std::vector<pid_t> descendants_of(pid_t root) {
-  std::vector<pid_t> found = children_of(root);
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    for (const pid_t child : children_of(found[i])) {
-      // A process may be seen twice when it is re-parented while we look.
-      if (child != root && std::find(found.begin(), found.end(), child) == found.end()) found.push_back(child);
-    }
+std::vector<pid_t> all_processes() {
+  std::vector<pid_t> found;
+  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir("/proc"), ::closedir);
+  while (const dirent* entry = directory ? ::readdir(directory.get()) : nullptr) {
+    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
+    found.push_back(static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10)));
   }
   return found;
 }
+
+std::string read_link(const std::string& path) {
+  char text[256];
+  const ssize_t bytes = ::readlink(path.c_str(), text, sizeof text);
+  return bytes < 0 ? std::string() : std::string(text, static_cast<std::size_t>(bytes));
+}
+}  // namespace
 
 bool has_marker(pid_t pid, const std::string& run_id) {
   const std::string wanted = std::string(kRunMarker) + "=" + run_id;
@@ -55,12 +59,22 @@ bool has_marker(pid_t pid, const std::string& run_id) {
 
 std::vector<pid_t> marked_processes(const std::string& run_id) {
   std::vector<pid_t> found;
-  const std::unique_ptr<DIR, int (*)(DIR*)> directory(::opendir("/proc"), ::closedir);
-  if (!directory) return found;
-  while (const dirent* entry = ::readdir(directory.get())) {
-    if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
-    const pid_t pid = static_cast<pid_t>(std::strtol(entry->d_name, nullptr, 10));
+  for (const pid_t pid : all_processes()) {
     if (pid != ::getpid() && has_marker(pid, run_id)) found.push_back(pid);
+  }
+  return found;
+}
+
+std::vector<pid_t> living_in_our_namespace() {
+  // /proc is the outer namespace's: our own number there is what /proc/self says.
+  const std::string ours = read_link("/proc/self/ns/pid");
+  const std::string self = read_link("/proc/self");
+  std::vector<pid_t> found;
+  for (const pid_t pid : all_processes()) {
+    const std::string name = std::to_string(pid);
+    if (name == self || ours.empty() || read_link("/proc/" + name + "/ns/pid") != ours) continue;
+    const base::Result<ProcStat> stat = read_stat(pid);
+    if (stat && stat->state != 'Z' && stat->state != 'X') found.push_back(pid);
   }
   return found;
 }

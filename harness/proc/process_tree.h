@@ -10,11 +10,11 @@ namespace migsoak::proc {
 
 inline constexpr const char* kRunMarker = "MIGSOAK_RUN";
 
-// `root`'s descendants, parents before children, without `root`.
-std::vector<pid_t> descendants_of(pid_t root);
 // Whether the environment that `pid` was started with holds MIGSOAK_RUN=<run_id>; false for a zombie.
 bool has_marker(pid_t pid, const std::string& run_id);
 // All processes of the machine that we may look into and that carry the marker.
 std::vector<pid_t> marked_processes(const std::string& run_id);
+// Numbers as /proc shows them of all processes in our PID namespace that are not dead yet, but us.
+std::vector<pid_t> living_in_our_namespace();
 
 }  // namespace migsoak::proc

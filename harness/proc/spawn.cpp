@@ -63,27 +63,19 @@ struct BirthPlan {
   int spare_base = 0;                    // numbers from here on are free for copies
 };
 
-// Boost.Process v2 initializer. What its default launcher lacks and why it is made here:
-//  - its close_all() (1.81) compares an index with itself and so closes nothing in the gaps below the highest
+// Boost.Process v2 initializer. It execs by itself and never lets the default launcher (1.81) go on in the child:
+//  - the launcher's close_all() compares an index with itself and so closes nothing in the gaps below the highest
 //    descriptor on its list: the child would be born with some of the harness's descriptors;
-//  - after a failure it calls exit(3) in the child, which would run our atexit handlers and flush our buffers twice:
-//    every failure leaves through _exit() here, and is told through a pipe of our own;
+//  - after a failure it calls exit(3), which would run our atexit handlers, flush our buffers twice and may wait for a
+//    lock that another thread held at the fork; its on_exec_error hook is never called (its detection expects other
+//    arguments than it passes). Every failure leaves through _exit() here, and is told through a pipe of our own;
 //  - its error pipe may have a number that the child wants for a declared descriptor: told apart as fd_clash.
 class BirthInitializer {
  public:
   explicit BirthInitializer(BirthPlan& plan) : plan_(plan) {}
 
   template <typename Launcher, typename Path>
-  error_code on_setup(Launcher& launcher, const Path&, const char* const*(&)) {
-    for (const auto& [number, copy] : plan_.fds) {
-      if (number > 2) launcher.fd_whitelist.push_back(number);
-    }
-    launcher.fd_whitelist.push_back(plan_.failure_fd);
-    return {};
-  }
-
-  template <typename Launcher, typename Path>
-  error_code on_exec_setup(Launcher& launcher, const Path&, const char* const*(&)) {
+  error_code on_exec_setup(Launcher& launcher, const Path& executable, const char* const*(&arguments)) {
     const SpawnRequest& request = *plan_.request;
     if (request.die_with_parent && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) die(Stage::death_signal);
     // The harness may have died before the line above took effect.
@@ -100,12 +92,7 @@ class BirthInitializer {
       if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) die(Stage::nofile);
     }
     reset_signals();
-    return {};
-  }
-
-  template <typename Launcher, typename Path>
-  void on_exec_error(Launcher&, const Path&, const char* const*(&), const error_code& ec) {
-    errno = ec.value();
+    ::execve(executable.c_str(), const_cast<char* const*>(arguments), const_cast<char* const*>(launcher.env));
     die(Stage::exec);
   }
 

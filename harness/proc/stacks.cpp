@@ -63,6 +63,7 @@ std::map<std::string, std::string> capture_stacks(Reactor& reactor, Containment&
   spec.name = "eu-stack";
   // -n: frames per thread. It stops the process with ptrace(2) for a moment.
   spec.argv = {"eu-stack", "-n", "64", "-p", std::to_string(pid)};
+  spec.outside_namespace = true;
   spec.env["DEBUGINFOD_URLS"] = "";  // never to the network
   const auto output = run_command(reactor, containment, spec, base::Deadline::in(kUserStackMax));
   stacks["user"] = output ? printable_lines(output->out, kUserTextBytesMax) : output.error().describe();
