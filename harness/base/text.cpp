@@ -11,6 +11,8 @@ namespace migsoak::base {
 
 namespace {
 
+constexpr std::string_view kCutMark = "…";
+
 // Length of the valid UTF-8 sequence at the start of `text`, or 0 (RFC 3629, section 4).
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -28,25 +30,39 @@ std::size_t utf8_length(std::string_view text) {
   return length;
 }
 
+// Line and paragraph separators and bidirectional controls (U+2028..U+202E, U+2066..U+2069): text that carries them can
+// be shown as something else than it says.
+bool is_deceptive(std::string_view sequence) {
+  if (sequence.size() != 3 || sequence[0] != '\xe2') return false;
+  const auto middle = static_cast<unsigned char>(sequence[1]);
+  const auto last = static_cast<unsigned char>(sequence[2]);
+  return (middle == 0x80 && last >= 0xa8 && last <= 0xae) || (middle == 0x81 && last >= 0xa6 && last <= 0xa9);
+}
+
 }  // namespace
 
 std::string printable(std::string_view untrusted, std::size_t bytes_max) {
   std::string out;
+  std::size_t cut = 0;  // the longest prefix that leaves room for the mark
   while (!untrusted.empty()) {
     std::string piece;
     const std::size_t length = utf8_length(untrusted);
     const auto lead = static_cast<unsigned char>(untrusted.front());
     // C1 controls (U+0080..U+009F) reach terminals as escape sequences too.
     const bool c1 = length == 2 && lead == 0xc2 && static_cast<unsigned char>(untrusted[1]) < 0xa0;
-    if (length == 0 || c1 || lead < 0x20 || lead == 0x7f) {
+    if (length == 0 || c1 || lead < 0x20 || lead == 0x7f || is_deceptive(untrusted.substr(0, length))) {
       piece = lead == '\t' ? std::string(" ") : fmt::format("\\x{:02x}", lead);
       untrusted.remove_prefix(1);
     } else {
       piece = untrusted.substr(0, length);
       untrusted.remove_prefix(length);
     }
-    if (out.size() + piece.size() + (untrusted.empty() ? 0 : 3) > bytes_max) return out + "…";
+    if (out.size() + piece.size() > bytes_max) {
+      out.resize(cut);
+      return bytes_max < kCutMark.size() ? out : out + std::string(kCutMark);
+    }
     out += piece;
+    if (out.size() + kCutMark.size() <= bytes_max) cut = out.size();
   }
   return out;
 }
