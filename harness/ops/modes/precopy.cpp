@@ -184,7 +184,8 @@ MigrationOutcome Precopy::conclude_failed() {
                               description.find("Connection reset") != std::string::npos ||
                               description.find("shutdown") != std::string::npos;
   const bool by_signal = outcome.destination_exit && outcome.destination_exit->signal != 0;
-  if (destination_gone && (wire_complaint || by_signal || !source_.failed())) {
+  // Cancelled is the source's own word, whatever the destination makes of its cut stream.
+  if (destination_gone && !source_.saw("cancelled") && (wire_complaint || by_signal || !source_.failed())) {
     outcome.result = MigrationResult::destination_lost;
   }
   const std::string status = base::json_get<std::string>(outcome.source_status, "status", source_.last_status());
