@@ -35,7 +35,7 @@ struct KindSeries {
 struct Track {
   std::int64_t process_id = 0;
   std::int32_t first_iteration = -1;
-  std::deque<Count> recent;  // value unused
+  std::deque<Count> recent;  // value 0
   std::map<std::string, KindSeries> kinds;
 };
 
@@ -196,11 +196,11 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     if (!fresh) continue;
     // A kind that was never there before counted zero at the earlier quiet points.
     for (const Count& point : track.recent) {
-      series->second.points.push_back({point.iteration, 0, point.class_id});
+      series->second.points.push_back(point);
       series->second.stairs[point.class_id].add(point.iteration, 0);
     }
   }
-  track.recent.push_back({now, 0, class_id});
+  track.recent.push_back({now, 0, class_id, classes_.context_of(class_id)});
   if (track.recent.size() > kRecentMax) track.recent.pop_front();
   for (auto& [kind, series] : track.kinds) {
     const auto value = sample.kinds.find(kind);
@@ -208,7 +208,7 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     if (series.points.size() >= kPointsMax) {
       series.points.erase(series.points.begin(), series.points.begin() + kPointsMax / 2);
     }
-    series.points.push_back({now, count, class_id});
+    series.points.push_back({now, count, class_id, classes_.context_of(class_id)});
     series.stairs[class_id].add(now, count);
     judge_series(track, series, kind, now);
   }

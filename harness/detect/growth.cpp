@@ -12,7 +12,8 @@ namespace migsoak::detect {
 
 namespace {
 constexpr std::size_t kPointsMax = 4096;
-constexpr std::int32_t kWindow = 80;  // iterations; longer than any pool seen so far takes to fill
+// Iterations. Growth has to show in every third of it, so that a pool of 60 iterations that fills late never covers it.
+constexpr std::int32_t kWindow = 120;
 constexpr std::size_t kSeriesListedMax = 40;
 constexpr std::int64_t kHeldBackEvery = 8;  // points between looks at what only a warm-up or bound holds back
 

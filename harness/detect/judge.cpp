@@ -5,6 +5,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "base/text.h"
 #include "detect/catalog.h"
 #include "detect/links.h"
 
@@ -16,6 +17,8 @@ using record::Finding;
 using record::IterationStatus;
 using record::Severity;
 using record::Verdict;
+
+constexpr std::size_t kTitleBytesMax = 800;
 
 // A waive's device, from and to are matched against what the detector put into the evidence; `from` and `to` may name
 // the side or the build.
@@ -123,6 +126,7 @@ void Judge::Impl::update() const {
     const auto lowered = manifest.gate.severity.find(finding.detector);
     if (lowered != manifest.gate.severity.end()) finding.severity = lowered->second;
     severity_of[fingerprint] = finding.severity;
+    finding.title = base::printable(finding.title, kTitleBytesMax);  // it quotes guests, logs and file names
     findings.push_back(std::move(finding));
   }
   std::sort(findings.begin(), findings.end(), earlier_first);

@@ -50,27 +50,36 @@ class ClassTable {
     const auto next = static_cast<ClassId>(std::min<std::size_t>(ids_.size(), kClassesMax));
     if (next == kClassesMax) {
       const auto found = ids_.find(key);
-      return found == ids_.end() ? next : found->second.id;
+      return found == ids_.end() ? next : found->second;
     }
-    const auto [entry, fresh] = ids_.try_emplace(std::move(key), Entry{next, process});
-    if (fresh) names_[next] = process;
-    return entry->second.id;
+    const auto [entry, fresh] = ids_.try_emplace(std::move(key), next);
+    if (fresh) {
+      const auto context =
+          contexts_.try_emplace(observation.context, static_cast<std::uint16_t>(contexts_.size())).first;
+      names_[next] = {process, context->second};
+    }
+    return entry->second;
+  }
+  std::uint16_t context_of(ClassId id) const {
+    const auto found = names_.find(id);
+    return found == names_.end() ? std::uint16_t{0xffff} : found->second.context;
   }
   const std::string& process_of(ClassId id) const {
     static const std::string kNone;
     const auto found = names_.find(id);
-    return found == names_.end() ? kNone : found->second;
+    return found == names_.end() ? kNone : found->second.process;
   }
   static constexpr std::size_t kClassesMax = 4000;
   static bool overflowed(ClassId id) { return id >= kClassesMax; }
 
  private:
-  struct Entry {
-    ClassId id;
+  struct Name {
     std::string process;
+    std::uint16_t context;
   };
-  std::map<std::string, Entry> ids_;
-  std::map<ClassId, std::string> names_;
+  std::map<std::string, ClassId> ids_;
+  std::map<std::string, std::uint16_t> contexts_;
+  std::map<ClassId, Name> names_;
 };
 
 }  // namespace migsoak::detect

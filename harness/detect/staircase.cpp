@@ -82,7 +82,7 @@ std::optional<LeakProof> every_iteration_leak(const std::vector<Count>& points, 
   for (auto point = first + 1; point != points.end(); ++point) {
     const std::int32_t run = point->iteration - (point - 1)->iteration;
     const std::int32_t rise = point->value - (point - 1)->value;
-    if (rise <= 0 || run <= 0) return std::nullopt;
+    if (rise <= 0 || run <= 0 || point->context_id != first->context_id) return std::nullopt;
     slowest = std::min(slowest, static_cast<double>(rise) / run);
     fastest = std::max(fastest, static_cast<double>(rise) / run);
   }

@@ -14,6 +14,7 @@ struct Count {
   std::int32_t iteration;
   std::int32_t value;
   ClassId class_id;
+  std::uint16_t context_id;  // of the observation's context alone; see ClassTable::context_of
 };
 
 // What a test found. Rates are per iteration, whatever the distance between quiet points of a class.
