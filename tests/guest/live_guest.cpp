@@ -1,0 +1,129 @@
+#include "guest/live_guest.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/text.h"
+#include "guest/socket_stream.h"
+
+namespace migsoak::guest {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+LiveGuest::LiveGuest(std::vector<LiveDisk> disks) : disks_(std::move(disks)) {}
+
+LiveGuest::~LiveGuest() {
+  channel_.reset();
+  console_.reset();
+  current_.reset();
+  containment_.reset();
+}
+
+base::Result<std::unique_ptr<LiveGuest::Qemu>> LiveGuest::start_qemu(bool incoming) {
+  MIGSOAK_ASSIGN(const GuestImage image, locate_image());
+  auto qemu = std::make_unique<Qemu>();
+  qemu->name = fmt::format("q{}", ++qemus_started_);
+  const std::string base = run_dir_->path() + "/" + qemu->name;
+  std::vector<std::string> argv = {"qemu-system-x86_64",
+                                   "-M",
+                                   "q35",
+                                   "-accel",
+                                   "tcg",
+                                   "-m",
+                                   "128M",
+                                   "-nodefaults",
+                                   "-display",
+                                   "none",
+                                   "-kernel",
+                                   image.kernel,
+                                   "-initrd",
+                                   image.initramfs,
+                                   "-append",
+                                   "console=ttyS0 loglevel=4 panic=0"};
+  for (const char* port : {"console", "agent", "monitor"}) {
+    argv.insert(argv.end(), {"-chardev", fmt::format("socket,id={0},path={1}.{0},server=on,wait=off", port, base)});
+  }
+  argv.insert(argv.end(), {"-serial", "chardev:console", "-serial", "chardev:agent", "-mon", "chardev=monitor"});
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    const std::string node = fmt::format("d{}", i);
+    argv.insert(argv.end(),
+                {"-blockdev", fmt::format("driver=file,node-name={}f,filename={},locking=off", node, disk_path(i))});
+    std::string top = node + "f";
+    if (disks_[i].writes_fail) {
+      argv.insert(argv.end(), {"-blockdev", fmt::format("driver=blkdebug,node-name={0}e,image={0}f,"
+                                                        "inject-error.0.event=none,inject-error.0.iotype=write,"
+                                                        "inject-error.0.errno=5",
+                                                        node)});
+      top = node + "e";
+    }
+    argv.insert(argv.end(), {"-device", fmt::format("virtio-blk-pci,id={0},addr={1:#x},drive={2},serial={3},"
+                                                    "share-rw=on,werror=report,rerror=report",
+                                                    node, 4 + i, top, disks_[i].serial)});
+  }
+  if (incoming) argv.insert(argv.end(), {"-incoming", "unix:" + base + ".migration"});
+
+  proc::SpawnSpec spec;
+  spec.name = "qemu:" + qemu->name;
+  spec.argv = argv;
+  MIGSOAK_ASSIGN(qemu->child, proc::ChildProcess::spawn(reactor_, *containment_, spec));
+  MIGSOAK_ASSIGN(qemu->console_stream, console_->attach(base + ".console", patient()));
+  MIGSOAK_ASSIGN(qemu->channel_stream, channel_->attach(base + ".agent", patient()));
+  return qemu;
+}
+
+base::Result<Hello> LiveGuest::boot() {
+  MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create("guest-test"));
+  proc::ContainmentOptions options;
+  options.run_id = "guest-test";
+  options.run_dir = run_dir_->path();
+  MIGSOAK_ASSIGN(containment_, proc::Containment::start(options));
+  channel_ = std::make_unique<GuestChannel>(reactor_);
+  console_ = std::make_unique<Console>(reactor_, "");
+  for (std::size_t i = 0; i < disks_.size(); ++i) {
+    std::ofstream(disk_path(i)).flush();
+    std::filesystem::resize_file(disk_path(i), disks_[i].size_bytes);
+  }
+  MIGSOAK_ASSIGN(current_, start_qemu(false));
+  return channel_->wait_hello(patient());
+}
+
+base::Result<std::string> LiveGuest::monitor(const Qemu& qemu, const std::string& line) {
+  MIGSOAK_ASSIGN(auto stream,
+                 SocketStream::connect(reactor_, run_dir_->path() + "/" + qemu.name + ".monitor", patient()));
+  std::string text;
+  stream->on_bytes([&text](std::string_view bytes) { text += bytes; });
+  const auto prompts = [&text] {
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = text.find("(qemu) ", at)) != std::string::npos; ++at) ++count;
+    return count;
+  };
+  reactor_.run_until([&] { return prompts() >= 1; }, patient());
+  stream->send_now(line + "\n");
+  reactor_.run_until([&] { return prompts() >= 2; }, patient());
+  return text;
+}
+
+base::Result<void> LiveGuest::migrate() {
+  MIGSOAK_ASSIGN(auto next, start_qemu(true));
+  const std::string migration_socket = run_dir_->path() + "/" + next->name + ".migration";
+  // QEMU opens it well after the character devices.
+  reactor_.run_until([&] { return std::filesystem::exists(migration_socket); }, patient(), milliseconds(5));
+  MIGSOAK_TRY(monitor(*current_, "migrate_set_parameter max-bandwidth 10G"));
+  MIGSOAK_TRY(monitor(*current_, "migrate -d unix:" + migration_socket));
+  if (auto beat = channel_->wait_heartbeat(next->channel_stream, patient()); !beat) {
+    const auto state = monitor(*current_, "info migrate");
+    return base::fail(beat.error().kind, beat.error().describe() + "\n" + (state ? *state : state.error().describe()) +
+                                             base::join(next->child->last_lines(), "\n"));
+  }
+  channel_->make_active(next->channel_stream);
+  current_->child->stop(seconds(10));
+  channel_->detach(current_->channel_stream);
+  console_->detach(current_->console_stream);
+  current_ = std::move(next);
+  return {};
+}
+
+}  // namespace migsoak::guest

@@ -1,0 +1,67 @@
+// LiveGuest: the real image on a real QEMU (TCG), with the host's ends of console and channel, and a way to migrate.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "guest/channel.h"
+#include "guest/console.h"
+#include "guest/image.h"
+#include "proc/child_process.h"
+#include "proc/containment.h"
+#include "proc/reactor.h"
+#include "proc/run_dir.h"
+
+namespace migsoak::guest {
+
+inline base::Deadline patient() {
+  return base::Deadline::in(std::chrono::seconds(90));
+}
+
+struct LiveDisk {
+  std::string serial;
+  std::uint64_t size_bytes = 0;
+  bool writes_fail = false;  // every write meets an I/O error inside QEMU
+};
+
+class LiveGuest {
+ public:
+  explicit LiveGuest(std::vector<LiveDisk> disks);
+  ~LiveGuest();
+
+  // Boots and says hello.
+  base::Result<Hello> boot();
+  // Live-migrates to a new QEMU and ends the old one; the guest is heard on the new stream when it returns.
+  base::Result<void> migrate();
+
+  proc::Reactor& reactor() { return reactor_; }
+  GuestChannel& channel() { return *channel_; }
+  Console& console() { return *console_; }
+  pid_t qemu_pid() const { return current_->child->pid(); }
+  std::string disk_path(std::size_t disk) const { return run_dir_->path() + "/disk" + std::to_string(disk); }
+
+ private:
+  struct Qemu {
+    std::string name;
+    std::unique_ptr<proc::ChildProcess> child;
+    int channel_stream = -1;
+    int console_stream = -1;
+  };
+  base::Result<std::unique_ptr<Qemu>> start_qemu(bool incoming);
+  // One HMP line on a QEMU's monitor.
+  base::Result<std::string> monitor(const Qemu& qemu, const std::string& line);
+
+  std::vector<LiveDisk> disks_;
+  proc::Reactor reactor_;
+  std::unique_ptr<proc::RunDir> run_dir_;
+  std::unique_ptr<proc::Containment> containment_;
+  std::unique_ptr<GuestChannel> channel_;
+  std::unique_ptr<Console> console_;
+  std::unique_ptr<Qemu> current_;
+  int qemus_started_ = 0;
+};
+
+}  // namespace migsoak::guest
