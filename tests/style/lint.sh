@@ -48,7 +48,8 @@ check_format() {
   [[ -z $wrong ]]
 }
 
-tidy_flags=(--quiet -p "$build")
+# The flags are GCC's: clang does not know all of them.
+tidy_flags=(--quiet -p "$build" --extra-arg=-Wno-unknown-warning-option)
 [[ $lean == yes ]] && tidy_flags+=("--checks=-clang-analyzer-*")
 export root cache
 
