@@ -53,6 +53,15 @@ const std::vector<LogSignature>& log_signatures() {
   return kTable;
 }
 
+const LogSignature* signature_of(std::string_view line, bool console) {
+  for (const LogSignature& signature : log_signatures()) {
+    if ((signature.source == LogSource::console) == console && line.find(signature.text) != std::string_view::npos) {
+      return &signature;
+    }
+  }
+  return nullptr;
+}
+
 std::vector<std::string> exclusion_names() {
   std::vector<std::string> names;
   for (const KnownBenign& entry : known_benign()) names.push_back(entry.name);
@@ -60,8 +69,13 @@ std::vector<std::string> exclusion_names() {
   return names;
 }
 
+// Beyond this a limit means "never"; it still fits every integer type it is put into.
+static constexpr double kLimitMax = 1e9;
+
 double gate_limit(const record::GatePolicy& gate, const std::string& name) {
-  if (const auto set = gate.limits.find(name); set != gate.limits.end()) return set->second;
+  if (const auto set = gate.limits.find(name); set != gate.limits.end() && set->second >= 0) {
+    return std::min(set->second, kLimitMax);
+  }
   for (const GateLimit& limit : gate_limits()) {
     if (limit.name == name) return limit.fallback;
   }

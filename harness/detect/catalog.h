@@ -11,7 +11,7 @@
 
 namespace migsoak::detect {
 
-enum class LogSource { process, console };
+enum class LogSource { process, migration, console };
 struct LogSignature {
   std::string_view name;
   LogSource source;
@@ -19,6 +19,8 @@ struct LogSignature {
   std::string_view meaning;
 };
 const std::vector<LogSignature>& log_signatures();
+// The first entry whose text the line contains; nullptr when none does. `console`: of the guest, else of a process.
+const LogSignature* signature_of(std::string_view line, bool console);
 
 // The limit in force: the scenario's, else the catalogue's. The name must be in gate_limits.def.
 double gate_limit(const record::GatePolicy& gate, const std::string& name);

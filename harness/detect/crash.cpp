@@ -83,15 +83,19 @@ void Crash::fold(const record::Observation& observation) {
 
 void Crash::take_end(const record::Observation& observation, const End& end) {
   if (refused_the_stream(observation, end)) return;
-  const std::string kind = end.signal != 0      ? signal_name(end.signal)
-                           : end.exit_code >= 0 ? fmt::format("exit-{}", end.exit_code)
-                                                : "exit";
+  if (end.signal == 0 && end.exit_code < 0) {
+    // It may well live on: it broke a promise. What it said that the protocol does not allow is told elsewhere.
+    for (const record::Event& event : observation.events) {
+      if (event.kind == kinds::kProtocolError && event.subject == end.process) return;
+    }
+    lose(observation, end.process, "gave-up", detail_text_of(end.detail, "why"), end.detail);
+    return;
+  }
+  const std::string kind = end.signal != 0 ? signal_name(end.signal) : fmt::format("exit-{}", end.exit_code);
   const auto strike = book_.strike(observation.iteration, end.process, kind, "");
   if (!strike.fresh) return;
   const std::string how = end.signal != 0 ? fmt::format("died of {}{}", kind, end.core_dumped ? " (core dumped)" : "")
-                          : end.exit_code >= 0
-                              ? fmt::format("exited with status {} although nobody asked", end.exit_code)
-                              : std::string("ended although nobody asked");
+                                          : fmt::format("exited with status {} although nobody asked", end.exit_code);
   record::Finding& finding = strike.finding;
   finding.title = fmt::format("{} {} in iteration {}{}", end.process.empty() ? "a process" : end.process, how,
                               observation.iteration, end.phase.empty() ? "" : ", phase " + end.phase);
@@ -103,7 +107,9 @@ void Crash::lose(const record::Observation& observation, const std::string& proc
                  const std::string& why, const base::Json& detail) {
   const auto strike = book_.strike(observation.iteration, process, kind, why);
   if (!strike.fresh) return;
-  const std::string what = kind == "dropped-client" ? "dropped its client or stopped serving" : "can't go on";
+  const std::string what = kind == "dropped-client" ? "dropped its client or stopped serving"
+                           : kind == "gave-up"      ? "ended or stopped answering"
+                                                    : "can't go on";
   strike.finding.title = fmt::format("{} {} in iteration {}: {}", process, what, observation.iteration,
                                      why.empty() ? "nothing says why" : why);
   strike.finding.evidence["why"] = why;

@@ -1,12 +1,20 @@
 // guest-corruption: guest RAM that does not hold what the guest wrote, and a guest kernel or agent that died of it.
 #include <fmt/format.h>
 
+#include "detect/catalog.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
 
 namespace migsoak::detect {
 
 namespace {
+
+// "[    2.345678] Kernel panic" -> "Kernel panic": how wide the time stamp is differs from run to run.
+std::string without_time(const std::string& line) {
+  const std::size_t close = line.find("] ");
+  return !line.empty() && line.front() == '[' && close != std::string::npos && close < 20 ? line.substr(close + 2)
+                                                                                          : line;
+}
 
 class GuestCorruption final : public BookDetector {
  public:
@@ -39,10 +47,13 @@ class GuestCorruption final : public BookDetector {
   }
 
   void take_panic(const record::Observation& observation, const record::Event& event) {
-    std::string line = event.text;
-    if (const base::Json lines = base::json_get(event.detail, "lines", base::Json::array());
-        line.empty() && lines.is_array() && !lines.empty() && lines.front().is_string()) {
-      line = base::printable(lines.front().get<std::string>());
+    // The console's last lines hold the alarm somewhere; the first that matches the catalogue names the panic.
+    std::string line = base::printable(event.text);
+    const base::Json lines = base::json_get(event.detail, "lines", base::Json::array());
+    for (const base::Json& candidate : lines.is_array() ? lines : base::Json::array()) {
+      if (!candidate.is_string() || signature_of(candidate.get<std::string>(), true) == nullptr) continue;
+      line = without_time(base::printable(candidate.get<std::string>()));
+      break;
     }
     const auto strike = book_.strike(observation.iteration, "guest", "panic", line);
     if (!strike.fresh) return;

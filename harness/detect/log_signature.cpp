@@ -18,13 +18,6 @@ namespace {
 constexpr std::size_t kLineBytesMax = 400;  // std::regex recurses per character: lines are cut before it sees them
 constexpr std::size_t kTextsMax = 40;       // different texts that get findings of their own
 
-const LogSignature* signature_of(const std::string& line, LogSource source) {
-  for (const LogSignature& signature : log_signatures()) {
-    if (signature.source == source && line.find(signature.text) != std::string::npos) return &signature;
-  }
-  return nullptr;
-}
-
 struct Benign {
   const KnownBenign* entry;
   std::regex pattern;
@@ -50,9 +43,10 @@ class LogSignatureDetector final : public BookDetector {
 
  private:
   void fold(const record::Observation& observation) override {
+    migration_failed_ = has_event(observation, kinds::kMigrationFailed);
     for (const record::Event& event : observation.events) {
-      if (event.kind == kinds::kLogLine) take_line(observation, event, LogSource::process);
-      if (event.kind == kinds::kConsoleLine) take_line(observation, event, LogSource::console);
+      if (event.kind == kinds::kLogLine) take_line(observation, event, false);
+      if (event.kind == kinds::kConsoleLine) take_line(observation, event, true);
       if (event.kind == kinds::kOutputFlood) take_flood(observation, event);
     }
   }
@@ -67,11 +61,12 @@ class LogSignatureDetector final : public BookDetector {
     return false;
   }
 
-  void take_line(const record::Observation& observation, const record::Event& event, LogSource source) {
+  void take_line(const record::Observation& observation, const record::Event& event, bool console) {
     const std::string line = base::printable(event.text, kLineBytesMax);
-    const LogSignature* signature = signature_of(line, source);
+    const LogSignature* signature = signature_of(line, console);
     if (signature == nullptr) return;
-    const std::string process = source == LogSource::console ? "guest" : event.subject;
+    if (signature->source == LogSource::migration && migration_failed_) return;  // told by migration-failure
+    const std::string process = console ? "guest" : event.subject;
     const std::int64_t times = std::max<std::int64_t>(1, detail_int(event, "count", 1));
     if (known(process, line, times)) return;
     // One finding per signature and text; a subject that never repeats itself gets one per signature in the end.
@@ -102,6 +97,7 @@ class LogSignatureDetector final : public BookDetector {
 
   std::vector<Benign> benign_;
   std::set<std::string> texts_;
+  bool migration_failed_ = false;  // in the iteration at hand
   std::uint64_t exclusion_revision_ = 0;
 };
 

@@ -1,6 +1,8 @@
 // migration-failure: one finding per cause, decoded as far as known; and a QMP peer that broke the protocol.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
 #include "detect/migration_decode.h"
@@ -64,6 +66,12 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   base::Json log = base::Json::array();
   base::Json errors = base::Json::array();
   std::string phase;
+  const auto take_line = [&](const std::string& process, const std::string& line) {
+    const base::Json listed = {{"process", process}, {"line", base::printable(line)}};
+    if (log.size() < kLogListedMax && std::find(log.begin(), log.end(), listed) == log.end()) log.push_back(listed);
+    if (decode_migration_error(line)) consider(best, process, line, 0);
+    if (best.device.empty()) best.device = device_in_error(line);
+  };
   for (const record::Event& event : observation.events) {
     if (event.kind == kinds::kMigrationFailed) {
       const bool destination = detail_text(event, "side") == "destination";
@@ -71,23 +79,27 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
           is_qemu(event.subject) ? event.subject : "qemu:" + (destination ? plan.destination_side : plan.source_side);
       std::string text = detail_text(event, "error_desc");
       if (text.empty()) text = event.text;
-      if (best.status.empty()) best.status = detail_text(event, "status");
+      for (const char* key : {"status", "result"}) {
+        if (best.status.empty()) best.status = detail_text(event, key);
+      }
       if (phase.empty()) phase = event.phase;
       errors.push_back({{"process", process}, {"error", text}});
       consider(best, process, text, destination ? 3 : 2);
+      const base::Json tail = base::json_get(event.detail, "destination_log", base::Json::array());
+      for (const base::Json& line : tail.is_array() ? tail : base::Json::array()) {
+        if (line.is_string()) take_line("qemu:" + plan.destination_side, line.get<std::string>());
+      }
     } else if (event.kind == kinds::kLogLine && is_qemu(event.subject)) {
-      if (log.size() < kLogListedMax) log.push_back({{"process", event.subject}, {"line", event.text}});
-      if (const auto decoded = decode_migration_error(event.text)) consider(best, event.subject, event.text, 0);
-      if (const std::string device = device_in_error(event.text); best.device.empty()) best.device = device;
+      take_line(event.subject, event.text);
     }
   }
   if (best.rank < 0) {  // the iteration failed and nothing says why
     best.process = "qemu:" + plan.destination_side;
     phase = observation.phase;
   }
-  const std::string kind = !best.decoded.kind.empty()   ? best.decoded.kind
-                           : best.status == "cancelled" ? "cancelled"
-                                                        : "failed";
+  const std::string kind = !best.decoded.kind.empty() ? best.decoded.kind
+                           : !best.status.empty()     ? best.status
+                                                      : "failed";
   const std::string identity = best.decoded.identity.empty() ? best.text : best.decoded.identity;
   const auto strike = book_.strike(observation.iteration, best.process, kind, identity);
   if (!strike.fresh) return;

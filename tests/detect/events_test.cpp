@@ -88,7 +88,22 @@ TEST(MigrationFailure, DecodesCaseTwo) {
   EXPECT_EQ(failures[0].evidence["fields"]["destination_bar_bytes"], 0x80);
   EXPECT_NE(failures[0].title.find("BAR0 (byte 0x10)"), std::string::npos) << failures[0].title;
   EXPECT_NE(failures[0].title.find("bit 6 is not writable there"), std::string::npos) << failures[0].title;
-  EXPECT_TRUE(of(findings, "crash").empty()) << "an exit that is the refusal itself is no crash";
+  EXPECT_EQ(findings.size(), 1U) << "the exit and the lines are part of the one failure: " << describe(findings);
+}
+
+// As the engine writes it: one event, the destination's last lines in it.
+TEST(MigrationFailure, ReadsTheDestinationsLastLines) {
+  const auto findings = with_events(
+      {event(
+           kinds::kMigrationFailed, "qemu:b", "",
+           {{"error_desc", "the destination ended: exit status 1"},
+            {"result", "destination-lost"},
+            {"destination_log",
+             {"VQ 0 vring.num 1024 exceeds allocated max 256", "load of migration failed: Operation not permitted"}}}),
+       event(kinds::kLogLine, "qemu:b", "load of migration failed: Operation not permitted")},
+      record::IterationStatus::failed);
+  ASSERT_EQ(findings.size(), 1U) << describe(findings);
+  EXPECT_EQ(findings[0].kind, "virtqueue-size");
 }
 
 TEST(MigrationFailure, DecodesQueueSizesAndFeatures) {
@@ -148,6 +163,26 @@ TEST(Crash, AnEndWithoutAnEventCounts) {
   });
   ASSERT_EQ(judge.findings().size(), 1U);
   EXPECT_EQ(judge.findings()[0].kind, "exit-0");
+}
+
+TEST(Crash, ABrokenPromiseIsToldOnceAndWithItsReason) {
+  const record::Event exit = event(kinds::kUnexpectedExit, "qemu:a", "", {{"why", "QMP closed the connection"}});
+  auto findings = with_events({exit}, record::IterationStatus::lost);
+  ASSERT_EQ(findings.size(), 1U);
+  EXPECT_NE(findings[0].title.find("QMP closed the connection"), std::string::npos) << findings[0].title;
+  findings =
+      with_events({exit, event(kinds::kProtocolError, "qemu:a", "QMP: not JSON")}, record::IterationStatus::lost);
+  ASSERT_EQ(findings.size(), 1U) << describe(findings);
+  EXPECT_EQ(findings[0].kind, "protocol");
+}
+
+TEST(GuestCorruption, APanicIsNamedByItsLine) {
+  const auto findings = with_events(
+      {event(kinds::kGuestPanic, "guest", "the guest's kernel or agent died",
+             {{"lines", {"[    2.1] usual", "[    3.234567] BUG: kernel NULL pointer dereference", "[ 3.3] end"}}})},
+      record::IterationStatus::lost);
+  ASSERT_EQ(findings.size(), 1U) << describe(findings);
+  EXPECT_NE(findings[0].title.find(": BUG: kernel NULL pointer"), std::string::npos) << findings[0].title;
 }
 
 TEST(DiskCorruption, TellsDisksAndTroublesApart) {
