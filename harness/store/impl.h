@@ -87,6 +87,7 @@ struct Store::Impl {
   SQLite::Statement& statement(const char* sql) const;
   // Fills db and manifest, or says what is wrong with the file (open.cpp).
   base::Result<void> connect();
+  base::Result<void> connect_as(const std::string& name, int flags);
   base::Result<void> check_schema();
 
   // Runs `work` under the mutex; SQLite's and the library's exceptions become Errors.

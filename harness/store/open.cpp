@@ -1,6 +1,7 @@
 // Creating a database, and opening one that may be damaged, foreign, left by a killed run, or on read-only media.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,13 +52,11 @@ base::Result<void> check_file(const std::string& path) {
   }
   if (S_ISDIR(info.st_mode)) return bad(shown + " is a directory, not a database");
   if (!S_ISREG(info.st_mode)) return bad(shown + " is not a file");
-  base::UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return bad(fmt::format("database {} cannot be read: {}", shown, std::strerror(errno)));
-  // https://sqlite.org/fileformat.html, section 1.3
-  char magic[16] = {};
-  if (::read(fd.get(), magic, sizeof magic) != sizeof magic ||
-      std::string_view(magic, sizeof magic) != std::string_view("SQLite format 3\0", 16)) {
-    return bad(shown + (info.st_size == 0 ? " is empty, not a migsoak database" : " is not an SQLite database"));
+  // SQLite reads the header, not we: closing a descriptor of our own would drop the locks that another connection of
+  // this process holds (https://sqlite.org/howtocorrupt.html, section 2.2).
+  if (info.st_size == 0) return bad(shown + " is empty, not a migsoak database");
+  if (::access(path.c_str(), R_OK) != 0) {
+    return bad(fmt::format("database {} cannot be read: {}", shown, std::strerror(errno)));
   }
   return {};
 }
@@ -154,47 +153,54 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }
 
+namespace {
+
+bool is_damage(const SQLite::Exception& exception) {
+  return exception.getErrorCode() == SQLITE_CORRUPT || exception.getErrorCode() == SQLITE_NOTADB;
+}
+
+}  // namespace
+
+base::Result<void> Store::Impl::connect_as(const std::string& name, int flags) {
+  statements.clear();
+  db = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_FULLMUTEX, kBusyMs);
+  if ((flags & SQLite::OPEN_READWRITE) != 0) configure(*db);
+  if (!writable) db->exec("PRAGMA query_only = ON");
+  return check_schema();
+}
+
 // A reader opens for writing where it may: SQLite then tidies up after a killed run (recovers and empties the -wal
-// file). Elsewhere: read-only; as a last resort `immutable`, which ignores the -wal file, so the two are copied first
-// when that holds something.
+// file). Where that fails (read-only or full file system): for reading; as a last resort `immutable`, which ignores the
+// -wal file, so the two are copied first when that holds something.
 base::Result<void> Store::Impl::connect() {
-  using SQLite::Database;
   const bool may_write =
       ::access(path.c_str(), W_OK) == 0 && ::access(std::filesystem::absolute(path).parent_path().c_str(), W_OK) == 0;
   if (writable && !may_write)
     return base::fail_errno("database " + base::printable(path) + " cannot be written", errno);
-  if (may_write) {
-    db = std::make_unique<Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
-    configure(*db);
-    if (!writable) db->exec("PRAGMA query_only = ON");
-    return check_schema();
+  for (const int flags : {SQLite::OPEN_READWRITE, SQLite::OPEN_READONLY}) {
+    if (flags == SQLite::OPEN_READWRITE && !may_write) continue;
+    try {
+      return connect_as(path, flags);
+    } catch (const SQLite::Exception& exception) {
+      // Without a -shm file to be had: CANTOPEN, READONLY or IOERR, by version of SQLite.
+      if (writable || is_damage(exception)) throw;
+    }
   }
-  try {
-    db = std::make_unique<Database>(path, SQLite::OPEN_READONLY | SQLite::OPEN_FULLMUTEX, kBusyMs);
-    return check_schema();
-  } catch (const SQLite::Exception&) {
-    // Read-only directory without a -shm file: reported as CANTOPEN, READONLY or IOERR, by version.
-    statements.clear();
-    db.reset();
-  }
-  std::string readable = path;
   std::error_code missing;
-  if (const auto size = std::filesystem::file_size(path + "-wal", missing); !missing && size > 0) {
-    std::string scratch = std::filesystem::temp_directory_path() / "migsoak-read-XXXXXX";
-    if (::mkdtemp(scratch.data()) == nullptr) return base::fail_errno("cannot create " + scratch, errno);
-    scratch_directory = scratch;
-    readable = scratch + "/copy.db";
-    std::filesystem::copy_file(path, readable);
-    std::filesystem::copy_file(path + "-wal", readable + "-wal");
-    std::filesystem::permissions(readable, std::filesystem::perms::owner_write, std::filesystem::perm_options::add);
-    std::filesystem::permissions(readable + "-wal", std::filesystem::perms::owner_write,
-                                 std::filesystem::perm_options::add);
-    db = std::make_unique<Database>(readable, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
-    return check_schema();
+  const auto wal_bytes = std::filesystem::file_size(path + "-wal", missing);
+  if (missing || wal_bytes == 0) {
+    return connect_as(uri_of(path, "?immutable=1"), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
   }
-  db = std::make_unique<Database>(uri_of(path, "?immutable=1"),
-                                  SQLite::OPEN_READONLY | SQLite::OPEN_FULLMUTEX | SQLite::OPEN_URI, kBusyMs);
-  return check_schema();
+  std::string scratch = std::filesystem::temp_directory_path() / "migsoak-read-XXXXXX";
+  if (::mkdtemp(scratch.data()) == nullptr) return base::fail_errno("cannot create " + scratch, errno);
+  scratch_directory = scratch;
+  const std::string copy = scratch + "/copy.db";
+  for (const char* suffix : {"", "-wal"}) {
+    std::filesystem::copy_file(path + suffix, copy + suffix);
+    std::filesystem::permissions(copy + suffix, std::filesystem::perms::owner_write,
+                                 std::filesystem::perm_options::add);
+  }
+  return connect_as(copy, SQLite::OPEN_READWRITE);
 }
 
 base::Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool writable) {
