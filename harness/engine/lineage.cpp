@@ -132,6 +132,7 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
                                                             fs::path(command).filename(), into.iteration);
   into.processes_born.push_back(instance);
   player.process_id = instance.id;
+  probes::adopt(probe_state_, {process, instance.id, player.target->pid(), {}});
   targets_.push_back(std::move(player));
   return ready;
 }
@@ -212,6 +213,7 @@ Result<Player*> Lineage::spawn(const std::string& side, bool incoming, record::O
   player.process_id = instance.id;
   player.start_ticks = instance.start_ticks;
   into.processes_born.push_back(instance);
+  probes::adopt(probe_state_, {player.name, instance.id, player.machine->child().pid(), {}});
   return &player;
 }
 
@@ -364,7 +366,6 @@ probes::Scene Lineage::scene() const {
         scene.expected_files.insert(player.target->socket(disk.id, slot));
       }
     }
-    for (const std::string& file : player.target->scratch_files()) scene.expected_files.insert(file);
   }
   for (const Player& player : players_) {
     scene.subjects.push_back({player.name, player.process_id, player.machine->qemu_pid(), {}});
@@ -384,8 +385,12 @@ bool Lineage::can_raise_early() const {
                      [](const TargetPlayer& p) { return p.target->has_spare_slots(); });
 }
 
-std::string Lineage::device_of_disk(const std::string& agent_name) const {
-  return agent_name;
+std::string Lineage::device_of_disk(const std::string& pci_address) const {
+  const std::vector<DeviceScenario>& devices = context_.scenario.devices;
+  for (std::size_t index = 0; index < devices.size(); ++index) {
+    if (pci_address == hypervisor::pci_address(index)) return devices[index].id;
+  }
+  return base::printable(pci_address, 40);
 }
 
 }  // namespace migsoak::engine

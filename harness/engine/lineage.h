@@ -89,8 +89,8 @@ class Lineage {
   bool can_raise_early() const;
   // Hung-up sockets that the targets kept at the last quiet point.
   int hung_up_sockets = 0;
-  // PCI address or serial of a disk as the agent names it -> device id.
-  std::string device_of_disk(const std::string& agent_name) const;
+  // PCI address of a disk as the guest sees it -> device id.
+  std::string device_of_disk(const std::string& pci_address) const;
 
  private:
   base::Result<void> start_target(const TargetScenario& spec, const std::string& side, record::Observation& into);

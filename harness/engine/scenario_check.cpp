@@ -133,14 +133,15 @@ Result<void> check_device(const toml::table& root, const Scenario& scenario, std
     return fail(ErrorKind::bad_input, place(root, scenario, "device", index, "target") +
                                           fmt::format("a {} has no target, only vhost-user devices do", device.type));
   }
-  for (std::size_t other = 0; vhost_user && other < index; ++other) {
-    // Two devices on one image would overwrite each other's blocks, and the guest's verification would blame the
-    // target.
+  const TargetScenario* target = scenario.find_target(device.target);
+  for (std::size_t other = 0; target != nullptr && target->kind == "command" && other < index; ++other) {
+    // It has one {socket} and one {image}: two devices would overwrite each other's blocks.
     if (scenario.devices[other].target == device.target) {
-      return fail(ErrorKind::bad_input,
-                  place(root, scenario, "device", index, "target") +
-                      fmt::format("target '{}' serves device '{}' already; give each device its own [[target]]",
-                                  base::printable(device.target), base::printable(scenario.devices[other].id)));
+      return fail(
+          ErrorKind::bad_input,
+          place(root, scenario, "device", index, "target") +
+              fmt::format("target '{}' (kind \"command\") serves device '{}' already; give each its own [[target]]",
+                          base::printable(device.target), base::printable(scenario.devices[other].id)));
     }
   }
   for (const auto& [side, props] : device.on) {

@@ -82,6 +82,10 @@ base::Result<void> append_devices(const MachineSpec& spec, std::vector<std::stri
 
 }  // namespace
 
+std::string pci_address(std::size_t index) {
+  return fmt::format("0000:00:{:02x}.0", static_cast<std::size_t>(kFirstSlot) + index);
+}
+
 base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
   if (spec.qemu.empty()) return base::fail(ErrorKind::bad_input, "no QEMU executable");
   if (spec.memory_bytes == 0 || spec.memory_bytes % kMiB != 0) {

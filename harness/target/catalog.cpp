@@ -37,11 +37,12 @@ base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc:
                       fmt::format("target '{}': unknown kind '{}'{}", spec.name, base::printable(spec.kind, 60),
                                   nearest.empty() ? "" : fmt::format(" (did you mean '{}'?)", nearest)));
   }
-  struct stat image {};
-  if (::stat(spec.image.c_str(), &image) != 0) {
+  for (const Disk& disk : spec.disks) {
+    struct stat image {};
+    if (::stat(disk.image.c_str(), &image) == 0) continue;
     const int error = errno;
     return base::fail(base::ErrorKind::bad_input, fmt::format("target '{}': image {}: {}", spec.name,
-                                                              base::printable(spec.image), strerror(error)));
+                                                              base::printable(disk.image), strerror(error)));
   }
   const std::string name = spec.name;
   auto target = kind->start(reactor, containment, std::move(spec));

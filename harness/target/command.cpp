@@ -40,9 +40,13 @@ base::Result<std::unique_ptr<Target>> start_command(proc::Reactor& reactor, proc
   if (!names_socket) {
     return base::fail(base::ErrorKind::bad_input, "argv does not say where to listen: it needs the word {socket}");
   }
+  if (spec.disks.size() != 1) {
+    return base::fail(base::ErrorKind::bad_input,
+                      "kind \"command\" serves one disk: it has one {socket} and one {image}");
+  }
   MIGSOAK_ASSIGN(std::string path, socket_path(spec, ".sock"));
   const std::array<std::pair<std::string, std::string>, 3> values{
-      {{"{socket}", path}, {"{image}", spec.image}, {"{run_dir}", spec.run_dir}}};
+      {{"{socket}", path}, {"{image}", spec.disks.front().image}, {"{run_dir}", spec.run_dir}}};
   std::vector<std::string> command;
   for (const std::string& word : spec.argv) command.push_back(substitute(word, values));
   return ListeningTarget::start(reactor, containment, std::move(spec), command, {{"", path}}, true);

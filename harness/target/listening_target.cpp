@@ -48,11 +48,6 @@ std::vector<pid_t> process_tree(pid_t root) {
 
 }  // namespace
 
-std::string side_of_slot(const std::string& slot) {
-  const std::size_t last = slot.find_last_not_of("0123456789");
-  return last == std::string::npos ? "" : slot.substr(0, last + 1);
-}
-
 base::Result<std::string> socket_path(const TargetSpec& spec, const std::string& suffix) {
   constexpr std::string_view prefix = "target:";
   std::string name = spec.process.rfind(prefix, 0) == 0 ? spec.process.substr(prefix.size()) : spec.name;
@@ -171,19 +166,15 @@ base::Result<void> ListeningTarget::wait_ready(base::Deadline deadline) {
   return {};
 }
 
-std::string ListeningTarget::socket(const std::string& slot) const {
+std::string ListeningTarget::socket(const std::string& disk, const std::string& slot) const {
   if (any_slot_) return sockets_.begin()->second;
-  const auto it = sockets_.find(slot);
+  const auto it = sockets_.find(socket_key(disk, slot));
   assert(it != sockets_.end() && "a slot that the spec did not ask for");
   return it->second;
 }
 
 bool ListeningTarget::has_spare_slots() const {
-  if (any_slot_) return false;
-  std::map<std::string, int> per_side;
-  for (const auto& [slot, path] : sockets_) ++per_side[side_of_slot(slot)];
-  return !per_side.empty() &&
-         std::all_of(per_side.begin(), per_side.end(), [](const auto& side) { return side.second >= 2; });
+  return !any_slot_ && spec_.slots.size() >= 3;
 }
 
 bool ListeningTarget::own_process_lives() const {

@@ -13,14 +13,14 @@ namespace migsoak::target {
 
 class ListeningTarget : public Target {
  public:
-  // `command`: argv without the wrapper. `sockets`: slot -> path. `any_slot`: every slot has the one socket.
+  // `command`: argv without the wrapper. `sockets`: socket_key() -> path. `any_slot`: every slot has the one socket.
   static base::Result<std::unique_ptr<Target>> start(proc::Reactor& reactor, proc::Containment& containment,
                                                      TargetSpec spec, const std::vector<std::string>& command,
                                                      std::map<std::string, std::string> sockets, bool any_slot);
   ~ListeningTarget() override;
 
   base::Result<void> wait_ready(base::Deadline deadline) override;
-  std::string socket(const std::string& slot) const override;
+  std::string socket(const std::string& disk, const std::string& slot) const override;
   bool has_spare_slots() const override;
   proc::ChildProcess& child() override { return *child_; }
   const TargetSpec& spec() const override { return spec_; }
@@ -49,7 +49,8 @@ class ListeningTarget : public Target {
 // owner of a file from this prefix.
 base::Result<std::string> socket_path(const TargetSpec& spec, const std::string& suffix);
 
-// "a" of "a0", "a1".
-std::string side_of_slot(const std::string& slot);
+inline std::string socket_key(const std::string& disk, const std::string& slot) {
+  return disk + "." + slot;
+}
 
 }  // namespace migsoak::target

@@ -1,4 +1,4 @@
-// qemu-storage-daemon: one raw image behind a file node, one vhost-user-blk export per slot.
+// qemu-storage-daemon: raw images behind file nodes, one vhost-user-blk export per disk and slot.
 //
 // An export serves one client at a time (qemu-storage-daemon(1), "vhost-user-blk"), so source and destination of a
 // migration each need their own; both write to the same node, hence locking=off. Every export answers
@@ -32,6 +32,34 @@ bool supports_direct_io(const std::string& path) {
   return fd.valid();
 }
 
+// One image: its file node, its raw node, one export per slot.
+base::Result<void> append_disk(const TargetSpec& spec, std::size_t index, std::vector<std::string>& command,
+                               std::map<std::string, std::string>& sockets) {
+  const Disk& disk = spec.disks[index];
+  const bool direct = supports_direct_io(disk.image);
+  if (spec.aio == "native" && !direct) {
+    return base::fail(base::ErrorKind::environment,
+                      fmt::format("aio = 'native' needs O_DIRECT, which the file system of {} refuses", disk.image));
+  }
+  command.insert(command.end(),
+                 {"--blockdev", fmt::format("driver=file,node-name=f{},filename={},locking=off,cache.direct={},aio={}",
+                                            index, option_value(disk.image), direct ? "on" : "off", spec.aio)});
+  command.insert(command.end(), {"--blockdev", fmt::format("driver=raw,node-name=disk{0},file=f{0}", index)});
+  for (const std::string& slot : spec.slots) {
+    // A target with one disk needs no second word in its (short) socket paths.
+    MIGSOAK_ASSIGN(std::string path, socket_path(spec, (spec.disks.size() == 1 ? "" : "." + disk.id) + "." + slot));
+    command.insert(command.end(),
+                   {"--export", fmt::format("type=vhost-user-blk,id=e{}-{},node-name=disk{},writable=on,num-queues={},"
+                                            "addr.type=unix,addr.path={}",
+                                            index, slot, index, disk.queues, option_value(path))});
+    if (!sockets.emplace(socket_key(disk.id, slot), std::move(path)).second) {
+      return base::fail(base::ErrorKind::bad_input,
+                        fmt::format("two exports are called '{}'", socket_key(disk.id, slot)));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Target>> start_qemu_storage_daemon(proc::Reactor& reactor, proc::Containment& containment,
@@ -41,29 +69,11 @@ base::Result<std::unique_ptr<Target>> start_qemu_storage_daemon(proc::Reactor& r
     return base::fail(base::ErrorKind::bad_input,
                       fmt::format("aio = '{}': threads, native or io_uring", base::printable(spec.aio, 40)));
   }
-  const bool direct = supports_direct_io(spec.image);
-  if (spec.aio == "native" && !direct) {
-    return base::fail(base::ErrorKind::environment,
-                      fmt::format("aio = 'native' needs O_DIRECT, which the file system of {} refuses", spec.image));
-  }
-  std::map<std::string, std::string> sockets;
-  for (const std::string& slot : spec.slots) {
-    MIGSOAK_ASSIGN(std::string path, socket_path(spec, "." + slot));
-    if (!sockets.emplace(slot, std::move(path)).second) {
-      return base::fail(base::ErrorKind::bad_input, fmt::format("two slots are called '{}'", slot));
-    }
-  }
-
+  if (spec.disks.empty()) return base::fail(base::ErrorKind::bad_input, "no disk to serve");
   std::vector<std::string> command{spec.executable.empty() ? "qemu-storage-daemon" : spec.executable};
-  command.insert(command.end(),
-                 {"--blockdev", fmt::format("driver=file,node-name=f,filename={},locking=off,cache.direct={},aio={}",
-                                            option_value(spec.image), direct ? "on" : "off", spec.aio)});
-  command.insert(command.end(), {"--blockdev", "driver=raw,node-name=disk,file=f"});
-  for (const auto& [slot, path] : sockets) {
-    command.insert(command.end(),
-                   {"--export", fmt::format("type=vhost-user-blk,id={},node-name=disk,writable=on,num-queues={},"
-                                            "addr.type=unix,addr.path={}",
-                                            slot, spec.queues, option_value(path))});
+  std::map<std::string, std::string> sockets;
+  for (std::size_t index = 0; index < spec.disks.size(); ++index) {
+    MIGSOAK_TRY(append_disk(spec, index, command, sockets));
   }
   return ListeningTarget::start(reactor, containment, std::move(spec), command, std::move(sockets), false);
 }

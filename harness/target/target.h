@@ -15,6 +15,13 @@
 
 namespace migsoak::target {
 
+// A disk that the target serves.
+struct Disk {
+  std::string id;     // of the scenario's device
+  std::string image;  // raw file; exists
+  int queues = 1;     // num-queues of its exports
+};
+
 struct TargetSpec {
   std::string name;               // of the scenario: "disk0"
   std::string process;            // "target:disk0" or "target:disk0@a": its name in the record
@@ -22,13 +29,12 @@ struct TargetSpec {
   std::vector<std::string> argv;  // command: "{socket}" "{image}" "{run_dir}" are replaced inside its words
   std::string executable;         // qemu-storage-daemon: path or name, default "qemu-storage-daemon"
   std::string aio = "threads";    // file node of the storage daemon: threads | native | io_uring
-  int queues = 1;                 // num-queues of each export
   std::optional<std::uint64_t> nofile;
   std::map<std::string, std::string> env;
   std::vector<std::string> wrapper;
-  std::string image;               // raw file; exists
-  std::vector<std::string> slots;  // names of the exports to offer, one socket each: "a0" "a1" "b0" "b1".
-                                   // A storage daemon serves one client per export; `command` ignores this: one socket.
+  std::vector<Disk> disks;         // at least one; `command`: exactly one
+  std::vector<std::string> slots;  // places for one QEMU each: "0" "1" "2". A storage daemon serves one client per
+                                   // export, so it offers one export per disk and slot; `command` has one socket.
   std::string run_dir;             // where the sockets go
   std::string log_file;
 };
@@ -38,9 +44,9 @@ class Target {
   virtual ~Target() = default;  // kills and reaps, removes its sockets
   // kind subject: it exited first (status and last lines in the message); kind timeout: it never listened.
   virtual base::Result<void> wait_ready(base::Deadline deadline) = 0;
-  // The socket that a QEMU in this slot connects to.
-  virtual std::string socket(const std::string& slot) const = 0;
-  // May several QEMUs be connected at once beyond one per side? (false: the next destination is not raised early)
+  // The socket that a QEMU in this slot connects to for this disk.
+  virtual std::string socket(const std::string& disk, const std::string& slot) const = 0;
+  // May a third QEMU be connected beside source and destination? (false: the next destination is not raised early)
   virtual bool has_spare_slots() const = 0;
   virtual proc::ChildProcess& child() = 0;
   virtual const TargetSpec& spec() const = 0;

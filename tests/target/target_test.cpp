@@ -58,7 +58,7 @@ class TargetTest : public ::testing::Test {
     spec.name = "disk0";
     spec.process = "target:disk0";
     spec.kind = kind;
-    spec.image = image_;
+    spec.disks = {{"vd0", image_, 1}};
     spec.slots = {"a0", "a1", "b0", "b1"};
     spec.run_dir = run_dir_->path();
     spec.log_file = run_dir_->path() + "/disk0.log";
@@ -108,8 +108,8 @@ TEST_F(TargetTest, a_storage_daemon_serves_every_slot_and_stops) {
   ASSERT_TRUE(ready) << ready.error().describe();
   std::set<std::string> sockets;
   for (const std::string& slot : target->spec().slots) {
-    EXPECT_TRUE(connects(target->socket(slot))) << slot;
-    sockets.insert(target->socket(slot));
+    EXPECT_TRUE(connects(target->socket("vd0", slot))) << slot;
+    sockets.insert(target->socket("vd0", slot));
   }
   EXPECT_EQ(sockets.size(), 4u);
   EXPECT_TRUE(target->has_spare_slots());
@@ -160,7 +160,7 @@ TEST_F(TargetTest, environment_and_name_reach_the_process) {
 
 TEST_F(TargetTest, aio_and_queues_are_what_the_spec_says) {
   TargetSpec spec = daemon();
-  spec.queues = 3;
+  spec.disks.front().queues = 3;
   const auto target = start(spec);
   const std::string argv = ::testing::PrintToString(target->child().spec().argv);
   EXPECT_THAT(argv, HasSubstr("aio=threads"));
@@ -171,9 +171,9 @@ TEST_F(TargetTest, aio_and_queues_are_what_the_spec_says) {
 
 TEST_F(TargetTest, a_comma_in_the_images_name_is_no_option) {
   TargetSpec spec = daemon();
-  spec.image = run_dir_->path() + "/disk,read-only=on.raw";
-  std::ofstream(spec.image).close();
-  ASSERT_EQ(::truncate(spec.image.c_str(), 1 << 20), 0);
+  spec.disks = {{"vd0", run_dir_->path() + "/disk,read-only=on.raw", 1}};
+  std::ofstream(spec.disks.front().image).close();
+  ASSERT_EQ(::truncate(spec.disks.front().image.c_str(), 1 << 20), 0);
   const auto target = start(spec);
   const auto ready = target->wait_ready(soon());
   EXPECT_TRUE(ready) << ready.error().describe();
@@ -199,7 +199,7 @@ TEST_F(TargetTest, destruction_leaves_neither_process_nor_socket) {
   spec.wrapper = {"/bin/sh", "-c", "\"$@\"; true", "wrapper"};
   auto target = start(spec);
   ASSERT_TRUE(target->wait_ready(soon()));
-  const std::string socket = target->socket("a0");
+  const std::string socket = target->socket("vd0", "a0");
   EXPECT_TRUE(exists(socket));
   target.reset();
   EXPECT_FALSE(exists(socket));
@@ -211,7 +211,7 @@ TEST_F(TargetTest, a_killed_targets_socket_is_no_obstacle) {
   auto target = start(daemon());
   ASSERT_TRUE(target->wait_ready(soon()));
   // What a SIGKILL leaves behind.
-  const std::string socket = target->socket("a0");
+  const std::string socket = target->socket("vd0", "a0");
   target.reset();
   {
     const base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -233,16 +233,16 @@ TEST_F(TargetTest, a_command_gets_socket_image_and_run_dir) {
   const auto ready = target->wait_ready(soon());
   ASSERT_FALSE(ready);
   EXPECT_THAT(ready.error().message,
-              HasSubstr(fmt::format("s={}, {}{} {{other}}", target->socket("a0"), image_, run_dir_->path())));
+              HasSubstr(fmt::format("s={}, {}{} {{other}}", target->socket("vd0", "a0"), image_, run_dir_->path())));
 }
 
 TEST_F(TargetTest, a_command_is_ready_when_it_listens) {
   const auto target = start(command(backend_argv()));
   const auto ready = target->wait_ready(soon());
   ASSERT_TRUE(ready) << ready.error().describe();
-  EXPECT_EQ(target->socket("a0"), target->socket("b0"));
+  EXPECT_EQ(target->socket("vd0", "a0"), target->socket("vd0", "b0"));
   EXPECT_FALSE(target->has_spare_slots());
-  EXPECT_TRUE(connects(target->socket("a0")));
+  EXPECT_TRUE(connects(target->socket("vd0", "a0")));
 }
 
 TEST_F(TargetTest, a_target_that_exits_at_once_is_the_subjects_failure) {
@@ -256,7 +256,7 @@ TEST_F(TargetTest, a_target_that_exits_at_once_is_the_subjects_failure) {
 
 TEST_F(TargetTest, a_storage_daemon_that_refuses_its_options_says_why) {
   TargetSpec spec = daemon();
-  spec.image = run_dir_->path();  // a directory
+  spec.disks = {{"vd0", run_dir_->path(), 1}};  // a directory
   const auto target = start(spec);
   const auto ready = target->wait_ready(soon());
   ASSERT_FALSE(ready);
@@ -269,7 +269,7 @@ TEST_F(TargetTest, a_target_that_never_listens_times_out) {
   const auto ready = silent->wait_ready(base::Deadline::in(std::chrono::milliseconds(200)));
   ASSERT_FALSE(ready);
   EXPECT_EQ(ready.error().kind, base::ErrorKind::timeout);
-  EXPECT_THAT(ready.error().message, HasSubstr(silent->socket("")));
+  EXPECT_THAT(ready.error().message, HasSubstr(silent->socket("vd0", "")));
 }
 
 TEST_F(TargetTest, a_stopped_target_times_out_and_can_still_be_stopped) {
@@ -289,7 +289,7 @@ TEST_F(TargetTest, a_target_stopped_mid_way_is_killed_after_its_grace) {
   ASSERT_EQ(::kill(target->pid(), SIGSTOP), 0);
   const proc::ExitStatus status = target->stop(std::chrono::milliseconds(100));
   EXPECT_NE(status.signal, 0);
-  EXPECT_FALSE(exists(target->socket("a0")));
+  EXPECT_FALSE(exists(target->socket("vd0", "a0")));
 }
 
 TEST_F(TargetTest, a_socket_path_too_long_is_bad_input) {
@@ -305,7 +305,7 @@ TEST_F(TargetTest, bad_input_is_told_apart) {
   spec.kind = "qemu-storage-demon";
   EXPECT_THAT(refusal(spec).message, HasSubstr("did you mean 'qemu-storage-daemon'"));
   spec = daemon();
-  spec.image = run_dir_->path() + "/missing.raw";
+  spec.disks = {{"vd0", run_dir_->path() + "/missing.raw", 1}};
   EXPECT_EQ(refusal(spec).kind, base::ErrorKind::bad_input);
   spec = daemon();
   spec.aio = "uring";
@@ -328,7 +328,7 @@ TEST_F(TargetTest, targets_of_two_sides_do_not_share_sockets) {
   a.process = "target:disk0@a";
   b.process = "target:disk0@b";
   const auto first = start(a), second = start(b);
-  EXPECT_NE(first->socket("a0"), second->socket("a0"));
+  EXPECT_NE(first->socket("vd0", "a0"), second->socket("vd0", "a0"));
   EXPECT_TRUE(first->wait_ready(soon()));
   EXPECT_TRUE(second->wait_ready(soon()));
 }
