@@ -40,12 +40,10 @@ struct MachineSpec {
 // Same spec but `incoming` => same machine: devices have explicit PCI addresses.
 base::Result<std::vector<std::string>> command_line(const MachineSpec& spec);
 
-// Where the index-th device of a set sits, as the guest's kernel names it: "0000:00:04.0".
+// Where the index-th device of a set sits, as the guest's kernel names it: "0000:00:04.0". What a vhost-user disk says
+// as its serial number is the target's affair (qemu-storage-daemon 7.2: always "vhost_user_blk"), so the address names
+// it.
 std::string pci_address(std::size_t index);
-
-// Where the guest finds the index-th device of a spec: "0000:00:04.0". What a vhost-user disk says as its serial number
-// is the target's affair (qemu-storage-daemon 7.2: always "vhost_user_blk"), so the address is what names a disk.
-std::string guest_pci_address(std::size_t index);
 
 std::vector<std::string> device_type_names();
 

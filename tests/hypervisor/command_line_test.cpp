@@ -112,6 +112,11 @@ TEST(CommandLine, GivesDevicesSlotsInOrder) {
                        "discard=unmap"));
 }
 
+TEST(CommandLine, AgreesWithTheGuestOnAddresses) {
+  EXPECT_EQ(pci_address(0), "0000:00:04.0");
+  EXPECT_EQ(pci_address(12), "0000:00:10.0");
+}
+
 TEST(CommandLine, RendersPropertiesByType) {
   MachineSpec spec = plain();
   spec.devices = {vhost_disk("vd0")};

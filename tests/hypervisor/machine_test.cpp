@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <sstream>
 
 #include "proc/proc_fs.h"
 #include "real_qemu.h"
@@ -25,6 +27,12 @@ using MachineTest = RealQemu;
 bool exists(const std::string& path) {
   struct stat status {};
   return ::lstat(path.c_str(), &status) == 0;
+}
+
+std::string read_file(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
 }
 
 std::string write_script(const std::string& path, const std::string& text) {
@@ -159,9 +167,7 @@ TEST_F(MachineTest, PassesTheSidesEnvironment) {
   with_env.env = {{"MIGSOAK_PROBE", "seen"}};
   auto machine = raise(with_env);
   ASSERT_TRUE(machine);
-  std::ifstream environ("/proc/" + std::to_string(machine->qemu_pid()) + "/environ", std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(environ)), std::istreambuf_iterator<char>());
-  EXPECT_THAT(text, HasSubstr("MIGSOAK_PROBE=seen"));
+  EXPECT_THAT(read_file("/proc/" + std::to_string(machine->qemu_pid()) + "/environ"), HasSubstr("MIGSOAK_PROBE=seen"));
 }
 
 using IdentifyTest = RealQemu;
@@ -243,9 +249,7 @@ TEST_F(AccelTest, AutoIsTcgUnlessAGuestCameUpAndIsRemembered) {
   for (int i = 0; i < 2; ++i) {
     EXPECT_EQ(resolve_accel(reactor_, *containment_, "auto", probe, soon()).value(), "tcg");
   }
-  std::ifstream count(folder + "/count");
-  const std::string tries((std::istreambuf_iterator<char>(count)), std::istreambuf_iterator<char>());
-  EXPECT_EQ(tries, "tried\n") << "the second answer comes from memory";
+  EXPECT_EQ(read_file(folder + "/count"), "tried\n") << "the second answer comes from memory";
   // Damaged memory is no memory.
   std::ofstream(folder + "/cache/migsoak/accel.json") << "{\"boot\":";
   EXPECT_EQ(resolve_accel(reactor_, *containment_, "auto", probe, soon()).value(), "tcg");
