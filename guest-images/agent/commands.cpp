@@ -21,7 +21,6 @@ namespace migsoak::agent {
 namespace {
 
 constexpr std::uint64_t kRamBytesMax = 1ULL << 30;
-constexpr std::int64_t kDiskWaitNs = 20'000'000'000;
 
 std::string refuse(const std::string& why) {
   return JsonObject().boolean("ok", false).text("error", why).str();
@@ -92,7 +91,8 @@ std::string Commands::workload(const Arguments& arguments) {
     ram_.set_dirty_rate(number_argument(arguments, "dirty_bytes_per_s", 8u << 20));
   }
   const bool use_disks = kind == "verify";
-  const std::int64_t until_ns = start_ns + kDiskWaitNs;
+  const std::int64_t until_ns =
+      start_ns + static_cast<std::int64_t>(number_argument(arguments, "timeout_ms", 20'000)) * 1'000'000;
   if (use_disks) find_disks();
   for (const auto& disk : disks_) {
     const auto done = initialised_.find(disk->device().name);

@@ -12,7 +12,7 @@
 namespace migsoak::agent {
 
 struct BlockDevice {
-  std::string name;    // "vda"
+  std::string name;         // "vda"
   std::string serial;       // how the host knows it; the name when it has none
   std::string pci_address;  // "0000:00:04.0": tells disks with one serial apart (vhost-user-blk has a fixed one)
   std::uint64_t size_bytes = 0;

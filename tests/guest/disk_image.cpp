@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 namespace migsoak::guest {
@@ -52,6 +53,10 @@ std::vector<Extent> extents_written(const std::string& then, const std::string& 
     }
     if (all_new) extents.push_back(extent);
   }
+  // A later write may have cut one in two: such a write is not seen whole, and is left out.
+  std::map<std::uint64_t, int> pieces;
+  for (const Extent& extent : extents) ++pieces[sequence_at(now, extent.first)];
+  std::erase_if(extents, [&](const Extent& extent) { return pieces[sequence_at(now, extent.first)] > 1; });
   std::stable_sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) { return a.count > b.count; });
   return extents;
 }

@@ -37,6 +37,9 @@ class LiveGuest {
   // Live-migrates to a new QEMU and ends the old one; the guest is heard on the new stream when it returns.
   base::Result<void> migrate();
 
+  // One line on the monitor of the QEMU that runs the guest.
+  base::Result<std::string> monitor(const std::string& line) { return monitor(*current_, line); }
+
   proc::Reactor& reactor() { return reactor_; }
   GuestChannel& channel() { return *channel_; }
   Console& console() { return *console_; }

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "base/text.h"
 #include "guest/disk_image.h"
 
 namespace migsoak::guest {
@@ -25,7 +26,7 @@ class LiveGuestTest : public ::testing::Test {
   void boot(std::vector<LiveDisk> disks) {
     guest_ = std::make_unique<LiveGuest>(std::move(disks));
     const auto hello = guest_->boot();
-    ASSERT_TRUE(hello) << hello.error().describe();
+    ASSERT_TRUE(hello) << hello.error().describe() << "\n" << base::join(guest_->console().last_lines(), "\n");
     hello_ = *hello;
   }
   void start_workload(std::uint64_t disk_bytes_per_s) {
@@ -217,6 +218,35 @@ TEST_F(LiveGuestTest, AnIoErrorIsCountedAndTheAgentLivesOn) {
   EXPECT_THAT(guest_->console().take_alarm_lines(), ::testing::Contains(HasSubstr("I/O error")));
   EXPECT_FALSE(guest_->console().panicked());
   EXPECT_EQ(command("ping", {})["ok"], true);
+}
+
+TEST_F(LiveGuestTest, ADiskThatHangsStopsNothingElse) {
+  boot({{"vd0", 4 * kMiB}, {"vd1", 4 * kMiB}});
+  start_workload(4 * kMiB);
+  const auto throttle = [&](const std::string& bytes_per_s) {
+    const auto reply =
+        guest_->monitor("block_set_io_throttle /machine/peripheral/d0/virtio-backend " + bytes_per_s + " 0 0 0 0 0");
+    ASSERT_TRUE(reply) << reply.error().describe();
+    ASSERT_EQ(reply->find("Error"), std::string::npos) << "the monitor refused to throttle the disk";
+  };
+  throttle("1");  // one byte a second
+  const base::Json arguments = {{"disk_bytes_min", kAll}, {"timeout_ms", 500}};
+  base::Json answer = command("verify", arguments);
+  EXPECT_EQ(answer["disks"][0]["hangs"], true) << answer;
+  EXPECT_GE(answer["disks"][0]["io_errors"], 1) << answer;
+  EXPECT_EQ(answer["disks"][0]["verified_bytes"], 0) << answer;
+  EXPECT_EQ(answer["disks"][1]["hangs"], false) << answer;
+  EXPECT_EQ(answer["disks"][1]["verified_bytes"], 4 * kMiB) << answer;
+  EXPECT_EQ(command("verify", arguments)["disks"][0]["hangs"], true) << "and again, for as long as it lasts";
+  EXPECT_EQ(command("ping", {})["ok"], true);
+
+  throttle("0");
+  const auto recovered = [&] {
+    answer = command("verify", {{"disk_bytes_min", kAll}});
+    return answer["disks"][0]["hangs"] == false && answer["disks"][0]["verified_bytes"] == 4 * kMiB;
+  };
+  EXPECT_EQ(guest_->reactor().run_until(recovered, patient()), proc::Wait::ready) << answer;
+  EXPECT_TRUE(verify().disks.at(0).good());
 }
 
 TEST_F(LiveGuestTest, AFloodIsBoundedAndAPanicIsSeen) {
