@@ -82,6 +82,7 @@ TEST_P(TransportTest, MovesARunningMachineThereAndBack) {
     EXPECT_GE(figure(outcome, name), 0) << name;
   }
   EXPECT_GT(figure(outcome, "ram_bytes"), 0);
+  EXPECT_GT(figure(outcome, "total_ms"), 0) << "read before QEMU had worked it out";
   EXPECT_TRUE(socket_is_gone());
 
   // Ping-pong: the next one starts with an inbox full of the last one's events.

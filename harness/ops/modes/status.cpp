@@ -13,6 +13,7 @@ namespace {
 // Beyond the migration's own deadline: cleaning up after it must not hang either.
 constexpr std::chrono::seconds kCollectMax{2};
 constexpr std::chrono::seconds kRestoreMax{3};
+constexpr std::chrono::milliseconds kTimesMax{500};
 
 struct Figure {
   const char* group;  // "" or a sub-object of MigrationInfo
@@ -41,6 +42,13 @@ bool settled(const std::string& status) {
 std::string migration_status(qmp::Client& client, base::Deadline deadline) {
   const auto reply = client.execute("query-migrate", base::Json::object(), deadline);
   return reply ? base::json_get<std::string>(*reply, "status", "") : "unknown";
+}
+
+// The source announces "completed" before its migration thread has worked out total-time and downtime (QEMU's
+// migration_calculate_complete, a moment later under the same lock as query-migrate): until then both read 0.
+bool lacks_times(const base::Json& status) {
+  return base::json_get<std::string>(status, "status", "") == "completed" &&
+         base::json_get<double>(status, "total-time", 0) == 0;
 }
 
 bool runs(qmp::Client& client, base::Deadline deadline) {
@@ -85,6 +93,14 @@ void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   if (auto reply = context.source.qmp().take_reply(from_source, deadline)) outcome.source_status = std::move(*reply);
   if (auto reply = context.destination.qmp().take_reply(from_destination, deadline)) {
     outcome.destination_status = std::move(*reply);
+  }
+  const auto times_by = base::Deadline::in(kTimesMax).sooner(deadline);
+  while (lacks_times(outcome.source_status) && !times_by.passed()) {
+    const auto pause = base::Deadline::in(std::chrono::milliseconds(1));
+    if (context.reactor.run_until([] { return false; }, pause) == proc::Wait::interrupted) break;
+    auto reply = context.source.qmp().execute("query-migrate", base::Json::object(), deadline);
+    if (!reply) break;
+    outcome.source_status = std::move(*reply);
   }
   outcome.figures = figures_of(outcome.source_status);
   if (!context.destination.alive()) outcome.destination_exit = context.destination.child().exit_status();
