@@ -56,6 +56,7 @@ std::string Commands::run(const std::string& name, const Arguments& arguments) {
   if (name == "hello") return hello();
   if (name == "workload") return workload(arguments);
   if (name == "verify") return verify(arguments);
+  if (name == "settle_disks") return settle_disks(arguments);
   if (name == "disks") return disks();
   if (name == "pci_config") return pci_config_json();
   if (name == "heartbeat") return heartbeat(arguments);
@@ -137,6 +138,20 @@ std::string Commands::verify(const Arguments& arguments) {
       .milliseconds("ram_ms", ram_done_ns - start_ns)
       .milliseconds("guest_ms", monotonic_ns() - start_ns)
       .str();
+}
+
+std::string Commands::settle_disks(const Arguments& arguments) {
+  const std::string wanted = text_argument(arguments, "pci_addresses", "");
+  const std::int64_t until_ns =
+      monotonic_ns() + static_cast<std::int64_t>(number_argument(arguments, "timeout_ms", 5'000)) * 1'000'000;
+  std::uint64_t held = 0;
+  bool idle = true;
+  for (const auto& disk : disks_) {
+    if (wanted.find(disk->device().pci_address) == std::string::npos) continue;
+    idle = disk->hold(until_ns) && idle;
+    ++held;
+  }
+  return JsonObject().boolean("ok", true).number("held", held).boolean("idle", idle).str();
 }
 
 std::string Commands::disks() {

@@ -24,6 +24,7 @@ class Commands {
  private:
   std::string workload(const Arguments& arguments);
   std::string verify(const Arguments& arguments);
+  std::string settle_disks(const Arguments& arguments);
   std::string disks();
   std::string heartbeat(const Arguments& arguments);
   std::string corrupt_ram(const Arguments& arguments);

@@ -48,6 +48,13 @@ void DiskWorkload::begin_verify(std::uint64_t bytes_min) {
   changed_.notify_all();
 }
 
+bool DiskWorkload::hold(std::int64_t until_ns) {
+  std::unique_lock lock(mutex_);
+  held_ = true;
+  const auto span = std::chrono::nanoseconds(std::max<std::int64_t>(until_ns - monotonic_ns(), 0));
+  return changed_.wait_for(lock, span, [this] { return job_ == Job::none && in_flight_ == 0; });
+}
+
 bool DiskWorkload::wait_idle(std::int64_t until_ns) {
   std::unique_lock lock(mutex_);
   const auto span = std::chrono::nanoseconds(std::max<std::int64_t>(until_ns - monotonic_ns(), 0));
@@ -87,6 +94,7 @@ void DiskWorkload::check_forever() {
     if (!ok) ++write_errors_;
     last_check_ = std::move(check);
     job_ = Job::none;
+    held_ = false;
     changed_.notify_all();
   }
 }
@@ -104,7 +112,7 @@ void DiskWorkload::write_forever(int index, std::uint64_t first_seed) {
   std::int64_t due_ns = monotonic_ns();
   for (;;) {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return job_ == Job::none && index < writers_wanted_; });
+    changed_.wait(lock, [&] { return job_ == Job::none && !held_ && index < writers_wanted_; });
     const std::uint64_t count =
         std::min<std::uint64_t>(1 + shuffle.below(DiskArea::kExtentBlocksMax), area_.block_count());
     const std::uint64_t first_block = shuffle.below(area_.block_count() - count + 1);

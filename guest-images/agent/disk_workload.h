@@ -22,6 +22,8 @@ class DiskWorkload {
   void begin_initialise(std::uint64_t seed);
   // 0 bytes per second stops the writers. More writers are started as needed, none is ever ended.
   void set_load(std::uint64_t bytes_per_s, int queue_depth);
+  // Lets no new write begin until the next verification has ended; true when none was in flight by the point in time.
+  bool hold(std::int64_t until_ns);
   // Pauses the writers, reads back at least bytes_min, lets them go on.
   void begin_verify(std::uint64_t bytes_min);
   // False when the disk did not get done by the point in time (monotonic).
@@ -49,6 +51,7 @@ class DiskWorkload {
   int writers_started_ = 0;
   int writers_wanted_ = 0;
   int in_flight_ = 0;
+  bool held_ = false;
   std::vector<bool> busy_;  // blocks that a writer is writing
   std::uint64_t bytes_per_s_ = 0;
   std::uint64_t written_bytes_ = 0;  // since the last report

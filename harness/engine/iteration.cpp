@@ -183,8 +183,8 @@ bool IterationRunner::run() {
   source_ = lineage_.current();
   assert(source_ != nullptr);
   began_ = base::Clock::now();
-  const bool good = raise_destination() && migrate() && switch_over() && retire_source() && finish_verify() &&
-                    finish_raising_next() && quiet_point();
+  const bool good = raise_destination() && settle_disks() && migrate() && switch_over() && retire_source() &&
+                    finish_verify() && finish_raising_next() && quiet_point();
   lineage_.drain_logs(into_, into_.phase, at_ms());
   return good;
 }
@@ -226,6 +226,21 @@ void IterationRunner::sample_peaks() {
     int& peak = peaks_[player.process_id];
     peak = std::max(peak, count);
   }
+}
+
+// Devices with io = "settled": no request of theirs may be in flight at the switch-over.
+bool IterationRunner::settle_disks() {
+  phase("settle-disks");
+  std::vector<std::string> addresses;
+  for (std::size_t index = 0; index < context_.scenario.devices.size(); ++index) {
+    if (!context_.scenario.devices[index].io_through) addresses.push_back(hypervisor::pci_address(index));
+  }
+  if (addresses.empty() || context_.scenario.guest.workload != "verify") return true;
+  const auto answer = lineage_.channel().command("settle_disks", {{"pci_addresses", base::join(addresses, ",")}},
+                                                 Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  if (answer) return true;  // a disk that does not settle shows in the verification
+  if (!still_whole()) return false;
+  return give_up("guest", 0, answer.error(), "settling of the guest's disks");
 }
 
 bool IterationRunner::migrate() {
@@ -376,7 +391,8 @@ void IterationRunner::record_verification(const guest::VerifyReport& report) {
     record::Event& event =
         add_event(kind::kDiskCorruption, subject, 0,
                   fmt::format("blocks of {}: {} lost, {} stale, {} torn, {} misplaced, {} garbage, {} I/O errors",
-                              subject, disk.lost, disk.stale, disk.torn, disk.misplaced, disk.garbage, disk.io_errors));
+                              subject, disk.lost, disk.stale, disk.torn, disk.misplaced, disk.garbage, disk.io_errors) +
+                      (disk.hangs ? "; a request was never answered" : ""));
     event.detail = {{"lost", disk.lost},           {"stale", disk.stale},     {"torn", disk.torn},
                     {"misplaced", disk.misplaced}, {"garbage", disk.garbage}, {"io_errors", disk.io_errors},
                     {"first", disk.first}};

@@ -23,6 +23,7 @@ class IterationRunner {
  private:
   bool raise_destination();
   void retire_unused();
+  bool settle_disks();
   bool migrate();
   bool settle_failed_migration(const ops::MigrationOutcome& outcome);
   bool switch_over();

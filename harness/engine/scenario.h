@@ -40,6 +40,7 @@ struct DeviceScenario {
   std::string type;
   std::string target;                    // vhost-user types
   std::uint64_t size_bytes = 64u << 20;  // virtio-blk: of its own disk image
+  bool io_through = true;  // the guest keeps writing during the switch-over; false: its writes are settled before
   std::map<std::string, base::Json> props;
   std::map<std::string, std::map<std::string, base::Json>> on;  // side -> overrides
 

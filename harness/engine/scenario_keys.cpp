@@ -56,6 +56,7 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"device.*.type", string},
                                  {"device.*.target", string},
                                  {"device.*.size", size},
+                                 {"device.*.io", string},
                                  {"device.*.props", props},
                                  {"device.*.props.*", props},
                                  {"device.*.on", table},

@@ -109,6 +109,7 @@ base::Result<VerifyReport> verify_from_answer(const base::Json& answer) {
     disk.misplaced = count_of(item, "misplaced");
     disk.garbage = count_of(item, "garbage");
     disk.io_errors = count_of(item, "io_errors");
+    disk.hangs = base::json_get(item, "hangs", false);
     disk.first = first_of(item);
     report.disks.push_back(std::move(disk));
   }

@@ -59,6 +59,7 @@ struct DiskReport {
   std::string pci_address;
   std::uint64_t verified_bytes = 0, written_bytes = 0;
   std::uint64_t lost = 0, stale = 0, torn = 0, misplaced = 0, garbage = 0, io_errors = 0;
+  bool hangs = false;  // a request was never answered; also counted in io_errors
   base::Json first;
   bool good() const { return lost + stale + torn + misplaced + garbage + io_errors == 0; }
 };
