@@ -1,0 +1,222 @@
+// The loop to measure against: the same QEMUs, target, transport and guest, with nothing looked at and nothing written.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "block.h"
+#include "engine/planner.h"
+#include "engine/preflight.h"
+#include "guest/channel.h"
+#include "ops/modes/mode.h"
+#include "proc/run_dir.h"
+#include "target/target.h"
+
+namespace migsoak::bench {
+
+using base::Deadline;
+using base::ErrorKind;
+using base::Result;
+using engine::Scenario;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr seconds kStepMax{60};
+
+struct End {
+  std::unique_ptr<hypervisor::Machine> machine;
+  int stream = -1;
+  std::string slot;
+};
+
+class BareLoop {
+ public:
+  explicit BareLoop(const Scenario& scenario) : scenario_(scenario) {}
+  ~BareLoop() {
+    guest_ = {};
+    targets_.clear();
+  }
+  BareLoop(const BareLoop&) = delete;
+  BareLoop& operator=(const BareLoop&) = delete;
+
+  Result<void> boot();
+  Result<void> iterate(std::int64_t index, std::map<std::string, std::vector<double>>& phases_ms);
+
+ private:
+  Result<void> start_targets();
+  hypervisor::MachineSpec machine_spec(const std::string& side_name, bool incoming, const std::string& slot);
+  Result<End> spawn(const std::string& side, bool incoming, const std::string& slot);
+  Result<void> make_ready(End& end);
+
+  const Scenario& scenario_;
+  std::unique_ptr<proc::RunDir> run_dir_;
+  std::unique_ptr<proc::Containment> containment_;
+  proc::Reactor reactor_;
+  engine::Preflight preflight_;
+  guest::GuestChannel channel_{reactor_};
+  std::vector<std::unique_ptr<target::Target>> targets_;
+  End guest_;
+  int spawned_ = 0;
+};
+
+Result<void> make_image(const std::string& path, std::uint64_t bytes) {
+  const base::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!fd.valid() || ::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return base::fail_errno(path, errno);
+  return {};
+}
+
+// As engine::Lineage makes it.
+Result<void> BareLoop::start_targets() {
+  for (const engine::DeviceScenario& device : scenario_.devices) {
+    const engine::TargetScenario* served_by = scenario_.find_target(device.target);
+    MIGSOAK_TRY(make_image(fmt::format("{}/{}.img", run_dir_->path(), device.id),
+                           served_by != nullptr ? served_by->size_bytes : device.size_bytes));
+  }
+  for (const engine::TargetScenario& target : scenario_.targets) {
+    target::TargetSpec spec;
+    spec.name = target.name;
+    spec.process = "target:" + target.name;
+    spec.kind = target.kind;
+    spec.argv = target.argv;
+    spec.executable = target.executable;
+    spec.aio = target.aio;
+    for (const engine::DeviceScenario& device : scenario_.devices) {
+      if (device.target != target.name) continue;
+      spec.disks.push_back({device.id, fmt::format("{}/{}.img", run_dir_->path(), device.id), device.queues()});
+    }
+    spec.nofile = static_cast<std::uint64_t>(target.nofile);
+    spec.env = target.env;
+    spec.wrapper = target.wrapper;
+    spec.slots = {"0", "1"};
+    spec.run_dir = run_dir_->path();
+    spec.log_file = fmt::format("{}/{}.log", run_dir_->path(), target.name);
+    MIGSOAK_ASSIGN(auto started, target::start_target(reactor_, *containment_, std::move(spec)));
+    MIGSOAK_TRY(started->wait_ready(Deadline::in(kStepMax)));
+    targets_.push_back(std::move(started));
+  }
+  return {};
+}
+
+// As engine::Lineage makes it.
+hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, bool incoming, const std::string& slot) {
+  const engine::SideScenario& side = scenario_.side(side_name);
+  hypervisor::MachineSpec spec;
+  spec.side = side_name;
+  spec.qemu = preflight_.qemu.at(side.qemu).path;
+  spec.env = side.env;
+  spec.wrapper = side.wrapper;
+  spec.extra_args = side.extra_args;
+  spec.machine = scenario_.guest.machine;
+  spec.memory_bytes = scenario_.guest.memory_bytes;
+  spec.cpus = scenario_.guest.cpus;
+  spec.accel = preflight_.accel;
+  spec.image = preflight_.image;
+  spec.incoming = incoming;
+  spec.run_dir = run_dir_->path();
+  spec.instance = fmt::format("q{}", spawned_++);
+  for (const engine::DeviceScenario& device : scenario_.devices) {
+    hypervisor::DeviceSpec entry;
+    entry.id = device.id;
+    entry.type = device.type;
+    entry.props = device.props;
+    if (const auto on = device.on.find(side_name); on != device.on.end()) {
+      for (const auto& [key, value] : on->second) entry.props[key] = value;
+    }
+    entry.image_path = fmt::format("{}/{}.img", run_dir_->path(), device.id);
+    for (const auto& target : targets_) {
+      if (target->spec().name == device.target) entry.socket_path = target->socket(device.id, slot);
+    }
+    spec.devices.push_back(std::move(entry));
+  }
+  return spec;
+}
+
+Result<End> BareLoop::spawn(const std::string& side, bool incoming, const std::string& slot) {
+  End end;
+  end.slot = slot;
+  MIGSOAK_ASSIGN(end.machine, hypervisor::Machine::spawn(reactor_, *containment_, machine_spec(side, incoming, slot)));
+  return end;
+}
+
+Result<void> BareLoop::make_ready(End& end) {
+  MIGSOAK_TRY(end.machine->wait_ready(Deadline::in(kStepMax)));
+  MIGSOAK_ASSIGN(end.stream, channel_.attach(end.machine->agent_socket(), Deadline::in(kStepMax)));
+  return {};
+}
+
+Result<void> BareLoop::boot() {
+  MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create("bench-bare"));
+  MIGSOAK_ASSIGN(containment_, proc::Containment::start({"bench-bare", run_dir_->path(), ""}));
+  MIGSOAK_ASSIGN(preflight_, engine::run_preflight(reactor_, *containment_, scenario_, run_dir_->path()));
+  MIGSOAK_TRY(start_targets());
+  MIGSOAK_ASSIGN(guest_, spawn(engine::plan_iteration(scenario_, 0).source_side, /*incoming=*/false, "0"));
+  MIGSOAK_TRY(make_ready(guest_));
+  channel_.make_active(guest_.stream);
+  MIGSOAK_TRY(channel_.wait_hello(Deadline::in(kStepMax)));
+  guest::WorkloadSpec workload;
+  workload.kind = scenario_.guest.workload == "idle" ? guest::Workload::idle : guest::Workload::dirty;
+  workload.ram_bytes = scenario_.guest.ram_verify_bytes;
+  workload.dirty_bytes_per_s = scenario_.guest.dirty_bytes_per_s;
+  workload.disk_bytes_per_s = scenario_.guest.disk_bytes_per_s;
+  workload.disk_queue_depth = scenario_.guest.queue_depth;
+  workload.seed = scenario_.seed;
+  return channel_.start_workload(workload, Deadline::in(kStepMax));
+}
+
+Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::vector<double>>& phases_ms) {
+  auto last = base::Clock::now();
+  const auto phase = [&](const char* name) {
+    const auto now = base::Clock::now();
+    phases_ms[name].push_back(base::milliseconds_between(last, now));
+    last = now;
+  };
+  const record::Plan plan = engine::plan_iteration(scenario_, index);
+  MIGSOAK_ASSIGN(End next, spawn(plan.destination_side, /*incoming=*/true, guest_.slot == "0" ? "1" : "0"));
+  MIGSOAK_TRY(make_ready(next));
+  phase("spawn_ms");
+  const ops::Mode* mode = ops::find_mode(plan.mode);
+  if (mode == nullptr) return base::fail(ErrorKind::bad_input, "unknown mode " + plan.mode);
+  ops::MigrationContext migration{reactor_,
+                                  *guest_.machine,
+                                  *next.machine,
+                                  plan.transport,
+                                  run_dir_->path(),
+                                  next.machine->spec().instance,
+                                  Deadline::in(kStepMax),
+                                  nullptr};
+  const ops::MigrationOutcome outcome = mode->run(migration);
+  if (outcome.result != ops::MigrationResult::completed) {
+    return base::fail(ErrorKind::subject,
+                      fmt::format("bare iteration {}: {}: {}", index, ops::to_string(outcome.result), outcome.error));
+  }
+  phase("migrate_ms");
+  channel_.make_active(next.stream);
+  MIGSOAK_TRY(channel_.wait_heartbeat(next.stream, Deadline::in(kStepMax)));
+  phase("heartbeat_ms");
+  MIGSOAK_TRY(guest_.machine->quit(Deadline::in(kStepMax)));
+  channel_.detach(guest_.stream);
+  guest_ = std::move(next);
+  phase("quit_ms");
+  return {};
+}
+
+}  // namespace
+
+Result<Block> run_bare_block(const Scenario& scenario, const BlockSize& size) {
+  BareLoop loop(scenario);
+  MIGSOAK_TRY(loop.boot());
+  Block block;
+  std::map<std::string, std::vector<double>> untimed;
+  for (int index = 0; index < size.untimed; ++index) MIGSOAK_TRY(loop.iterate(index, untimed));
+  const auto began = base::Clock::now();
+  for (int index = 0; index < size.timed; ++index) {
+    MIGSOAK_TRY(loop.iterate(size.untimed + index, block.phases_ms));
+  }
+  block.iterations_per_s = 1000.0 * size.timed / base::milliseconds_between(began, base::Clock::now());
+  return block;
+}
+
+}  // namespace migsoak::bench
