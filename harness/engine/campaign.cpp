@@ -12,6 +12,7 @@
 #include "engine/lane.h"
 #include "proc/proc_fs.h"
 #include "proc/run_dir.h"
+#include "store/artifacts.h"
 
 namespace migsoak::engine {
 
@@ -96,13 +97,13 @@ class Campaign {
     MIGSOAK_ASSIGN(store_, open_database(scenario_, options_, manifest, result_.db_path));
     recorder_ = std::make_unique<Recorder>(*store_);
     MIGSOAK_ASSIGN(const std::int64_t first, first_iteration());
-    std::error_code error;
-    fs::create_directories(log_dir_of(result_.db_path), error);
+    MIGSOAK_ASSIGN(const store::Artifacts artifacts, store::Artifacts::create(log_dir_of(result_.db_path)));
+    MIGSOAK_TRY(artifacts.prune());
     harness_ = harness_instance(*recorder_, first);
     {
       Progress progress(options_.progress, scenario_.name, first - options_.first_iteration,
                         scenario_.iterations - options_.first_iteration);
-      run_lanes(reactor, first, progress);
+      run_lanes(reactor, first, artifacts, progress);
     }
     return conclude();
   }
@@ -115,7 +116,7 @@ class Campaign {
     return summary.last_finished + 1;
   }
 
-  void run_lanes(proc::Reactor& reactor, std::int64_t first, Progress& progress) {
+  void run_lanes(proc::Reactor& reactor, std::int64_t first, const store::Artifacts& artifacts, Progress& progress) {
     const std::int64_t count = std::max<std::int64_t>(0, scenario_.iterations - first);
     const int lanes = static_cast<int>(std::clamp<std::int64_t>(options_.lanes, 1, std::max<std::int64_t>(1, count)));
     const base::Deadline until = base::Deadline::in(options_.duration.value_or(std::chrono::hours(24 * 365)));
@@ -131,7 +132,7 @@ class Campaign {
                                 harness_};
       const LaneOptions range{first + count * lane / lanes, first + count * (lane + 1) / lanes,
                               options_.stop_on_finding, until};
-      lane_results_[static_cast<std::size_t>(lane)] = run_lane(context, range, progress);
+      lane_results_[static_cast<std::size_t>(lane)] = run_lane(context, range, artifacts, progress);
     };
     std::vector<std::thread> threads;
     for (int lane = 1; lane < lanes; ++lane) {

@@ -52,97 +52,20 @@ record::Event& IterationRunner::add_event(const char* event_kind, const std::str
   return into_.events.back();
 }
 
-bool IterationRunner::give_up(const std::string& subject, std::int64_t process_id, const base::Error& error,
-                              const std::string& waiting_for) {
-  if (context_.stop.level() >= 2 || error.kind == ErrorKind::interrupted) {
-    interrupted_ = true;
-    into_.status = IterationStatus::unknown;
-    return false;
-  }
-  lineage_.drain_logs(into_, into_.phase, at_ms());
-  into_.status = IterationStatus::lost;
-  switch (error.kind) {
-    case ErrorKind::timeout: {
-      const Stuck stuck = find_stuck(lineage_);
-      // Processes that ended explain the silence better than a hang does.
-      if (stuck.subject.empty() && lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) return false;
-      const bool known = !stuck.subject.empty();
-      record::Event& event =
-          add_event(kind::kHang, known ? stuck.subject : subject, known ? stuck.process_id : process_id,
-                    known ? fmt::format("{} {}; no {} in time", stuck.subject, stuck.why, waiting_for)
-                          : fmt::format("no {}: {}", waiting_for, error.describe()));
-      event.detail = hang_evidence(lineage_);
-      event.detail["waiting_for"] = waiting_for;
-      event.detail["waited_ms"] = at_ms();
-      lineage_.note_unexpected_ends(into_, into_.phase, at_ms());
-      return false;
-    }
-    case ErrorKind::subject:
-      if (!lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) {
-        record::Event& event = add_event(kind::kUnexpectedExit, subject, process_id, error.describe());
-        event.detail = {{"why", error.describe()}};
-      }
-      return false;
-    default:
-      into_.status = IterationStatus::unknown;
-      add_event(kind::kHarnessError, "harness", 0, error.describe()).detail = {
-          {"kind", std::string(to_string(error.kind))}};
-      return false;
-  }
-}
-
-bool IterationRunner::lose_guest(const std::string& why) {
-  into_.status = IterationStatus::lost;
-  add_event(kind::kGuestLost, "guest", 0, why).detail = {{"why", why}};
-  return false;
-}
-
-bool IterationRunner::still_whole() {
-  if (context_.stop.level() >= 2) {
-    interrupted_ = true;
-    into_.status = IterationStatus::unknown;
-    return false;
-  }
-  const Player* guest_in = lineage_.current();
-  const bool had_guest = guest_in != nullptr;
-  if (lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) {
-    const auto& players = lineage_.players();
-    const auto held = [&players](const Player* wanted) {
-      return std::any_of(players.begin(), players.end(), [wanted](const Player& p) { return &p == wanted; });
-    };
-    if (!held(source_)) source_ = nullptr;
-    if (!held(destination_)) destination_ = nullptr;
-    if (!held(next_)) next_ = nullptr;
-    const bool target_gone = std::any_of(lineage_.targets().begin(), lineage_.targets().end(),
-                                         [](const TargetPlayer& player) { return player.lost; });
-    if (had_guest && lineage_.current() == nullptr) return lose_guest("the QEMU it ran in ended");
-    if (target_gone) {
-      into_.status = IterationStatus::lost;
-      return false;
-    }
-  }
-  if (lineage_.console().panicked()) {
-    lineage_.drain_logs(into_, into_.phase, at_ms());
-    record::Event& event = add_event(kind::kGuestPanic, "guest", 0, "the guest's kernel or agent died");
-    event.detail = {{"lines", lineage_.console().last_lines()}};
-    into_.status = IterationStatus::lost;
-    return false;
-  }
-  return true;
-}
-
 bool IterationRunner::boot() {
   phase("boot");
   std::string blamed;
   if (const auto started = lineage_.start_targets(into_, blamed); !started) {
     const auto player = std::find_if(lineage_.targets().begin(), lineage_.targets().end(),
                                      [&blamed](const TargetPlayer& p) { return p.name == blamed; });
-    return give_up(blamed, player != lineage_.targets().end() ? player->process_id : 0, started.error(),
+    const bool known = player != lineage_.targets().end();
+    return give_up(blamed, known ? player->process_id : 0, as_subjects(started.error(), !blamed.empty()),
                    "listening socket of " + blamed);
   }
   const base::Result<Player*> player = lineage_.spawn(into_.plan.source_side, /*incoming=*/false, into_);
   const std::string name = "qemu:" + into_.plan.source_side;
-  if (!player) return give_up(name, 0, player.error(), "start of " + name);
+  const bool has_wrapper = !context_.scenario.side(into_.plan.source_side).wrapper.empty();
+  if (!player) return give_up(name, 0, as_subjects(player.error(), has_wrapper), "start of " + name);
   const DeadlineScenario& deadline = context_.scenario.deadline;
   if (const auto ready = lineage_.make_ready(**player, Deadline::in(seconds(deadline.spawn_s))); !ready) {
     return give_up(name, (*player)->process_id, ready.error(), "QMP of " + name);
@@ -198,17 +121,20 @@ bool IterationRunner::raise_destination() {
   retire_unused();
   if (destination_ == nullptr) {
     const base::Result<Player*> spawned = lineage_.spawn(into_.plan.destination_side, /*incoming=*/true, into_);
-    if (!spawned) return give_up(name, 0, spawned.error(), "start of " + name);
+    const bool has_wrapper = !context_.scenario.side(into_.plan.destination_side).wrapper.empty();
+    if (!spawned) return give_up(name, 0, as_subjects(spawned.error(), has_wrapper), "start of " + name);
     destination_ = *spawned;
   }
   const std::int64_t id = destination_->process_id;
   if (const auto ready = lineage_.make_ready(*destination_, Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
       !ready) {
     if (!still_whole()) return false;
+    if (destination_ == nullptr) return stay_on_source();  // it ended at its start; the guest never left
     return give_up(name, id, ready.error(), "QMP of " + name);
   }
   sample("host", 0, "spawn_ms", base::milliseconds_between(destination_->spawned, base::Clock::now()));
-  return still_whole() && destination_ != nullptr;
+  if (!still_whole()) return false;
+  return destination_ != nullptr || stay_on_source();
 }
 
 // One that was raised early for a plan that a failed migration has overtaken.
@@ -269,49 +195,6 @@ void IterationRunner::record_outcome(const ops::MigrationOutcome& outcome) {
   for (const auto& [metric, value] : outcome.figures) sample("migration", 0, metric, value);
 }
 
-// The guest may still run on the source: then the lineage goes on, with the failure on record.
-bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outcome) {
-  using ops::MigrationResult;
-  const std::string destination_name = destination_->name;
-  const std::int64_t destination_id = destination_->process_id;
-  if (outcome.result == MigrationResult::hang) {
-    base::Error error{ErrorKind::timeout, outcome.error, {}};
-    return give_up(source_->name, source_->process_id, error, "end of the migration");
-  }
-  lineage_.drain_logs(into_, into_.phase, at_ms());
-  record::Event& event = add_event(kind::kMigrationFailed, destination_name, destination_id, outcome.error);
-  event.detail = {{"error_desc", outcome.error},
-                  {"result", ops::to_string(outcome.result)},
-                  {"from", into_.plan.source_side},
-                  {"to", into_.plan.destination_side},
-                  {"source_status", outcome.source_status},
-                  {"destination_log", destination_->machine->child().last_lines()}};
-  // The destination of a refused load ends by itself, with an error status: part of the failure, not a second one.
-  if (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost) {
-    const proc::ExitStatus status = destination_->machine->child().exit_status().value_or(proc::ExitStatus{});
-    if (status.signal == 0) lineage_.retire(*destination_, /*by_quit=*/false, into_);
-  }
-  destination_ = nullptr;
-  for (Player& player : lineage_.players()) {
-    if (&player != source_ && &player != next_) destination_ = &player;
-  }
-  if (!still_whole()) return false;
-  if (source_ == nullptr) return lose_guest("the migration failed and the source ended");
-  if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
-  into_.status = IterationStatus::failed;
-  phase("verify");
-  if (const auto beat =
-          lineage_.channel().wait_next_heartbeat(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
-      !beat) {
-    if (!still_whole()) return false;
-    return give_up("guest", 0, beat.error(), "heartbeat of the guest after the failed migration");
-  }
-  (void)lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
-                                        context_.scenario.guest.disk_verify_bytes);
-  (void)(finish_verify() && finish_raising_next() && quiet_point());
-  return false;
-}
-
 bool IterationRunner::switch_over() {
   phase("switch-over");
   lineage_.channel().make_active(destination_->agent_stream);
@@ -367,36 +250,6 @@ bool IterationRunner::finish_verify() {
   }
   record_verification(*report);
   return still_whole();
-}
-
-void IterationRunner::record_verification(const guest::VerifyReport& report) {
-  sample("guest", 0, "ram_verified_bytes", static_cast<double>(report.ram.verified_bytes));
-  sample("guest", 0, "verify_ms", report.guest_ms);
-  if (!report.ram.good()) {
-    record::Event& event = add_event(
-        kind::kGuestCorruption, "guest", 0,
-        fmt::format("guest RAM differs: {} stale, {} misplaced, {} garbage pages of {} MiB", report.ram.pages_stale,
-                    report.ram.pages_misplaced, report.ram.pages_garbage, report.ram.verified_bytes >> 20));
-    event.detail = {{"pages_bad", report.ram.pages_stale + report.ram.pages_misplaced + report.ram.pages_garbage},
-                    {"pages_stale", report.ram.pages_stale},
-                    {"pages_misplaced", report.ram.pages_misplaced},
-                    {"pages_garbage", report.ram.pages_garbage},
-                    {"first", report.ram.first}};
-  }
-  for (const guest::DiskReport& disk : report.disks) {
-    const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.pci_address);
-    sample(subject, 0, "verified_bytes", static_cast<double>(disk.verified_bytes));
-    sample(subject, 0, "written_bytes", static_cast<double>(disk.written_bytes));
-    if (disk.good()) continue;
-    record::Event& event =
-        add_event(kind::kDiskCorruption, subject, 0,
-                  fmt::format("blocks of {}: {} lost, {} stale, {} torn, {} misplaced, {} garbage, {} I/O errors",
-                              subject, disk.lost, disk.stale, disk.torn, disk.misplaced, disk.garbage, disk.io_errors) +
-                      (disk.hangs ? "; a request was never answered" : ""));
-    event.detail = {{"lost", disk.lost},           {"stale", disk.stale},     {"torn", disk.torn},
-                    {"misplaced", disk.misplaced}, {"garbage", disk.garbage}, {"io_errors", disk.io_errors},
-                    {"first", disk.first}};
-  }
 }
 
 void IterationRunner::begin_raising_next() {

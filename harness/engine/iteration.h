@@ -26,6 +26,8 @@ class IterationRunner {
   bool settle_disks();
   bool migrate();
   bool settle_failed_migration(const ops::MigrationOutcome& outcome);
+  bool stay_on_source();
+  static base::Error as_subjects(base::Error error, bool has_wrapper);
   bool switch_over();
   bool finish_verify();
   bool retire_source();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
 #include "engine/iteration.h"
 #include "engine/planner.h"
 
@@ -9,10 +11,14 @@ namespace migsoak::engine {
 
 namespace {
 
+// The guest survives a failed migration, and one failure says little; this many say that there is no way from here.
+constexpr int kFailuresInARowMax = 20;
+
 class LaneLoop {
  public:
-  LaneLoop(const LaneContext& context, const LaneOptions& options, Progress& progress)
-      : context_(context), options_(options), progress_(progress) {}
+  LaneLoop(const LaneContext& context, const LaneOptions& options, const store::Artifacts& artifacts,
+           Progress& progress)
+      : context_(context), options_(options), artifacts_(artifacts), progress_(progress) {}
 
   LaneResult run() {
     for (std::int64_t index = options_.first; index < options_.end && go_on(); ++index) {
@@ -49,7 +55,14 @@ class LaneLoop {
     observation.lineage = lineage_number;
     if (const auto row = context_.recorder.begin(observation); !row) return harness_failed(row.error());
     if (fresh) {
-      lineage_ = std::make_unique<Lineage>(context_, lineage_number);
+      // A lineage's logs go with its first iteration, so that they are pruned by age and kept when there is a finding.
+      LaneContext context = context_;
+      const auto logs = artifacts_.path_for(index, "");
+      if (!logs) return harness_failed(logs.error());
+      context.log_dir = std::filesystem::path(*logs).parent_path();
+      lineage_first_ = index;
+      (void)artifacts_.prune();
+      lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number);
       observation.processes_born.push_back(context_.harness);
     }
     IterationRunner runner(*lineage_, observation, side_after(index));
@@ -69,6 +82,7 @@ class LaneLoop {
     const auto fresh_findings = context_.recorder.finish(observation);
     if (!fresh_findings) return harness_failed(fresh_findings.error());
     progress_.finished(observation, *fresh_findings);
+    if (!fresh_findings->empty()) (void)artifacts_.keep(lineage_first_);
     if (observation.status == IterationStatus::unknown) {
       std::string why = "the harness or its environment failed";
       for (const record::Event& event : observation.events) {
@@ -80,6 +94,11 @@ class LaneLoop {
     if (observation.status == IterationStatus::lost && context_.scenario.on_loss == OnLoss::stop) {
       result_.stopped_because =
           fmt::format("stopped: the guest or a target was lost in iteration {}", observation.iteration);
+      return false;
+    }
+    failures_in_a_row_ = observation.status == IterationStatus::failed ? failures_in_a_row_ + 1 : 0;
+    if (failures_in_a_row_ >= kFailuresInARowMax) {
+      result_.stopped_because = fmt::format("stopped: {} migrations in a row failed", failures_in_a_row_);
       return false;
     }
     if (options_.stop_on_finding && !fresh_findings->empty()) {
@@ -113,15 +132,19 @@ class LaneLoop {
 
   const LaneContext& context_;
   const LaneOptions& options_;
+  const store::Artifacts& artifacts_;
   Progress& progress_;
+  int failures_in_a_row_ = 0;
+  std::int64_t lineage_first_ = 0;
   std::unique_ptr<Lineage> lineage_;
   LaneResult result_;
 };
 
 }  // namespace
 
-LaneResult run_lane(const LaneContext& context, const LaneOptions& options, Progress& progress) {
-  return LaneLoop(context, options, progress).run();
+LaneResult run_lane(const LaneContext& context, const LaneOptions& options, const store::Artifacts& artifacts,
+                    Progress& progress) {
+  return LaneLoop(context, options, artifacts, progress).run();
 }
 
 }  // namespace migsoak::engine

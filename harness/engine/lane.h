@@ -3,6 +3,7 @@
 
 #include "engine/lineage.h"
 #include "engine/progress.h"
+#include "store/artifacts.h"
 
 namespace migsoak::engine {
 
@@ -17,6 +18,7 @@ struct LaneResult {
   std::string harness_error;    // the harness or its environment failed
 };
 
-LaneResult run_lane(const LaneContext& context, const LaneOptions& options, Progress& progress);
+LaneResult run_lane(const LaneContext& context, const LaneOptions& options, const store::Artifacts& artifacts,
+                    Progress& progress);
 
 }  // namespace migsoak::engine

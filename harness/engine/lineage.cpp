@@ -328,7 +328,8 @@ void Lineage::drain_logs(record::Observation& into, const std::string& phase, do
   }
   for (Player& player : players_) {
     const std::string error = player.machine->qmp().protocol_error();
-    if (error.empty()) continue;
+    if (error.empty() || player.protocol_error_told) continue;
+    player.protocol_error_told = true;
     record::Event event;
     event.kind = record::event_kind::kProtocolError;
     event.subject = player.name;

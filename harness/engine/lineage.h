@@ -42,6 +42,7 @@ struct Player {
   int agent_stream = -1;
   int console_stream = -1;
   std::string slot;  // of the targets' exports
+  bool protocol_error_told = false;
   base::Clock::time_point spawned;
 };
 

@@ -18,15 +18,16 @@ using base::Result;
 
 namespace {
 
-Result<void> check_program(const std::string& program, const std::string& what) {
+// Its path.
+Result<std::string> find_program(const std::string& program, const std::string& what) {
   if (program.find('/') != std::string::npos) {
-    if (access(program.c_str(), X_OK) == 0) return {};
+    if (access(program.c_str(), X_OK) == 0) return program;
     return fail(ErrorKind::bad_input,
                 fmt::format("{}: '{}' is not there or not executable", what, base::printable(program)));
   }
   const char* path = std::getenv("PATH");
   for (const std::string& dir : base::split(path != nullptr ? path : "/usr/bin:/bin", ':')) {
-    if (access((dir + "/" + program).c_str(), X_OK) == 0) return {};
+    if (access((dir + "/" + program).c_str(), X_OK) == 0) return dir + "/" + program;
   }
   return fail(
       ErrorKind::bad_input,
@@ -57,8 +58,6 @@ base::Json limits_json() {
 base::Json environment_json(const Preflight& preflight, proc::ContainmentLevel containment) {
   utsname host{};
   uname(&host);
-  base::Json packages = base::Json::object();
-  for (const auto& [words, identity] : preflight.qemu) packages[words] = identity.package;
   return {{"host_kernel", std::string(host.release)},
           {"host_arch", std::string(host.machine)},
           {"cores", sysconf(_SC_NPROCESSORS_ONLN)},
@@ -68,7 +67,7 @@ base::Json environment_json(const Preflight& preflight, proc::ContainmentLevel c
           {"guest_kernel", preflight.image.kernel_version},
           {"guest_kernel_package", preflight.image.kernel_package},
           {"guest_image_hash", preflight.image.content_hash},
-          {"packages", packages},
+          {"packages", preflight.packages},
           {"containment", proc::to_string(containment)},
           {"limits", limits_json()}};
 }
@@ -82,17 +81,21 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
   for (const SideScenario& side : scenario.sides) {
     if (preflight.qemu.contains(side.qemu)) continue;
     const std::string what = fmt::format("{}: side.{}.qemu", scenario.file, side.name);
-    MIGSOAK_TRY(check_program(side.qemu, what));
+    MIGSOAK_TRY(find_program(side.qemu, what));
     MIGSOAK_ASSIGN(
         auto identity,
         hypervisor::identify_qemu(reactor, containment, side.qemu, base::Deadline::in(std::chrono::seconds(15))), what);
+    preflight.packages[side.qemu] = identity.package;
     preflight.qemu.emplace(side.qemu, std::move(identity));
   }
   for (const TargetScenario& target : scenario.targets) {
     const bool command = target.kind == "command";
-    MIGSOAK_TRY(
-        check_program(command ? target.argv.front() : target.executable,
-                      fmt::format("{}: target.{}.{}", scenario.file, target.name, command ? "argv" : "executable")));
+    const std::string& program = command ? target.argv.front() : target.executable;
+    MIGSOAK_ASSIGN(const std::string path,
+                   find_program(program, fmt::format("{}: target.{}.{}", scenario.file, target.name,
+                                                     command ? "argv" : "executable")));
+    preflight.packages[program] =
+        hypervisor::package_of(reactor, containment, path, base::Deadline::in(std::chrono::seconds(10)));
   }
   hypervisor::MachineSpec probe;
   probe.side = scenario.sides.front().name;

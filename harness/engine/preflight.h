@@ -15,6 +15,7 @@ struct Preflight {
   guest::GuestImage image;
   std::string accel;                                     // "kvm" | "tcg"
   std::map<std::string, hypervisor::QemuIdentity> qemu;  // by the scenario's words
+  std::map<std::string, std::string> packages;           // of QEMUs and targets, by the scenario's words
 };
 
 // kind bad_input: not a QEMU, no such target program, no guest image.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cassert>
 #include <filesystem>
 #include <fstream>
@@ -235,6 +236,12 @@ Result<void> read_gate(const TableReader& in, record::GatePolicy& gate) {
     if (const auto value = in.table()[limit.name].value<double>()) gate.limits[limit.name] = *value;
   }
   in.read("report_benign", gate.report_benign);
+  const std::vector<std::string> exclusions = detect::exclusion_names();
+  for (const std::string& name : gate.report_benign) {
+    if (std::find(exclusions.begin(), exclusions.end(), name) != exclusions.end()) continue;
+    return in.error("report_benign", fmt::format("'{}' is no known-benign entry or warm-up; known: {}",
+                                                 base::printable(name), base::join(exclusions, ", ")));
+  }
   const toml::array* waives = in.table()["waive"].as_array();
   for (std::size_t i = 0; waives != nullptr && i < waives->size(); ++i) {
     const TableReader item(*waives->get_as<toml::table>(i), "", "gate.waive");

@@ -21,7 +21,8 @@ tl::unexpected<base::Error> no_qemu(const std::string& qemu, const std::string& 
                                                       base::printable(qemu), why, kVersionPrefix));
 }
 
-// Empty when it belongs to no package, or this is no Debian.
+}  // namespace
+
 std::string package_of(proc::Reactor& reactor, proc::Containment& containment, const std::string& path,
                        base::Deadline deadline) {
   if (!find_executable("dpkg-query")) return "";
@@ -39,8 +40,6 @@ std::string package_of(proc::Reactor& reactor, proc::Containment& containment, c
   const auto shown = proc::run_command(reactor, containment, show, deadline);
   return shown && shown->status.success() ? first_line(shown->out) : "";
 }
-
-}  // namespace
 
 base::Result<QemuIdentity> identify_qemu(proc::Reactor& reactor, proc::Containment& containment,
                                          const std::string& qemu, base::Deadline deadline) {

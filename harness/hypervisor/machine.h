@@ -58,6 +58,11 @@ struct QemuIdentity {
 base::Result<QemuIdentity> identify_qemu(proc::Reactor& reactor, proc::Containment& containment,
                                          const std::string& qemu, base::Deadline deadline);
 
+// "qemu-system-common 1:7.2+dfsg-7": the package and version a program came in; empty when it belongs to none, or this
+// is no Debian.
+std::string package_of(proc::Reactor& reactor, proc::Containment& containment, const std::string& path,
+                       base::Deadline deadline);
+
 // "auto" -> "kvm" when a guest really came up on KVM on this host since its last boot (remembered in
 // $XDG_CACHE_HOME/migsoak/accel.json keyed by boot id, QEMU path and version), else "tcg".
 base::Result<std::string> resolve_accel(proc::Reactor& reactor, proc::Containment& containment,
