@@ -59,7 +59,7 @@ struct GuestScenario {
   int queue_depth = 1;
 };
 struct DeadlineScenario {  // seconds; each bounds one wait, so that a hang is known within 60 s
-  std::int64_t boot_s = 60, spawn_s = 20, migrate_s = 40, answer_s = 30, quit_s = 10;
+  std::int64_t boot_s = 40, spawn_s = 20, migrate_s = 35, answer_s = 30, quit_s = 10;
 };
 
 struct Scenario {

@@ -1,0 +1,153 @@
+// When an iteration does not go as planned: what is recorded, who is blamed, whether the lineage can go on.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/blame.h"
+#include "engine/iteration.h"
+
+namespace migsoak::engine {
+
+using base::Deadline;
+using base::ErrorKind;
+using record::IterationStatus;
+using std::chrono::seconds;
+namespace kind = record::event_kind;
+
+bool IterationRunner::give_up(const std::string& subject, std::int64_t process_id, const base::Error& error,
+                              const std::string& waiting_for) {
+  if (context_.stop.level() >= 2 || error.kind == ErrorKind::interrupted) {
+    interrupted_ = true;
+    into_.status = IterationStatus::unknown;
+    return false;
+  }
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  into_.status = IterationStatus::lost;
+  switch (error.kind) {
+    case ErrorKind::timeout: {
+      const Stuck stuck = find_stuck(lineage_);
+      // Processes that ended explain the silence better than a hang does.
+      if (stuck.subject.empty() && lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) return false;
+      const bool known = !stuck.subject.empty();
+      record::Event& event =
+          add_event(kind::kHang, known ? stuck.subject : subject, known ? stuck.process_id : process_id,
+                    known ? fmt::format("{} {}; no {} in time", stuck.subject, stuck.why, waiting_for)
+                          : fmt::format("no {}: {}", waiting_for, error.describe()));
+      event.detail = hang_evidence(lineage_);
+      event.detail["waiting_for"] = waiting_for;
+      event.detail["waited_ms"] = at_ms();
+      lineage_.note_unexpected_ends(into_, into_.phase, at_ms());
+      return false;
+    }
+    case ErrorKind::subject:
+      if (!lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) {
+        record::Event& event = add_event(kind::kUnexpectedExit, subject, process_id, error.describe());
+        event.detail = {{"why", error.describe()}};
+      }
+      return false;
+    default:
+      into_.status = IterationStatus::unknown;
+      add_event(kind::kHarnessError, "harness", 0, error.describe()).detail = {
+          {"kind", std::string(to_string(error.kind))}};
+      return false;
+  }
+}
+
+bool IterationRunner::lose_guest(const std::string& why) {
+  into_.status = IterationStatus::lost;
+  add_event(kind::kGuestLost, "guest", 0, why).detail = {{"why", why}};
+  return false;
+}
+
+bool IterationRunner::still_whole() {
+  if (context_.stop.level() >= 2) {
+    interrupted_ = true;
+    into_.status = IterationStatus::unknown;
+    return false;
+  }
+  const Player* guest_in = lineage_.current();
+  const bool had_guest = guest_in != nullptr;
+  if (lineage_.note_unexpected_ends(into_, into_.phase, at_ms())) {
+    const auto& players = lineage_.players();
+    const auto held = [&players](const Player* wanted) {
+      return std::any_of(players.begin(), players.end(), [wanted](const Player& p) { return &p == wanted; });
+    };
+    if (!held(source_)) source_ = nullptr;
+    if (!held(destination_)) destination_ = nullptr;
+    if (!held(next_)) next_ = nullptr;
+    const bool target_gone = std::any_of(lineage_.targets().begin(), lineage_.targets().end(),
+                                         [](const TargetPlayer& player) { return player.lost; });
+    if (had_guest && lineage_.current() == nullptr) return lose_guest("the QEMU it ran in ended");
+    if (target_gone) {
+      into_.status = IterationStatus::lost;
+      return false;
+    }
+  }
+  if (lineage_.console().panicked()) {
+    lineage_.drain_logs(into_, into_.phase, at_ms());
+    record::Event& event = add_event(kind::kGuestPanic, "guest", 0, "the guest's kernel or agent died");
+    event.detail = {{"lines", lineage_.console().last_lines()}};
+    into_.status = IterationStatus::lost;
+    return false;
+  }
+  return true;
+}
+
+// The guest may still run on the source: then the lineage goes on, with the failure on record.
+bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outcome) {
+  using ops::MigrationResult;
+  const std::string destination_name = destination_->name;
+  const std::int64_t destination_id = destination_->process_id;
+  if (outcome.result == MigrationResult::hang) {
+    base::Error error{ErrorKind::timeout, outcome.error, {}};
+    return give_up(source_->name, source_->process_id, error, "end of the migration");
+  }
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  record::Event& event = add_event(kind::kMigrationFailed, destination_name, destination_id, outcome.error);
+  event.detail = {{"error_desc", outcome.error},
+                  {"result", ops::to_string(outcome.result)},
+                  {"from", into_.plan.source_side},
+                  {"to", into_.plan.destination_side},
+                  {"source_status", outcome.source_status},
+                  {"destination_log", destination_->machine->child().last_lines()}};
+  // The destination of a refused load ends by itself, with an error status: part of the failure, not a second one.
+  if (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost) {
+    const proc::ExitStatus status = destination_->machine->child().exit_status().value_or(proc::ExitStatus{});
+    if (status.signal == 0) lineage_.retire(*destination_, /*by_quit=*/false, into_);
+  }
+  destination_ = nullptr;
+  for (Player& player : lineage_.players()) {
+    if (&player != source_ && &player != next_) destination_ = &player;
+  }
+  if (!still_whole()) return false;
+  if (source_ == nullptr) return lose_guest("the migration failed and the source ended");
+  if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
+  return stay_on_source();
+}
+
+// Nothing came of this migration, and the guest was not touched by it: is that so? Always false: the iteration ends
+// here.
+bool IterationRunner::stay_on_source() {
+  into_.status = IterationStatus::failed;
+  phase("verify");
+  const DeadlineScenario& deadline = context_.scenario.deadline;
+  const auto beat = lineage_.channel().wait_next_heartbeat(Deadline::in(seconds(deadline.answer_s)));
+  if (!beat) {
+    if (!still_whole()) return false;
+    return give_up("guest", 0, beat.error(), "heartbeat of the guest after the failed migration");
+  }
+  if (context_.scenario.guest.workload == "verify") {
+    (void)lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
+                                          context_.scenario.guest.disk_verify_bytes);
+  }
+  (void)(finish_verify() && finish_raising_next() && quiet_point());
+  return false;
+}
+
+// A wrapper that can't be run is the scenario's doing and shows only when it is used: data, not a broken harness.
+base::Error IterationRunner::as_subjects(base::Error error, bool has_wrapper) {
+  if (has_wrapper && error.kind == ErrorKind::environment) error.kind = ErrorKind::subject;
+  return error;
+}
+
+}  // namespace migsoak::engine
