@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <vector>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "cli/commands.h"
 #include "proc/containment.h"
 
@@ -55,6 +57,17 @@ int run_main(int argc, char** argv) {
   add_report(app, session);
   add_list(app, session);
   add_doctor(app, session);
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
+    names.push_back(command->get_name());
+  if (argc > 1 && argv[1][0] != '-' && std::find(names.begin(), names.end(), argv[1]) == names.end()) {
+    const std::string near = base::nearest_name(argv[1], names);
+    return complain(
+        {base::ErrorKind::bad_input,
+         fmt::format("no subcommand '{}'{}; there are: {}", base::printable(argv[1]),
+                     near.empty() ? "" : fmt::format(", did you mean '{}'?", near), base::join(names, ", ")),
+         {}});
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

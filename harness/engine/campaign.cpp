@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "engine/lane.h"
+#include "engine/rehearsal.h"
 #include "proc/proc_fs.h"
 #include "proc/run_dir.h"
 #include "store/artifacts.h"
@@ -90,6 +91,7 @@ class Campaign {
     }
     proc::RunDir::remove_leftovers();
     MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create(run_id));
+    MIGSOAK_TRY(rehearse(scenario_, run_dir_->path(), options_.lanes));
     MIGSOAK_ASSIGN(containment_, proc::Containment::start({run_id, run_dir_->path(), ""}));
     proc::Reactor reactor(&stop_);
     MIGSOAK_ASSIGN(preflight_, run_preflight(reactor, *containment_, scenario_, run_dir_->path()));

@@ -85,6 +85,9 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
     MIGSOAK_ASSIGN(
         auto identity,
         hypervisor::identify_qemu(reactor, containment, side.qemu, base::Deadline::in(std::chrono::seconds(15))), what);
+    MIGSOAK_TRY(hypervisor::check_machine_type(reactor, containment, identity, scenario.guest.machine,
+                                               base::Deadline::in(std::chrono::seconds(10))),
+                fmt::format("{}: guest.machine on side {}", scenario.file, side.name));
     preflight.packages[side.qemu] = identity.package;
     preflight.qemu.emplace(side.qemu, std::move(identity));
   }

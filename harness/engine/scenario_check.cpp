@@ -18,22 +18,6 @@ using base::Result;
 
 namespace {
 
-const char* expected(KeyType type) {
-  switch (type) {
-    case KeyType::string: return "a string";
-    case KeyType::integer: return "a whole number";
-    case KeyType::boolean: return "true or false";
-    case KeyType::size: return "a size, like \"128MiB\"";
-    case KeyType::string_list: return "a list of strings";
-    case KeyType::string_or_list: return "a string or a list of strings";
-    case KeyType::env: return "a table of strings, like {NAME = \"value\"}";
-    case KeyType::props: return "a string, number, boolean, or a table of them";
-    case KeyType::table: return "a table";
-    case KeyType::table_list: return "an array of tables, like [[name]]";
-  }
-  return "?";
-}
-
 bool all_strings(const toml::node& node) {
   const toml::array* array = node.as_array();
   if (array == nullptr) return false;

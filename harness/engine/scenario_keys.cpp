@@ -91,6 +91,22 @@ const std::vector<KeySpec>& scenario_keys() {
   return keys;
 }
 
+const char* expected(KeyType type) {
+  switch (type) {
+    case KeyType::string: return "a string";
+    case KeyType::integer: return "a whole number";
+    case KeyType::boolean: return "true or false";
+    case KeyType::size: return "a size, like \"128MiB\"";
+    case KeyType::string_list: return "a list of strings";
+    case KeyType::string_or_list: return "a string or a list of strings";
+    case KeyType::env: return "a table of strings, like {NAME = \"value\"}";
+    case KeyType::props: return "a string, number, boolean, or a table of them";
+    case KeyType::table: return "a table";
+    case KeyType::table_list: return "an array of tables, like [[name]]";
+  }
+  return "?";
+}
+
 namespace {
 
 bool matches(const std::vector<std::string>& pattern, const std::vector<std::string>& path) {
@@ -131,11 +147,14 @@ const char* array_name_key(const std::string& array) {
   return "name";
 }
 
-Result<toml::table> parse_value(const std::string& text, const std::string& argument) {
+Result<toml::table> parse_value(KeyType type, const std::string& text, const std::string& argument) {
   toml::parse_result parsed = toml::parse("value = " + text);
   if (!parsed) {
-    return fail(ErrorKind::bad_input, fmt::format("--set {}: '{}' is not a TOML value: {}", base::printable(argument),
-                                                  base::printable(text), parsed.error().description()));
+    return fail(ErrorKind::bad_input, fmt::format("--set {}: expected {}", base::printable(argument), expected(type)));
+  }
+  // More than the value: a line break in it began another key.
+  if (parsed.table().size() != 1) {
+    return fail(ErrorKind::bad_input, fmt::format("--set {}: one value, on one line", base::printable(argument)));
   }
   return std::move(parsed).table();
 }
@@ -232,7 +251,7 @@ Result<void> apply_set(toml::table& root, const std::string& argument) {
                             argument.substr(0, equals), base::join(known_children(path), ", ")));
   }
   MIGSOAK_ASSIGN(toml::table * table, descend(root, path, argument));
-  MIGSOAK_ASSIGN(toml::table value, parse_value(value_source(key->type, text), argument));
+  MIGSOAK_ASSIGN(toml::table value, parse_value(key->type, value_source(key->type, text), argument));
   table->insert_or_assign(path.back(), *value.get("value"));
   return {};
 }

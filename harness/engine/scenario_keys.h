@@ -15,6 +15,8 @@ namespace migsoak::engine {
 
 // The spec of the key at this path (array elements take one word: "side", "b", "env", "X"), or null.
 const KeySpec* find_key(const std::vector<std::string>& path);
+// "a whole number": what a value of this type looks like, for messages.
+const char* expected(KeyType type);
 // The names that may stand directly under this path.
 std::vector<std::string> known_children(const std::vector<std::string>& parent);
 // One --set PATH=VALUE, applied to the document.
