@@ -45,7 +45,8 @@ base::Result<std::string> find_executable(const std::string& name) {
     if (::stat(name.c_str(), &status) != 0) {
       return base::fail(ErrorKind::bad_input, shown + ": " + std::strerror(errno));
     }
-    if (!S_ISREG(status.st_mode)) return base::fail(ErrorKind::bad_input, shown + " is no file");
+    if (!S_ISREG(status.st_mode))
+      return base::fail(ErrorKind::bad_input, shown + (S_ISDIR(status.st_mode) ? " is a directory" : " is no file"));
     if (::access(name.c_str(), X_OK) != 0) return base::fail(ErrorKind::bad_input, shown + " is not executable");
     return without_links(name);
   }

@@ -1,6 +1,8 @@
 // What a QEMU binary says of itself.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "hypervisor/executable.h"
 #include "hypervisor/machine.h"
@@ -73,6 +75,28 @@ base::Result<QemuIdentity> identify_qemu(proc::Reactor& reactor, proc::Containme
   if (identity.version.empty()) return no_qemu(qemu, "`--version` printed '" + identity.full + "'");
   identity.package = package_of(reactor, containment, identity.path, deadline);
   return identity;
+}
+
+base::Result<void> check_machine_type(proc::Reactor& reactor, proc::Containment& containment, const QemuIdentity& qemu,
+                                      const std::string& machine, base::Deadline deadline) {
+  proc::SpawnSpec spec;
+  spec.name = "qemu -machine help";
+  spec.argv = {qemu.path, "-machine", "help"};
+  const auto output = proc::run_command(reactor, containment, spec, deadline);
+  if (!output || !output->status.success()) return {};
+  // "Supported machines are:", then "q35    Standard PC (…) (alias of …)".
+  std::vector<std::string> known;
+  for (const std::string& line : base::split(output->out, '\n')) {
+    const auto space = line.find(' ');
+    if (space != std::string::npos && !line.ends_with(':')) known.push_back(line.substr(0, space));
+  }
+  const std::string type = machine.substr(0, machine.find(','));
+  if (known.empty() || std::find(known.begin(), known.end(), type) != known.end()) return {};
+  const std::string near = base::nearest_name(type, known);
+  return base::fail(ErrorKind::bad_input,
+                    fmt::format("QEMU {} has no machine type '{}'{}", qemu.version, base::printable(type),
+                                near.empty() ? fmt::format("; `{} -machine help` lists them", qemu.path)
+                                             : fmt::format(", did you mean '{}'?", near)));
 }
 
 }  // namespace migsoak::hypervisor

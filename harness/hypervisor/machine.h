@@ -57,6 +57,9 @@ struct QemuIdentity {
 };
 base::Result<QemuIdentity> identify_qemu(proc::Reactor& reactor, proc::Containment& containment,
                                          const std::string& qemu, base::Deadline deadline);
+// kind bad_input when `-machine help` of this QEMU does not list the type; good when it can't be asked.
+base::Result<void> check_machine_type(proc::Reactor& reactor, proc::Containment& containment, const QemuIdentity& qemu,
+                                      const std::string& machine, base::Deadline deadline);
 
 // "qemu-system-common 1:7.2+dfsg-7": the package and version a program came in; empty when it belongs to none, or this
 // is no Debian.

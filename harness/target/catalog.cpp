@@ -7,12 +7,11 @@
 #include <cstring>
 
 #include "base/text.h"
-#include "target/target.h"
+#include "target/listening_target.h"
 
 namespace migsoak::target {
 
-#define TARGET(name, function, summary) \
-  base::Result<std::unique_ptr<Target>> function(proc::Reactor&, proc::Containment&, TargetSpec);
+#define TARGET(name, function, summary) base::Result<CommandLine> function(const TargetSpec&);
 #include "target/targets.def"
 #undef TARGET
 
@@ -25,8 +24,9 @@ const std::vector<TargetKind>& target_kinds() {
   return kinds;
 }
 
-base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc::Containment& containment,
-                                                   TargetSpec spec) {
+namespace {
+
+base::Result<CommandLine> command_line_of(const TargetSpec& spec) {
   const auto& kinds = target_kinds();
   const auto kind = std::find_if(kinds.begin(), kinds.end(), [&](const TargetKind& k) { return k.name == spec.kind; });
   if (kind == kinds.end()) {
@@ -37,6 +37,21 @@ base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc:
                       fmt::format("target '{}': unknown kind '{}'{}", spec.name, base::printable(spec.kind, 60),
                                   nearest.empty() ? "" : fmt::format(" (did you mean '{}'?)", nearest)));
   }
+  auto command = kind->command_line(spec);
+  if (!command) return tl::unexpected(std::move(command.error()).with_context("target '" + spec.name + "'"));
+  return command;
+}
+
+}  // namespace
+
+base::Result<void> check_target(const TargetSpec& spec) {
+  const auto command = command_line_of(spec);
+  if (command || command.error().kind != base::ErrorKind::bad_input) return {};
+  return tl::unexpected(command.error());
+}
+
+base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc::Containment& containment,
+                                                   TargetSpec spec) {
   for (const Disk& disk : spec.disks) {
     struct stat image {};
     if (::stat(disk.image.c_str(), &image) == 0) continue;
@@ -44,8 +59,9 @@ base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc:
     return base::fail(base::ErrorKind::bad_input, fmt::format("target '{}': image {}: {}", spec.name,
                                                               base::printable(disk.image), strerror(error)));
   }
+  MIGSOAK_ASSIGN(CommandLine command, command_line_of(spec));
   const std::string name = spec.name;
-  auto target = kind->start(reactor, containment, std::move(spec));
+  auto target = ListeningTarget::start(reactor, containment, std::move(spec), std::move(command));
   if (!target) return tl::unexpected(std::move(target.error()).with_context("target '" + name + "'"));
   return target;
 }

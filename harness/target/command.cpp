@@ -31,8 +31,7 @@ std::string substitute(const std::string& word, const std::array<std::pair<std::
 
 }  // namespace
 
-base::Result<std::unique_ptr<Target>> start_command(proc::Reactor& reactor, proc::Containment& containment,
-                                                    TargetSpec spec) {
+base::Result<CommandLine> any_command(const TargetSpec& spec) {
   if (spec.argv.empty()) return base::fail(base::ErrorKind::bad_input, "kind \"command\" needs argv");
   const bool names_socket = std::any_of(spec.argv.begin(), spec.argv.end(), [](const std::string& word) {
     return word.find("{socket}") != std::string::npos;
@@ -47,9 +46,9 @@ base::Result<std::unique_ptr<Target>> start_command(proc::Reactor& reactor, proc
   MIGSOAK_ASSIGN(std::string path, socket_path(spec, ".sock"));
   const std::array<std::pair<std::string, std::string>, 3> values{
       {{"{socket}", path}, {"{image}", spec.disks.front().image}, {"{run_dir}", spec.run_dir}}};
-  std::vector<std::string> command;
-  for (const std::string& word : spec.argv) command.push_back(substitute(word, values));
-  return ListeningTarget::start(reactor, containment, std::move(spec), command, {{"", path}}, true);
+  CommandLine command{{}, {{"", path}}, true};
+  for (const std::string& word : spec.argv) command.argv.push_back(substitute(word, values));
+  return command;
 }
 
 }  // namespace migsoak::target

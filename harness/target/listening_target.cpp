@@ -66,12 +66,10 @@ ListeningTarget::ListeningTarget(proc::Reactor& reactor, proc::Containment& cont
     : reactor_(reactor), containment_(containment), spec_(std::move(spec)) {}
 
 base::Result<std::unique_ptr<Target>> ListeningTarget::start(proc::Reactor& reactor, proc::Containment& containment,
-                                                             TargetSpec spec, const std::vector<std::string>& command,
-                                                             std::map<std::string, std::string> sockets,
-                                                             bool any_slot) {
+                                                             TargetSpec spec, CommandLine command) {
   std::unique_ptr<ListeningTarget> target(new ListeningTarget(reactor, containment, std::move(spec)));
-  target->sockets_ = std::move(sockets);
-  target->any_slot_ = any_slot;
+  target->sockets_ = std::move(command.sockets);
+  target->any_slot_ = command.any_slot;
   // A predecessor that was killed leaves its socket file behind, and bind(2) on it fails with EADDRINUSE.
   target->remove_sockets();
 
@@ -79,7 +77,7 @@ base::Result<std::unique_ptr<Target>> ListeningTarget::start(proc::Reactor& reac
   proc::SpawnSpec child;
   child.name = made.process.empty() ? "target:" + made.name : made.process;
   child.argv = made.wrapper;
-  child.argv.insert(child.argv.end(), command.begin(), command.end());
+  child.argv.insert(child.argv.end(), command.argv.begin(), command.argv.end());
   child.env = made.env;
   // Inherited by whatever it forks: an orphan found later still tells whose it is.
   child.env.emplace("MIGSOAK_PROCESS", child.name);

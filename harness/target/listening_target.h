@@ -13,10 +13,8 @@ namespace migsoak::target {
 
 class ListeningTarget : public Target {
  public:
-  // `command`: argv without the wrapper. `sockets`: socket_key() -> path. `any_slot`: every slot has the one socket.
   static base::Result<std::unique_ptr<Target>> start(proc::Reactor& reactor, proc::Containment& containment,
-                                                     TargetSpec spec, const std::vector<std::string>& command,
-                                                     std::map<std::string, std::string> sockets, bool any_slot);
+                                                     TargetSpec spec, CommandLine command);
   ~ListeningTarget() override;
 
   base::Result<void> wait_ready(base::Deadline deadline) override;

@@ -62,20 +62,19 @@ base::Result<void> append_disk(const TargetSpec& spec, std::size_t index, std::v
 
 }  // namespace
 
-base::Result<std::unique_ptr<Target>> start_qemu_storage_daemon(proc::Reactor& reactor, proc::Containment& containment,
-                                                                TargetSpec spec) {
+base::Result<CommandLine> qemu_storage_daemon_command(const TargetSpec& spec) {
   if (spec.slots.empty()) return base::fail(base::ErrorKind::bad_input, "no export to offer: no device uses it");
   if (spec.aio != "threads" && spec.aio != "native" && spec.aio != "io_uring") {
     return base::fail(base::ErrorKind::bad_input,
                       fmt::format("aio = '{}': threads, native or io_uring", base::printable(spec.aio, 40)));
   }
   if (spec.disks.empty()) return base::fail(base::ErrorKind::bad_input, "no disk to serve");
-  std::vector<std::string> command{spec.executable.empty() ? "qemu-storage-daemon" : spec.executable};
-  std::map<std::string, std::string> sockets;
+  CommandLine command;
+  command.argv.push_back(spec.executable.empty() ? "qemu-storage-daemon" : spec.executable);
   for (std::size_t index = 0; index < spec.disks.size(); ++index) {
-    MIGSOAK_TRY(append_disk(spec, index, command, sockets));
+    MIGSOAK_TRY(append_disk(spec, index, command.argv, command.sockets));
   }
-  return ListeningTarget::start(reactor, containment, std::move(spec), command, std::move(sockets), false);
+  return command;
 }
 
 }  // namespace migsoak::target

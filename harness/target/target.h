@@ -59,10 +59,19 @@ class Target {
 base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc::Containment& containment,
                                                    TargetSpec spec);
 
+// What start_target would refuse as bad input (socket paths too long among it); starts nothing, needs no image.
+base::Result<void> check_target(const TargetSpec& spec);
+
+// What a kind makes of a spec.
+struct CommandLine {
+  std::vector<std::string> argv;               // without the wrapper
+  std::map<std::string, std::string> sockets;  // where it will listen, by disk and slot
+  bool any_slot = false;                       // one socket serves every slot
+};
 struct TargetKind {
   std::string name;
   std::string summary;
-  base::Result<std::unique_ptr<Target>> (*start)(proc::Reactor&, proc::Containment&, TargetSpec);
+  base::Result<CommandLine> (*command_line)(const TargetSpec&);
 };
 const std::vector<TargetKind>& target_kinds();
 

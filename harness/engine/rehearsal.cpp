@@ -1,0 +1,67 @@
+#include "engine/rehearsal.h"
+
+#include <fmt/format.h>
+
+#include "hypervisor/machine_spec.h"
+#include "target/target.h"
+
+namespace migsoak::engine {
+
+using base::Result;
+
+namespace {
+
+Result<void> rehearse_target(const Scenario& scenario, const TargetScenario& target, const std::string& side,
+                             const std::string& run_dir) {
+  target::TargetSpec spec;
+  spec.name = target.name;
+  spec.process = "target:" + target.name + (side.empty() ? "" : "@" + side);
+  spec.kind = target.kind;
+  spec.argv = target.argv;
+  spec.executable = target.executable;
+  for (const DeviceScenario& device : scenario.devices) {
+    if (device.target == target.name) spec.disks.push_back({device.id, run_dir + "/" + device.id, device.queues()});
+  }
+  spec.slots = {"0"};
+  spec.run_dir = run_dir;
+  return target::check_target(spec);
+}
+
+Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, const std::string& run_dir) {
+  hypervisor::MachineSpec spec;
+  spec.side = side.name;
+  spec.qemu = side.qemu;
+  spec.machine = scenario.guest.machine;
+  spec.memory_bytes = scenario.guest.memory_bytes;
+  spec.cpus = scenario.guest.cpus;
+  spec.run_dir = run_dir;
+  spec.instance = fmt::format("q{}", scenario.iterations + 1);
+  for (const DeviceScenario& device : scenario.devices) {
+    hypervisor::DeviceSpec entry{device.id, device.type, run_dir + "/s", run_dir + "/i", device.props};
+    if (const auto on = device.on.find(side.name); on != device.on.end()) {
+      for (const auto& [key, value] : on->second) entry.props[key] = value;
+    }
+    spec.devices.push_back(std::move(entry));
+  }
+  const auto made = hypervisor::command_line(spec);
+  if (!made) return tl::unexpected<base::Error>(made.error());
+  return {};
+}
+
+}  // namespace
+
+Result<void> rehearse(const Scenario& scenario, const std::string& run_dir, int lanes) {
+  const std::string deepest = lanes > 1 ? fmt::format("{}/{}", run_dir, lanes - 1) : run_dir;
+  for (const SideScenario& side : scenario.sides) {
+    MIGSOAK_TRY(rehearse_side(scenario, side, deepest), fmt::format("{}: side.{}", scenario.file, side.name));
+  }
+  for (const TargetScenario& target : scenario.targets) {
+    for (const SideScenario& side : scenario.sides) {
+      const bool one = target.share == TargetShare::one;
+      MIGSOAK_TRY(rehearse_target(scenario, target, one ? "" : side.name, deepest), scenario.file);
+    }
+  }
+  return {};
+}
+
+}  // namespace migsoak::engine
