@@ -213,7 +213,9 @@ Result<Block> run_bare_block(const Scenario& scenario, const BlockSize& size) {
   for (int index = 0; index < size.untimed; ++index) MIGSOAK_TRY(loop.iterate(index, untimed));
   const auto began = base::Clock::now();
   for (int index = 0; index < size.timed; ++index) {
+    const auto one_began = base::Clock::now();
     MIGSOAK_TRY(loop.iterate(size.untimed + index, block.phases_ms));
+    block.periods_ms.push_back(base::milliseconds_between(one_began, base::Clock::now()));
   }
   block.iterations_per_s = 1000.0 * size.timed / base::milliseconds_between(began, base::Clock::now());
   return block;

@@ -16,7 +16,8 @@ struct BlockSize {
 };
 
 struct Block {
-  double iterations_per_s = 0;  // by the wall clock over all timed iterations, whatever lies between them included
+  double iterations_per_s = 0;     // by the wall clock over all timed iterations, whatever lies between them included
+  std::vector<double> periods_ms;  // from the start of one timed iteration to that of the next
   std::map<std::string, std::vector<double>> phases_ms;  // of the timed iterations
 };
 

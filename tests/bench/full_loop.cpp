@@ -22,11 +22,15 @@ Result<Block> run_full_block(const engine::Scenario& scenario, const BlockSize& 
   }
   MIGSOAK_ASSIGN(const auto store, store::Store::open(db_path));
   Block block;
-  std::int64_t began_ms = 0, ended_ms = 0;
+  std::int64_t began_ms = 0, ended_ms = 0, last_ms = 0;
   MIGSOAK_TRY(store->for_each_observation([&](const record::Observation& seen) -> Result<void> {
     const std::int64_t timed = seen.iteration - size.untimed;
     if (timed == 0) began_ms = seen.started_unix_ms;
     if (timed == size.timed) ended_ms = seen.started_unix_ms;
+    if (timed > 0 && timed <= size.timed) {
+      block.periods_ms.push_back(static_cast<double>(seen.started_unix_ms - last_ms));
+    }
+    last_ms = seen.started_unix_ms;
     if (timed < 0 || timed >= size.timed) return {};
     for (const record::Sample& sample : seen.samples) {
       const bool phase = sample.subject == "host" || sample.metric == "harness_ms" || sample.metric == "verify_ms" ||

@@ -48,11 +48,18 @@ struct Options {
   bool keep = false;
 };
 
-double median(std::vector<double> values) {
+// Linear between the two neighbours.
+double percentile(std::vector<double> values, double percent) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
-  const std::size_t middle = values.size() / 2;
-  return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  const double place = percent / 100 * static_cast<double>(values.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, values.size() - 1);
+  return values[below] + (values[above] - values[below]) * (place - static_cast<double>(below));
+}
+
+double median(const std::vector<double>& values) {
+  return percentile(values, 50);
 }
 
 std::string load_average() {
@@ -64,7 +71,8 @@ std::string load_average() {
 
 class Bench {
  public:
-  explicit Bench(Options options) : options_(std::move(options)), rates_(kVariantCount), phases_(kVariantCount) {}
+  explicit Bench(Options options)
+      : options_(std::move(options)), rates_(kVariantCount), periods_(kVariantCount), phases_(kVariantCount) {}
 
   base::Result<void> run() {
     std::filesystem::create_directories(options_.out);
@@ -90,6 +98,7 @@ class Bench {
       fmt::print("  {:<13} {:6.3f} iterations/s\n", kVariants[which].name, block.iterations_per_s);
       std::fflush(stdout);
       rates_[which].push_back(block.iterations_per_s);
+      periods_[which].insert(periods_[which].end(), block.periods_ms.begin(), block.periods_ms.end());
       for (auto& [name, values] : block.phases_ms) {
         auto& all = phases_[which][name];
         all.insert(all.end(), values.begin(), values.end());
@@ -136,6 +145,7 @@ class Bench {
     fmt::print("ratios within a round, median (extremes):\n");
     fmt::print("  full / bare              {}   wanted 0.9\n", spread(ratios(1, 0)));
     fmt::print("  early / bare             {}   wanted 1.2\n", spread(ratios(2, 0)));
+    print_periods();
     fmt::print("verification adds, ms per iteration:\n  without overlap {:.1f}   raised early {:.1f}\n", added_ms(3, 1),
                added_ms(4, 2));
     fmt::print("phases, median ms:\n");
@@ -145,6 +155,20 @@ class Bench {
         fmt::print(" {} {:.1f}", name.substr(0, name.size() - 3), median(values));
       }
       fmt::print("\n");
+    }
+  }
+
+  void print_periods() const {
+    fmt::print("one iteration, ms, 10th, 25th and 50th percentile of all rounds; what it makes of bare / this:\n");
+    for (std::size_t which = 0; which < kVariantCount; ++which) {
+      if (periods_[which].empty()) continue;
+      std::string times, ratios_text;
+      for (const double percent : {10, 25, 50}) {
+        const double ms = percentile(periods_[which], percent);
+        times += fmt::format(" {:6.1f}", ms);
+        if (!periods_[0].empty()) ratios_text += fmt::format(" {:.3f}", percentile(periods_[0], percent) / ms);
+      }
+      fmt::print("  {:<13}{}   {}\n", kVariants[which].name, times, ratios_text);
     }
   }
 
@@ -170,7 +194,8 @@ class Bench {
   }
 
   const Options options_;
-  std::vector<std::vector<double>> rates_;
+  std::vector<std::vector<double>> rates_;    // by variant and round
+  std::vector<std::vector<double>> periods_;  // by variant, all rounds
   std::vector<std::map<std::string, std::vector<double>>> phases_;
 };
 
