@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "guest/socket_stream.h"
+#include "proc/proc_fs.h"
 
 namespace migsoak::guest {
 
@@ -87,7 +88,14 @@ base::Result<Hello> LiveGuest::boot() {
     std::filesystem::resize_file(disk_path(i), disks_[i].size_bytes);
   }
   MIGSOAK_ASSIGN(current_, start_qemu(false));
-  return channel_->wait_hello(patient());
+  auto hello = channel_->wait_hello(patient());
+  if (!hello) {
+    // A guest that does not come up is rare and says nothing: keep what QEMU was at.
+    for (const auto& [name, stack] : proc::capture_stacks(qemu_pid())) {
+      hello.error().message += fmt::format("\n{}:\n{}", name, stack);
+    }
+  }
+  return hello;
 }
 
 base::Result<std::string> LiveGuest::monitor(const Qemu& qemu, const std::string& line) {

@@ -18,7 +18,7 @@
 namespace migsoak::guest {
 
 inline base::Deadline patient() {
-  return base::Deadline::in(std::chrono::seconds(90));
+  return base::Deadline::in(std::chrono::seconds(45));
 }
 
 struct LiveDisk {

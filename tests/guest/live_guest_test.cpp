@@ -230,7 +230,7 @@ TEST_F(LiveGuestTest, ADiskThatHangsStopsNothingElse) {
     ASSERT_EQ(reply->find("Error"), std::string::npos) << "the monitor refused to throttle the disk";
   };
   throttle("1");  // one byte a second
-  const base::Json arguments = {{"disk_bytes_min", kAll}, {"timeout_ms", 500}};
+  const base::Json arguments = {{"disk_bytes_min", kAll}, {"timeout_ms", 3000}};
   base::Json answer = command("verify", arguments);
   EXPECT_EQ(answer["disks"][0]["hangs"], true) << answer;
   EXPECT_GE(answer["disks"][0]["io_errors"], 1) << answer;
