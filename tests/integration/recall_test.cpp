@@ -1,0 +1,331 @@
+// Recall: every detector fires on the fault that is planted for it, names the right process, and is in time; and
+// nothing else is found. One run holds as many faults as go together; control runs hold none. Real QEMU, real
+// qemu-storage-daemon. The rows "[ TABLE ]" make one table, which tests/run.sh prints.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <ostream>
+#include <set>
+
+#include "base/text.h"
+#include "run_migsoak.h"
+
+namespace migsoak::integration {
+
+namespace {
+
+struct Row {
+  std::string detector, process, kind;  // as the finding names them
+  std::string fault;
+  int earliest = 0, due = 0;  // bounds of detected_iteration
+  std::optional<double> rate;
+};
+
+// What a planted fault brings with it, for good reason: it may be found, it need not be.
+struct Companion {
+  std::string detector, process, kind, why;  // an empty kind: any
+};
+
+struct Case {
+  std::string name;
+  std::string workload = "idle";
+  int disks = 1;
+  int iterations = 6;
+  std::vector<std::string> settings;  // --set; {faults} and {dir} are filled in
+  std::vector<Row> rows;
+  std::vector<Companion> companions;
+};
+
+// "target.disk0" and {"zombie", "orphan"}: both are preloaded there.
+std::string preload(const std::string& where, const std::vector<std::string>& faults) {
+  std::vector<std::string> files;
+  for (const std::string& name : faults) files.push_back("{faults}/lib" + name + ".so");
+  return where + ".env.LD_PRELOAD=" + base::join(files, ":");
+}
+
+// A target accepts one connection when the lineage boots and one per migration: the fourth is iteration 2's. Side b
+// starts in iterations 0, 2, 4 …: its second start is iteration 2's. The count is kept in a file because each is a new
+// process; two shims share it, so there the third and the fourth event are those of iteration 2.
+Case small_faults() {
+  Case result;
+  result.name = "descriptors_processes_files_logs";
+  result.disks = 2;
+  result.iterations = 11;
+  result.settings = {preload("target.disk0", {"fd_leak_recvmsg"}),
+                     preload("target.disk1", {"zombie", "orphan", "leftover_file", "log_noise"}),
+                     "target.disk1.env.FAULT_AT=4",
+                     "target.disk1.env.FAULT_LIMIT=1",
+                     "target.disk1.env.FAULT_LINE=blk.c:7: serve: Assertion `queue->kick_fd >= 0' failed.",
+                     preload("side.b", {"zombie", "orphan"}),
+                     "side.b.env.FAULT_STATE={dir}/starts",
+                     "side.b.env.FAULT_AT=3",
+                     "side.b.env.FAULT_LIMIT=2"};
+  result.rows = {{"fd-leak", "target:disk0", "eventfd", "fd_leak_recvmsg", 2, 10, 4.0},
+                 {"fd-leak", "target:disk0", "memfd", "fd_leak_recvmsg", 2, 10, 2.0},
+                 {"fd-leak", "target:disk0", "unix", "fd_leak_recvmsg", 2, 10, 1.0},
+                 {"zombie", "target:disk1", "child", "zombie", 2, 2, {}},
+                 {"zombie", "qemu:b", "child", "zombie", 2, 2, {}},
+                 {"orphan", "target:disk1", "process", "orphan", 2, 2, {}},
+                 {"orphan", "qemu:b", "process", "orphan", 2, 2, {}},
+                 {"leftover-file", "target:disk1", "file", "leftover_file", 2, 2, {}},
+                 {"log-signature", "target:disk1", "assertion", "log_noise", 2, 2, {}}};
+  return result;
+}
+
+Case slow_growth() {
+  Case result;
+  result.name = "growth";
+  result.disks = 2;
+  result.iterations = 150;
+  result.settings = {preload("target.disk0", {"memory_growth", "mapping_leak", "fd_leak_recvmsg"}),
+                     "target.disk0.env.FAULT_PER_CONNECTION_EVERY=7", "target.disk0.env.FAULT_KIND=eventfd",
+                     preload("target.disk1", {"thread_leak", "fd_leak_eventfd"})};
+  result.rows = {{"memory-growth", "target:disk0", "heap", "memory_growth, 128 KiB", 10, 149, {}},
+                 {"mapping-leak", "target:disk0", "mappings", "mapping_leak", 10, 149, {}},
+                 {"thread-leak", "target:disk1", "threads", "thread_leak", 10, 80, {}},
+                 {"fd-leak", "target:disk1", "eventfd", "fd_leak_eventfd", 2, 10, 1.0},
+                 {"fd-leak", "target:disk0", "eventfd", "fd_leak_recvmsg, 1 in 7", 13, 64, {}}};
+  result.companions = {{"mapping-leak", "target:disk1", "", "a thread has a stack and its guard page"}};
+  return result;
+}
+
+Case guest_faults() {
+  Case result;
+  result.name = "guest_memory_and_downtime";
+  result.workload = "verify";
+  result.iterations = 4;
+  result.settings = {preload("side.b", {"slow_switch", "ram_corruption"}),
+                     "side.b.env.FAULT_STATE={dir}/events",
+                     "side.b.env.FAULT_AT=3",
+                     "side.b.env.FAULT_LIMIT=2",
+                     "side.b.env.FAULT_MS=4000",
+                     "gate.downtime_ms_max=3500"};
+  result.rows = {{"downtime", "guest", "guest", "slow_switch, 4 s", 2, 2, {}},
+                 {"guest-corruption", "guest", "ram-garbage", "ram_corruption", 2, 2, {}}};
+  return result;
+}
+
+Case disk_faults() {
+  Case result;
+  result.name = "disks";
+  result.workload = "verify";
+  result.disks = 4;
+  result.iterations = 5;
+  result.settings = {preload("target.disk0", {"disk_lost_write"}), preload("target.disk1", {"disk_torn_write"}),
+                     preload("target.disk2", {"disk_misplaced_write"}), preload("target.disk3", {"disk_stale_read"})};
+  // Not the first writes, some 130, that fill the guest's test area: what those replace is nobody's. (stale_read counts
+  // overwriting writes only.)
+  for (int i = 0; i < 3; ++i) {
+    result.settings.push_back(fmt::format("target.disk{}.env.FAULT_AT=200", i));
+    result.settings.push_back(fmt::format("target.disk{}.env.FAULT_EVERY=5", i));
+  }
+  result.rows = {{"disk-corruption", "guest", "vd0:lost", "disk_lost_write", 0, 4, {}},
+                 {"disk-corruption", "guest", "vd1:torn", "disk_torn_write", 0, 4, {}},
+                 {"disk-corruption", "guest", "vd2:misplaced", "disk_misplaced_write", 0, 4, {}},
+                 {"disk-corruption", "guest", "vd3:lost", "disk_stale_read", 0, 4, {}}};
+  result.companions = {{"disk-corruption", "guest", "vd2:lost", "what landed elsewhere is missing where it belongs"}};
+  return result;
+}
+
+Case one_fault(const std::string& name, const std::string& where, const std::string& fault,
+               const std::vector<std::string>& parameters, const Row& row) {
+  Case result;
+  result.name = name;
+  result.settings = {preload(where, {fault})};
+  for (const std::string& parameter : parameters) result.settings.push_back(where + ".env." + parameter);
+  result.rows = {row};
+  return result;
+}
+
+Case refused_migration() {
+  Case result = one_fault("refused_migration", "side.b", "migration_refused", {"FAULT_STATE={dir}/n", "FAULT_AT=2"},
+                          {"migration-failure", "qemu:b", "", "migration_refused", 2, 2, {}});
+  result.workload = "verify";
+  result.settings.push_back("side.b.env.FAULT_LIMIT=1");
+  return result;
+}
+
+std::vector<Case> hangs() {
+  std::vector<Case> result = {
+      one_fault("blocked_target", "target.disk0", "hang_after", {"FAULT_AT=4"},
+                {"hang", "target:disk0", "", "hang_after block", 2, 2, {}}),
+      one_fault("stopped_target", "target.disk0", "hang_after", {"FAULT_AT=4", "FAULT_MODE=stop"},
+                {"hang", "target:disk0", "", "hang_after SIGSTOP", 2, 2, {}})};
+  // The defaults keep within the 60 s too; these keep the test short.
+  for (Case& one : result) {
+    for (const char* wait : {"spawn", "migrate", "answer"}) {
+      one.settings.push_back(fmt::format("run.{}_deadline_s=8", wait));
+    }
+  }
+  return result;
+}
+
+std::vector<Case> crashes() {
+  std::vector<Case> result = {
+      one_fault("crashed_target", "target.disk0", "crash_after", {"FAULT_AT=4"},
+                {"crash", "target:disk0", "SIGSEGV", "crash_after, signal", 2, 2, {}}),
+      one_fault("ended_target", "target.disk0", "crash_after", {"FAULT_AT=4", "FAULT_EXIT=7"},
+                {"crash", "target:disk0", "exit-7", "crash_after, exit", 2, 2, {}}),
+      one_fault("crashed_qemu", "side.b", "crash_after", {"FAULT_STATE={dir}/n", "FAULT_AT=2", "FAULT_LIMIT=1"},
+                {"crash", "qemu:b", "SIGSEGV", "crash_after, at start", 2, 2, {}})};
+  for (Case& one : result) {
+    if (one.rows.front().process != "target:disk0") continue;
+    one.companions = {{"log-signature", "qemu:a", "", "its messages no longer reach the target"},
+                      {"log-signature", "qemu:b", "", "it has no target to start with"},
+                      {"crash", "qemu:b", "exit-1", "it has no target to start with"}};
+  }
+  return result;
+}
+
+Case clean(const std::string& workload) {
+  Case result;
+  result.name = "nothing_planted_" + workload;
+  result.workload = workload;
+  return result;
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases = {small_faults(), slow_growth(), guest_faults(), disk_faults(), refused_migration()};
+  for (Case& one : hangs()) cases.push_back(std::move(one));
+  for (Case& one : crashes()) cases.push_back(std::move(one));
+  for (const char* workload : {"idle", "dirty", "verify"}) cases.push_back(clean(workload));
+  return cases;
+}
+
+void print_row(const std::string& detector, const std::string& fault, const std::string& process,
+               const std::string& due, const std::string& detected, const std::string& rate,
+               const std::string& verdict) {
+  fmt::print("[ TABLE ] {:<17} | {:<24} | {:<12} | {:>6} | {:>8} | {:<15} | {}\n", detector, fault, process, due,
+             detected, rate, verdict);
+  std::fflush(stdout);
+}
+
+void PrintTo(const Case& one, std::ostream* out) {
+  *out << one.name;
+}
+
+class Recall : public MigsoakTest, public testing::WithParamInterface<Case> {
+ protected:
+  std::string scenario(const Case& one) const;
+  std::vector<std::string> arguments(const Case& one, const std::string& db) const;
+  static bool matches(const Row& row, const base::Json& finding);
+  static void expect_row(const Row& row, const base::Json& findings);
+  static void expect_nothing_else(const Case& one, const base::Json& findings);
+};
+
+std::string Recall::scenario(const Case& one) const {
+  std::string text = fmt::format("name = \"recall\"\nseed = 1\n[guest]\nworkload = \"{}\"\n", one.workload);
+  for (const char* side : {"a", "b"}) text += fmt::format("[[side]]\nname = \"{}\"\n", side);
+  for (int i = 0; i < one.disks; ++i) {
+    text += fmt::format(
+        "[[target]]\nname = \"disk{0}\"\n[[device]]\nid = \"vd{0}\"\ntype = \"vhost-user-blk\"\ntarget = \"disk{0}\"\n",
+        i);
+  }
+  return text;
+}
+
+std::vector<std::string> Recall::arguments(const Case& one, const std::string& db) const {
+  std::vector<std::string> result = {"run",          write("recall.toml", scenario(one)), "--db", db, "--no-progress",
+                                     "--iterations", std::to_string(one.iterations)};
+  for (std::string setting : one.settings) {
+    for (const auto& [name, value] :
+         {std::pair<std::string, std::string>{"{faults}", MIGSOAK_FAULTS_DIR}, {"{dir}", dir()}}) {
+      for (std::size_t at = 0; (at = setting.find(name)) != std::string::npos;) setting.replace(at, name.size(), value);
+    }
+    result.push_back("--set");
+    result.push_back(setting);
+  }
+  return result;
+}
+
+// A disk's finding is of the guest; which disk is in its evidence.
+std::string kind_of(const base::Json& finding) {
+  const std::string disk = finding["evidence"].is_object() ? finding["evidence"].value("disk", "") : "";
+  return (disk.empty() ? "" : disk + ":") + finding.value("kind", "");
+}
+
+bool Recall::matches(const Row& row, const base::Json& finding) {
+  return finding.value("detector", "") == row.detector && finding.value("process", "") == row.process &&
+         (row.kind.empty() || kind_of(finding) == row.kind);
+}
+
+void Recall::expect_row(const Row& row, const base::Json& findings) {
+  const std::string due = row.earliest == row.due ? fmt::format("at {}", row.due) : fmt::format("by {}", row.due);
+  std::vector<base::Json> found;
+  for (const base::Json& finding : findings) {
+    if (matches(row, finding)) found.push_back(finding);
+  }
+  EXPECT_EQ(found.size(), 1U) << row.detector << " of " << row.process << " " << row.kind << " by " << row.fault;
+  if (found.empty()) return print_row(row.detector, row.fault, row.process, due, "-", "", "MISSED");
+  const base::Json& finding = found.front();
+  const int detected = finding.value("detected_iteration", -1);
+  const std::string kind = kind_of(finding);
+  bool good = found.size() == 1 && detected >= row.earliest && detected <= row.due &&
+              finding.value("severity", "") == "fail" && finding.value("blame", "") == "subject" &&
+              finding.value("first_iteration", -1) <= detected && !finding.value("title", "").empty();
+  std::string rate = kind;
+  if (finding.contains("rate_per_iteration")) {
+    rate = fmt::format("{:.3g} {}", finding["rate_per_iteration"].get<double>(), kind);
+    if (row.rate) good = good && finding["rate_per_iteration"].get<double>() == *row.rate;
+  } else if (row.rate) {
+    good = false;
+  }
+  EXPECT_TRUE(good) << row.detector << " by " << row.fault << ", due " << due << ":\n" << finding.dump(2);
+  print_row(row.detector, row.fault, row.process, due, fmt::format("at {}", detected), rate, good ? "found" : "WRONG");
+}
+
+void Recall::expect_nothing_else(const Case& one, const base::Json& findings) {
+  for (const base::Json& finding : findings) {
+    const bool wanted =
+        std::any_of(one.rows.begin(), one.rows.end(), [&](const Row& r) { return matches(r, finding); });
+    const bool companion = std::any_of(one.companions.begin(), one.companions.end(), [&](const Companion& c) {
+      return c.detector == finding.value("detector", "") && c.process == finding.value("process", "") &&
+             (c.kind.empty() || c.kind == kind_of(finding));
+    });
+    if (wanted || companion) continue;
+    ADD_FAILURE() << "nobody planted that:\n" << finding.dump(2);
+    print_row(finding.value("detector", ""), "none", finding.value("process", ""), "never",
+              fmt::format("at {}", finding.value("detected_iteration", -1)), kind_of(finding), "FALSE ALARM");
+  }
+}
+
+TEST_P(Recall, FindsWhatIsPlantedAndNothingElse) {
+  const Case& one = GetParam();
+  const std::string db = path("results.db");
+  const Outcome outcome = migsoak(arguments(one, db), std::chrono::seconds(280));
+  EXPECT_EQ(outcome.status, one.rows.empty() ? 0 : 1) << describe(outcome);
+  const base::Json found = findings(db);
+  for (const Row& row : one.rows) expect_row(row, found["findings"]);
+  expect_nothing_else(one, found["findings"]);
+  if (!one.rows.empty()) return;
+  EXPECT_EQ(found.value("iterations", 0), one.iterations) << describe(outcome);
+  EXPECT_EQ(found.value("verdict", ""), "pass");
+  print_row("any", "none", one.workload, "never", found["findings"].empty() ? "never" : "found",
+            fmt::format("{} iterations", found.value("iterations", 0)), HasFailure() ? "WRONG" : "clean");
+}
+
+INSTANTIATE_TEST_SUITE_P(Planted, Recall, testing::ValuesIn(all_cases()),
+                         [](const testing::TestParamInfo<Case>& test) { return test.param.name; });
+
+class RecallTable : public MigsoakTest {};
+
+// Comes first, so its row is the table's head.
+TEST_F(RecallTable, HasEveryDetector) {
+  print_row("detector", "planted fault", "blamed", "due", "detected", "what", "verdict");
+  const Outcome outcome = migsoak({"list", "detectors", "--json"});
+  ASSERT_EQ(outcome.status, 0) << describe(outcome);
+  const base::Json listed = base::Json::parse(outcome.out, nullptr, /*allow_exceptions=*/false);
+  std::set<std::string> covered;
+  for (const Case& one : all_cases()) {
+    for (const Row& row : one.rows) covered.insert(row.detector);
+  }
+  std::set<std::string> known;
+  for (const base::Json& detector : listed.is_array() ? listed : listed.value("detectors", base::Json::array())) {
+    known.insert(detector.is_string() ? detector.get<std::string>() : detector.value("name", ""));
+  }
+  EXPECT_EQ(known, covered) << "a detector without a planted fault is a detector that nobody has seen fire";
+}
+
+}  // namespace
+}  // namespace migsoak::integration
