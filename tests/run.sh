@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All tests, on a machine with nothing but git: installs what is missing, builds, then
 #
-#   tests      everything under CTest, in build/release: unit, style, faults, integration
+#   tests      everything under CTest, in build/release: unit, style, faults, integration, a smoke run of the benchmark
 #   sanitized  the unit tests again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
 #   lint       clang-format and clang-tidy (tests/style/lint.sh)
 #
@@ -109,7 +109,7 @@ if wants tests || wants lint; then
 fi
 if wants tests; then
   heading 'tests'
-  run_ctest "$root/build/release" -LE 'bench|soak'
+  run_ctest "$root/build/release"
 fi
 if wants sanitized; then
   heading 'sanitized build'

@@ -7,6 +7,7 @@
 #   collapse    a leak planted, RLIMIT_NOFILE 256, left to run until the target is gone: foretold within 5 %
 #   sparse      a descriptor leaked in one cycle of 50: found by iteration 400
 #   precision   clean runs of three seeds, 2000 iterations in all: nothing found
+#   bench       the soak loop against a bare one (tests/bench): its own figures, and the two ratios in the table
 #   kill        20 kills of the harness at random moments: nothing is left after 2 s, the database opens, --resume goes on
 #
 #   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
@@ -18,7 +19,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 migsoak=$root/build/release/migsoak
 faults=$root/build/release/tests/faults
 scenario=$root/scenarios/vhost-fd-exhaustion.toml
-all_parts=(exhaustion collapse sparse precision kill)
+all_parts=(exhaustion collapse sparse precision kill bench)
 parts=() shrink=1
 for argument in "$@"; do
   case $argument in
@@ -170,6 +171,16 @@ part_kill() {
   figure 'kills after which iterations were missing' "$gaps" = 0
   figure 'rounds without a new iteration (killed while booting)' "$stuck" - ''
   figure 'iterations finished over all rounds' "$((before + 1))" '>=' 1
+}
+
+part_bench() {
+  local log=$out/bench.log flags=()
+  ((shrink > 1)) && flags=(--smoke)
+  "$root/build/release/bench_soak_loop" --out "$out/bench" "${flags[@]}" </dev/null >"$log" 2>&1
+  figure 'exit status' $? = 0
+  cat "$log" >&2
+  figure 'full loop / bare loop' "$(awk '/full \/ bare/ { print $4 }' "$log")" '>=' 0.9
+  figure 'destination raised early / bare loop' "$(awk '/early \/ bare/ { print $4 }' "$log")" '>=' 1.2
 }
 
 for part in "${parts[@]}"; do
