@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/asio/steady_timer.hpp>
 #include <cassert>
 #include <utility>
@@ -104,10 +105,17 @@ struct GuestChannel::Impl {
     return id;
   }
 
+  // Every QEMU that could carry the guest's words has gone.
+  bool deaf() const {
+    return std::none_of(streams.begin(), streams.end(), [](const auto& stream) { return stream.second->open(); });
+  }
+
   base::Result<void> wait(const std::function<bool()>& predicate, base::Deadline deadline, const std::string& what) {
     const base::Clock::time_point began = base::Clock::now();
-    switch (reactor.run_until(predicate, deadline)) {
-      case proc::Wait::ready: return {};
+    switch (reactor.run_until([&] { return predicate() || deaf(); }, deadline)) {
+      case proc::Wait::ready:
+        if (predicate()) return {};
+        return base::fail(base::ErrorKind::subject, fmt::format("the guest gave no {}: QEMU closed its channel", what));
       case proc::Wait::interrupted: return base::fail(base::ErrorKind::interrupted, "stopped by the user");
       case proc::Wait::timeout: break;
     }

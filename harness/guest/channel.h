@@ -90,6 +90,7 @@ class GuestChannel {
   void detach(int stream);
   bool stream_open(int stream) const;
 
+  // Every wait below ends early, with kind subject, when no attached stream is open any more: its QEMU is gone.
   std::optional<Heartbeat> last_heartbeat() const;
   std::uint64_t heartbeats_on(int stream) const;
   // Waits for the first heartbeat on that stream.

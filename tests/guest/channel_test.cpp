@@ -134,6 +134,15 @@ TEST_F(ChannelTest, ASilentGuestIsATimeoutThatSaysSo) {
   EXPECT_THAT(answer.error().describe(), HasSubstr("no heartbeat ever"));
 }
 
+TEST_F(ChannelTest, AWaitEndsWhenTheLastQemuIsGone) {
+  ScriptedAgent agent(path("a"));
+  attach(agent, "a");
+  agent.hang_up();
+  const auto hello = channel_.wait_hello(soon());
+  ASSERT_FALSE(hello);
+  EXPECT_EQ(hello.error().kind, base::ErrorKind::subject);
+}
+
 TEST_F(ChannelTest, AHostileGuestIsBoundedAndEscaped) {
   ScriptedAgent agent(path("a"));
   attach(agent, "a");

@@ -94,6 +94,7 @@ base::Result<Hello> LiveGuest::boot() {
     for (const auto& [name, stack] : proc::capture_stacks(qemu_pid())) {
       hello.error().message += fmt::format("\n{}:\n{}", name, stack);
     }
+    hello.error().message += "\n" + base::join(current_->child->last_lines(), "\n");
   }
   return hello;
 }
