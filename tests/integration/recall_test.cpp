@@ -111,20 +111,22 @@ Case disk_faults() {
   result.name = "disks";
   result.workload = "verify";
   result.disks = 4;
-  result.iterations = 5;
+  result.iterations = 8;
   result.settings = {preload("target.disk0", {"disk_lost_write"}), preload("target.disk1", {"disk_torn_write"}),
                      preload("target.disk2", {"disk_misplaced_write"}), preload("target.disk3", {"disk_stale_read"})};
   // Not the first writes, some 130, that fill the guest's test area: what those replace is nobody's. (stale_read counts
   // overwriting writes only.)
   for (int i = 0; i < 3; ++i) {
-    result.settings.push_back(fmt::format("target.disk{}.env.FAULT_AT=200", i));
-    result.settings.push_back(fmt::format("target.disk{}.env.FAULT_EVERY=5", i));
+    result.settings.push_back(fmt::format("target.disk{}.env.FAULT_AT=160", i));
+    result.settings.push_back(fmt::format("target.disk{}.env.FAULT_EVERY=4", i));
   }
-  result.rows = {{"disk-corruption", "guest", "vd0:lost", "disk_lost_write", 0, 4, {}},
-                 {"disk-corruption", "guest", "vd1:torn", "disk_torn_write", 0, 4, {}},
-                 {"disk-corruption", "guest", "vd2:misplaced", "disk_misplaced_write", 0, 4, {}},
-                 {"disk-corruption", "guest", "vd3:lost", "disk_stale_read", 0, 4, {}}};
-  result.companions = {{"disk-corruption", "guest", "vd2:lost", "what landed elsewhere is missing where it belongs"}};
+  result.rows = {{"disk-corruption", "guest", "vd0:lost", "disk_lost_write", 0, 7, {}},
+                 {"disk-corruption", "guest", "vd1:torn", "disk_torn_write", 0, 7, {}},
+                 {"disk-corruption", "guest", "vd2:misplaced", "disk_misplaced_write", 0, 7, {}},
+                 {"disk-corruption", "guest", "vd3:lost", "disk_stale_read", 0, 7, {}}};
+  result.companions = {{"disk-corruption", "guest", "vd3:torn", "old blocks beside new ones of the same write"},
+                       {"disk-corruption", "guest", "vd3:stale", "older than the last but one"},
+                       {"disk-corruption", "guest", "vd2:lost", "what landed elsewhere is missing where it belongs"}};
   return result;
 }
 
