@@ -113,13 +113,30 @@ void configure(SQLite::Database& db) {
 
 }  // namespace
 
+namespace {
+
+// Gives the finished file its name, unless somebody has taken it.
+base::Result<void> publish(const std::string& made, const std::string& path) {
+  int reason = ::link(made.c_str(), path.c_str()) == 0 ? 0 : errno;
+  if (reason == EPERM || reason == EOPNOTSUPP) {  // a file system without hard links
+    reason = ::access(path.c_str(), F_OK) == 0 ? EEXIST : ::rename(made.c_str(), path.c_str()) == 0 ? 0 : errno;
+  }
+  if (reason == EEXIST) return bad("database " + base::printable(path) + " exists already");
+  if (reason != 0) return base::fail_errno("cannot create database " + base::printable(path), reason);
+  return {};
+}
+
+}  // namespace
+
 base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, const record::Manifest& manifest) {
   const std::string shown = base::printable(path);
-  // Created here rather than by SQLite: O_EXCL leaves no gap for somebody else's file.
-  base::UniqueFd reserved(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+  if (::access(path.c_str(), F_OK) == 0) return bad("database " + shown + " exists already");
+  // Made under a name of its own: however early the run is killed, `path` is a whole database or not there.
+  const std::string temporary = fmt::format("{}.new-{}", path, ::getpid());
+  remove_database(temporary);
+  base::UniqueFd reserved(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
   if (!reserved.valid()) {
     const int reason = errno;
-    if (reason == EEXIST) return bad("database " + shown + " exists already");
     if (reason == ENOENT || reason == ENOTDIR) return bad("no directory for the database " + shown);
     return base::fail_errno("cannot create database " + shown, reason);
   }
@@ -128,10 +145,11 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
   impl->path = path;
   impl->manifest = manifest;
   impl->writable = true;
+  bool published = false;
   base::Result<void> made = impl->guarded([&]() -> base::Result<void> {
-    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    impl->db = std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
     {
-      // Before WAL, so that the file itself is complete however early the run is killed.
+      // Before WAL, so that the file itself is complete.
       SQLite::Transaction transaction(*impl->db);
       impl->db->exec(kSchemaSql);
       Query(impl->statement("INSERT INTO run (id, run, scenario, seed, iterations_planned, started_unix_ms, "
@@ -141,13 +159,19 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
           .run();
       transaction.commit();
     }
+    impl->statements.clear();
+    impl->db.reset();
+    MIGSOAK_TRY(publish(temporary, path));
+    published = true;
+    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
     impl->db->exec("PRAGMA journal_mode = WAL");
     configure(*impl->db);
     return {};
   });
+  if (!made) impl.reset();
+  remove_database(temporary);
   if (!made) {
-    impl.reset();
-    remove_database(path);
+    if (published) remove_database(path);
     return tl::unexpected<base::Error>(std::move(made.error()));
   }
   return std::unique_ptr<Store>(new Store(std::move(impl)));
