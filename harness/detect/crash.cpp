@@ -36,6 +36,25 @@ bool refused_the_stream(const record::Observation& observation, const End& end) 
   return false;
 }
 
+// QEMU also leaves with status 1 when it can't connect to a target that is gone: the target's end, told there.
+bool lost_its_target(const record::Observation& observation, const End& end) {
+  return is_qemu(end.process) && end.signal == 0 && end.exit_code == 1 && a_target_ended(observation);
+}
+
+// What a target's end brought about: the first lines of it, for the evidence.
+base::Json consequences_of(const record::Observation& observation) {
+  constexpr std::size_t kLinesMax = 8;
+  base::Json lines = base::Json::array();
+  for (const record::Event& event : observation.events) {
+    if (lines.size() >= kLinesMax) break;
+    if (tells_of_a_lost_target(observation, event))
+      lines.push_back(event.subject + ": " + base::printable(event.text, 200));
+    const bool ended = event.kind == kinds::kUnexpectedExit && is_qemu(event.subject);
+    if (ended && detail_int(event, "exit_code", -1) == 1) lines.push_back(event.subject + " exited with status 1");
+  }
+  return lines;
+}
+
 class Crash final : public BookDetector {
  public:
   Crash() : BookDetector("crash") {}
@@ -82,7 +101,7 @@ void Crash::fold(const record::Observation& observation) {
 }
 
 void Crash::take_end(const record::Observation& observation, const End& end) {
-  if (refused_the_stream(observation, end)) return;
+  if (refused_the_stream(observation, end) || lost_its_target(observation, end)) return;
   if (end.signal == 0 && end.exit_code < 0) {
     // It may well live on: it broke a promise. What it said that the protocol does not allow is told elsewhere.
     for (const record::Event& event : observation.events) {
@@ -101,6 +120,9 @@ void Crash::take_end(const record::Observation& observation, const End& end) {
                               observation.iteration, end.phase.empty() ? "" : ", phase " + end.phase);
   finding.evidence["phase"] = end.phase;
   finding.evidence["detail"] = end.detail;
+  if (is_qemu(end.process)) return;
+  if (base::Json lines = consequences_of(observation); !lines.empty())
+    finding.evidence["consequences"] = std::move(lines);
 }
 
 void Crash::lose(const record::Observation& observation, const std::string& process, const std::string& kind,

@@ -1,6 +1,7 @@
 #include "detect/event_text.h"
 
 #include <fmt/format.h>
+#include <algorithm>
 
 #include <array>
 #include <csignal>
@@ -35,6 +36,21 @@ std::string duration_words(double milliseconds) {
 std::string file_name_of(const std::string& path) {
   const std::size_t slash = path.find_last_of('/');
   return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+bool a_target_ended(const record::Observation& observation) {
+  return std::any_of(observation.events.begin(), observation.events.end(), [](const record::Event& event) {
+    return event.kind == kinds::kUnexpectedExit && event.subject.rfind("target:", 0) == 0;
+  });
+}
+
+bool tells_of_a_lost_target(const record::Observation& observation, const record::Event& line) {
+  if (line.kind != kinds::kLogLine || line.subject.rfind("qemu:", 0) != 0 || !a_target_ended(observation)) return false;
+  // QEMU's hw/virtio/vhost-user.c, hw/virtio/vhost.c and chardev/char-socket.c.
+  for (const char* text : {"vhost", "msg fds", "Failed to write msg", "Failed to read msg", "Failed to connect to"}) {
+    if (line.text.find(text) != std::string::npos) return true;
+  }
+  return false;
 }
 
 }  // namespace migsoak::detect

@@ -44,6 +44,7 @@ class LogSignatureDetector final : public BookDetector {
  private:
   void fold(const record::Observation& observation) override {
     migration_failed_ = has_event(observation, kinds::kMigrationFailed);
+    panic_told_ = has_event(observation, kinds::kGuestPanic);
     for (const record::Event& event : observation.events) {
       if (event.kind == kinds::kLogLine) take_line(observation, event, false);
       if (event.kind == kinds::kConsoleLine) take_line(observation, event, true);
@@ -66,6 +67,8 @@ class LogSignatureDetector final : public BookDetector {
     const LogSignature* signature = signature_of(line, console);
     if (signature == nullptr) return;
     if (signature->source == LogSource::migration && migration_failed_) return;  // told by migration-failure
+    if (panic_told_ && signature->name == "kernel-panic") return;  // told by guest-corruption, with these lines
+    if (tells_of_a_lost_target(observation, event)) return;        // told by crash, with these lines
     const std::string process = console ? "guest" : event.subject;
     const std::int64_t times = std::max<std::int64_t>(1, detail_int(event, "count", 1));
     if (known(process, line, times)) return;
@@ -97,7 +100,7 @@ class LogSignatureDetector final : public BookDetector {
 
   std::vector<Benign> benign_;
   std::set<std::string> texts_;
-  bool migration_failed_ = false;  // in the iteration at hand
+  bool migration_failed_ = false, panic_told_ = false;  // in the iteration at hand
   std::uint64_t exclusion_revision_ = 0;
 };
 

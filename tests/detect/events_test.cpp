@@ -106,6 +106,33 @@ TEST(MigrationFailure, ReadsTheDestinationsLastLines) {
   EXPECT_EQ(findings[0].kind, "virtqueue-size");
 }
 
+TEST(Crash, ATargetsEndTellsWhatItBroughtAbout) {
+  const std::vector<record::Event> around = {
+      event(kinds::kUnexpectedExit, "qemu:b", "", {{"exit_code", 1}}),
+      event(kinds::kLogLine, "qemu:b", "-device vhost-user-blk-pci: Failed to connect to 'x': Connection refused"),
+      event(kinds::kLogLine, "qemu:a", "qemu-system-x86_64: Failed to set msg fds.")};
+  std::vector<record::Event> all = around;
+  all.insert(all.begin(), event(kinds::kUnexpectedExit, kTarget, "", {{"signal", 11}}));
+  const auto findings = with_events(all, record::IterationStatus::lost);
+  ASSERT_EQ(findings.size(), 1U) << describe(findings);
+  EXPECT_EQ(findings[0].process, kTarget);
+  EXPECT_EQ(findings[0].evidence["consequences"].size(), 3U) << findings[0].evidence.dump();
+  // With the target alive each of them is trouble of its own.
+  EXPECT_EQ(with_events(around, record::IterationStatus::lost).size(), 3U);
+  // And a QEMU that dies of a signal is never a mere consequence.
+  all[1] = event(kinds::kUnexpectedExit, "qemu:b", "", {{"signal", 6}});
+  EXPECT_EQ(with_events(all, record::IterationStatus::lost).size(), 2U);
+}
+
+TEST(GuestCorruption, APanicIsToldOnce) {
+  const auto line = event(kinds::kConsoleLine, "guest", "[    1.2] Kernel panic - not syncing: NMI");
+  EXPECT_EQ(with_events({line, event(kinds::kGuestPanic, "guest", "the guest's kernel died", {{"lines", {line.text}}})},
+                        record::IterationStatus::lost)
+                .size(),
+            1U);
+  EXPECT_EQ(with_events({line}, record::IterationStatus::completed).size(), 1U);
+}
+
 TEST(MigrationFailure, DecodesQueueSizesAndFeatures) {
   const auto queue = decode_migration_error("VQ 0 vring.num 1024 exceeds allocated max 256");
   ASSERT_TRUE(queue.has_value());
