@@ -92,7 +92,9 @@ class Campaign {
     proc::RunDir::remove_leftovers();
     MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create(run_id));
     MIGSOAK_TRY(rehearse(scenario_, run_dir_->path(), options_.lanes));
-    MIGSOAK_ASSIGN(containment_, proc::Containment::start({run_id, run_dir_->path(), ""}));
+    // The run's id is no mark: two runs of a scenario may start in one second. The directory's name is its own.
+    const std::string mark = run_id + "." + fs::path(run_dir_->path()).filename().string();
+    MIGSOAK_ASSIGN(containment_, proc::Containment::start({mark, run_dir_->path(), ""}));
     proc::Reactor reactor(&stop_);
     MIGSOAK_ASSIGN(preflight_, run_preflight(reactor, *containment_, scenario_, run_dir_->path()));
     const record::Manifest manifest = make_manifest(scenario_, preflight_, run_id, containment_->level());

@@ -191,8 +191,9 @@ void KillTest::kill_rounds(const std::string& toml, int kills) {
     kill_round(toml, round, random);
   }
   finish_resumed(toml);
-  fmt::print("[ TABLE ] kill -9 of the harness: {} times, {} iterations on record, nothing left after 2 s: {}\n", kills,
-             last_finished() + 1, HasFailure() ? "NOT" : "ok");
+  const bool marker = environment.count("MIGSOAK_CONTAINMENT") != 0;
+  fmt::print("[ TABLE ] kill -9 of the harness, {}: {} times, {} iterations on record, nothing left after 2 s: {}\n",
+             marker ? "marker" : "pid-namespace", kills, last_finished() + 1, HasFailure() ? "NOT" : "ok");
 }
 
 int kills_or(int fallback) {
@@ -222,7 +223,19 @@ TEST_F(KillTest, ByMarkerTooNothingIsLeft) {
       write("kill.toml", scenario(fmt::format("wrapper = [\"sh\", \"-c\", \"setsid -f sleep {} </dev/null >/dev/null "
                                               "2>&1; exec \\\"$@\\\"\", \"sh\"]",
                                               grandchild_seconds_)));
-  kill_rounds(toml, std::min(kills_or(2), 5));
+  kill_rounds(toml, kills_or(2));
+}
+
+// What is killed at a run's end must be that run's own, though another of the same scenario started in the same second.
+TEST_F(KillTest, ByMarkerTwoRunsLeaveEachOtherAlone) {
+  environment["MIGSOAK_CONTAINMENT"] = "marker";
+  const std::string toml = write("two.toml", scenario(""));
+  Running longer = start({"run", toml, "--db", path("longer.db"), "--no-progress", "--iterations", "25"});
+  Running shorter = start({"run", toml, "--db", path("shorter.db"), "--no-progress", "--iterations", "1"});
+  const Outcome first = shorter.wait();
+  EXPECT_EQ(first.status, 0) << describe(first);
+  const Outcome second = longer.wait();
+  EXPECT_EQ(second.status, 0) << describe(second);
 }
 
 class StopTest : public KillTest, public testing::WithParamInterface<int> {};
