@@ -7,8 +7,10 @@
 #   collapse    a leak planted, RLIMIT_NOFILE 256, left to run until the target is gone: foretold within 5 %
 #   sparse      a descriptor leaked in one cycle of 50: found by iteration 400
 #   precision   clean runs of three seeds, 2000 iterations in all: nothing found
+#   recall      every detector's planted fault, the whole table (tests/integration/recall_test.cpp)
+#   kill        20 kills of the harness at random moments, with a PID namespace and without: nothing is left after 2 s, the
+#               database opens, --resume goes on (tests/integration/kill_test.cpp)
 #   bench       the soak loop against a bare one (tests/bench): its own figures, and the two ratios in the table
-#   kill        20 kills of the harness at random moments: nothing is left after 2 s, the database opens, --resume goes on
 #
 #   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
 #
@@ -19,7 +21,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 migsoak=$root/build/release/migsoak
 faults=$root/build/release/tests/faults
 scenario=$root/scenarios/vhost-fd-exhaustion.toml
-all_parts=(exhaustion collapse sparse precision kill bench)
+all_parts=(exhaustion collapse sparse precision recall kill bench)
 parts=() shrink=1
 for argument in "$@"; do
   case $argument in
@@ -114,11 +116,18 @@ part_collapse() {
 }
 
 part_sparse() {
-  soak sparse --iterations $((400 / shrink)) --set "target.disk0.env.LD_PRELOAD=$faults/libfd_leak_recvmsg.so" \
-    --set target.disk0.env.FAULT_PER_CONNECTION_EVERY=50
+  local iterations=400 every=50
+  ((shrink > 1)) && iterations=64 every=5
+  soak sparse --iterations $iterations --set guest.workload=idle \
+    --set "target.disk0.env.LD_PRELOAD=$faults/libfd_leak_recvmsg.so" \
+    --set target.disk0.env.FAULT_PER_CONNECTION_EVERY=$every
   figure 'exit status' "$status" = 1
+  figure 'a leak in one cycle of' "$every" - ''
   figure 'fd-leak detected at iteration' \
-    "$(sql sparse "SELECT min(detected_iteration) FROM finding WHERE detector = 'fd-leak'")" '<=' 400
+    "$(sql sparse "SELECT min(detected_iteration) FROM finding WHERE detector = 'fd-leak'")" '<=' $iterations
+  figure 'its rate per iteration' \
+    "$(sql sparse "SELECT round(min(rate_per_iteration), 4) FROM finding WHERE detector = 'fd-leak'")" - ''
+  figure 'findings' "$(sql sparse 'SELECT count(*) FROM finding')" = 1
 }
 
 part_precision() {
@@ -131,46 +140,29 @@ part_precision() {
   done
 }
 
-# Processes that carry the run's mark in their environment, whoever their parent is by now.
-marked() { grep -lsz "^MIGSOAK_SOAK_MARK=$1\$" /proc/[0-9]*/environ | sed 's|/proc/||; s|/environ||'; }
+# integration NAME FILTER: one of the integration tests as it is; its exit status ends up in `status`.
+integration() {
+  status=0
+  "$root/build/release/integration_$1" --gtest_filter="$2" </dev/null >"$out/$1.log" 2>&1 || status=$?
+  sed -n 's/^\[ TABLE \] /  /p' "$out/$1.log" >&2
+}
+
+part_recall() {
+  integration recall '*'
+  figure 'exit status' "$status" = 0
+  figure 'planted faults found in time' "$(grep -c '^\[ TABLE \].*| found$' "$out/recall.log")" '>=' 20
+  figure 'missed, late or wrongly blamed' "$(grep -cE '^\[ TABLE \].*\| (MISSED|WRONG)$' "$out/recall.log")" = 0
+  figure 'false alarms' "$(grep -c '^\[ TABLE \].*| FALSE ALARM$' "$out/recall.log")" = 0
+}
 
 part_kill() {
-  local kills=$((20 / shrink)) folder=$out/kill mark=kill-$$-$RANDOM
-  local i left survivors=0 broken=0 gaps=0 stuck=0 before=-1 now flags=() pid moment_ms
-  mkdir -p "$folder"
-  for ((i = 0; i < kills; ++i)); do
-    # A double-forked child in its own session is planted in the target: the one that parents and groups can't reach.
-    MIGSOAK_SOAK_MARK=$mark "$migsoak" run "$scenario" --db "$folder/results.db" --iterations 100000 --no-progress \
-      --set "target.disk0.env.LD_PRELOAD=$faults/liborphan.so" "${flags[@]}" \
-      </dev/null >>"$folder/stdout.log" 2>>"$folder/stderr.log" &
-    pid=$!
-    moment_ms=$((1000 + RANDOM % 9000))
-    sleep "$((moment_ms / 1000)).$(printf '%03d' $((moment_ms % 1000)))"
-    kill -9 $pid
-    wait $pid 2>/dev/null
-    sleep 2
-    left=$(marked "$mark")
-    if [[ -n $left ]]; then
-      survivors=$((survivors + 1))
-      printf 'kill %d: still there: %s\n' "$i" "${left//$'\n'/ }" >&2
-      # They are ours by their mark: the next round must not inherit them.
-      xargs kill -9 <<<"$left" 2>/dev/null
-    fi
-    [[ -e $folder/results.db ]] || continue
-    [[ $(sqlite3 "$folder/results.db" 'PRAGMA integrity_check' 2>&1) == ok ]] || broken=$((broken + 1))
-    # Finished rows have no hole, and each round adds to them.
-    now=$(sqlite3 "$folder/results.db" "SELECT coalesce(max(iteration), -1) $finished")
-    [[ $(sqlite3 "$folder/results.db" "SELECT count(*) $finished") == $((now + 1)) ]] || gaps=$((gaps + 1))
-    ((now > before)) || stuck=$((stuck + 1))
-    before=$now
-    flags=(--resume)
+  local kills=$((20 / shrink)) level
+  MIGSOAK_KILLS=$kills integration kill 'KillTest.*'
+  figure 'exit status' "$status" = 0
+  for level in pid-namespace marker; do
+    figure "kills with nothing left after 2 s, $level" \
+      "$(sed -nE "s/^\[ TABLE \] kill -9 of the harness, $level: ([0-9]+) times.*: ok$/\1/p" "$out/kill.log")" = "$kills"
   done
-  figure 'kills' "$kills" - ''
-  figure 'kills that left processes behind' "$survivors" = 0
-  figure 'kills after which the database was damaged' "$broken" = 0
-  figure 'kills after which iterations were missing' "$gaps" = 0
-  figure 'rounds without a new iteration (killed while booting)' "$stuck" - ''
-  figure 'iterations finished over all rounds' "$((before + 1))" '>=' 1
 }
 
 part_bench() {
