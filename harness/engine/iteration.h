@@ -28,6 +28,7 @@ class IterationRunner {
   bool settle_failed_migration(const ops::MigrationOutcome& outcome);
   bool stay_on_source();
   static base::Error as_subjects(base::Error error, bool has_wrapper);
+  void ask_source_to_quit();
   bool switch_over();
   bool finish_verify();
   bool retire_source();
@@ -56,7 +57,7 @@ class IterationRunner {
   record::Observation& into_;
   std::string next_side_;
   base::Clock::time_point began_ = base::Clock::now();
-  base::Clock::time_point settle_began_;
+  base::Clock::time_point quit_began_;
   Player* source_ = nullptr;
   Player* destination_ = nullptr;
   Player* next_ = nullptr;

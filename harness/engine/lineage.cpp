@@ -224,6 +224,7 @@ Result<void> Lineage::make_ready(Player& player, base::Deadline deadline) {
   }
   if (player.agent_stream < 0) {
     MIGSOAK_ASSIGN(player.agent_stream, channel_.attach(player.machine->agent_socket(), deadline));
+    player.spawn_ms = base::milliseconds_between(player.spawned, base::Clock::now());
   }
   return {};
 }
@@ -260,7 +261,7 @@ bool Lineage::note_unexpected_ends(record::Observation& into, const std::string&
     note(player.name, player.process_id, player.target->child());
   }
   for (auto it = players_.begin(); it != players_.end();) {
-    if (!it->machine->child().exited()) {
+    if (it->asked_to_quit || !it->machine->child().exited()) {
       ++it;
       continue;
     }

@@ -43,7 +43,9 @@ struct Player {
   int console_stream = -1;
   std::string slot;  // of the targets' exports
   bool protocol_error_told = false;
+  bool asked_to_quit = false;  // its end is expected
   base::Clock::time_point spawned;
+  double spawn_ms = 0;  // until it was ready
 };
 
 struct TargetPlayer {

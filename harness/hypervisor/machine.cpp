@@ -59,6 +59,7 @@ struct Machine::Impl {
   qmp::Client client;
   std::vector<std::uint64_t> setup_ids;
   bool set_up = false;
+  bool quit_sent = false;
   mutable pid_t found_pid = 0;
 
   bool setup_answered() const {
@@ -178,9 +179,15 @@ pid_t Machine::qemu_pid() const {
   return impl_->found_pid != 0 ? impl_->found_pid : child;
 }
 
+void Machine::begin_quit() {
+  if (impl_->quit_sent || impl_->child->exited() || !impl_->client.connected()) return;
+  impl_->client.send("quit");
+  impl_->quit_sent = true;
+}
+
 base::Result<proc::ExitStatus> Machine::quit(base::Deadline deadline) {
   proc::ChildProcess& child = *impl_->child;
-  if (!child.exited() && impl_->client.connected()) impl_->client.send("quit");
+  begin_quit();
   auto status = child.wait_exit(deadline);
   if (!status) {
     kill();

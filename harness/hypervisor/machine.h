@@ -38,6 +38,8 @@ class Machine {
   std::string console_socket() const;
   bool alive() const;
 
+  // QMP quit, without waiting: quit() then only waits.
+  void begin_quit();
   // QMP quit, then waits for the exit; SIGKILL when it does not come by the deadline (kind timeout, still reaped).
   base::Result<proc::ExitStatus> quit(base::Deadline deadline);
   void kill();  // SIGKILL and reap
