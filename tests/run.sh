@@ -80,7 +80,9 @@ run_ctest() {
   shift
   local junit=$build/junit.xml
   rm -f "$junit"
-  ctest --test-dir "$build" --output-on-failure --no-tests=error --output-junit "$junit" -j "$(nproc)" "$@" </dev/null ||
+  # Of a passed test ctest keeps 1024 bytes only, unless it is told otherwise: too little for a table.
+  ctest --test-dir "$build" --output-on-failure --no-tests=error --test-output-size-passed 65536 \
+    --output-junit "$junit" -j "$(nproc)" "$@" </dev/null ||
     status=$?
   [[ -e $junit ]] && while read -r kind text; do
     case $kind in
