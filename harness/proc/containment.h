@@ -8,8 +8,9 @@
 // Without the privilege for a PID namespace the guardian is a plain subreaper-less watcher and the harness a subreaper:
 // strays are then found by the run's marker in their environment (MIGSOAK_RUN=<id>). What that level can't promise: a
 // process that left its ancestors *and* emptied its environment outlives a SIGKILL of the harness; and what is forked
-// between the guardian's last two looks. doctor says which level is in force. Inside the namespace getpid(2) is not the number that /proc (still the host's) shows; /proc/self is right.
-// MIGSOAK_CONTAINMENT=marker in the environment forces the second level.
+// between the guardian's last two looks. doctor says which level is in force. Inside the namespace getpid(2) is not the
+// number that /proc (still the host's) shows; /proc/self is right. MIGSOAK_CONTAINMENT=marker in the environment forces
+// the second level.
 #pragma once
 
 #include <sys/types.h>
