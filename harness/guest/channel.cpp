@@ -21,6 +21,7 @@ namespace migsoak::guest {
 namespace {
 
 constexpr std::chrono::milliseconds kRepeatEvery{1000};
+constexpr std::chrono::milliseconds kEndIsKnownWithin{300};
 constexpr std::size_t kProtocolErrorsKept = 100;
 
 std::string workload_name(Workload kind) {
@@ -115,6 +116,8 @@ struct GuestChannel::Impl {
     switch (reactor.run_until([&] { return predicate() || deaf(); }, deadline)) {
       case proc::Wait::ready:
         if (predicate()) return {};
+        // A dying process closes its sockets before its end is known: let that be known first, it says more.
+        reactor.run_until(predicate, deadline.sooner(base::Deadline::in(kEndIsKnownWithin)));
         return base::fail(base::ErrorKind::subject, fmt::format("the guest gave no {}: QEMU closed its channel", what));
       case proc::Wait::interrupted: return base::fail(base::ErrorKind::interrupted, "stopped by the user");
       case proc::Wait::timeout: break;
