@@ -45,6 +45,12 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
   return result;
 }
 
+// MIGSOAK_TEST_BINARY: another one, for instance a copy that no build replaces in the middle of a test.
+std::string binary() {
+  const char* other = std::getenv("MIGSOAK_TEST_BINARY");
+  return other != nullptr ? other : MIGSOAK_BINARY;
+}
+
 std::string shortened(const std::string& text) {
   constexpr std::size_t kMax = 6000;
   return text.size() <= kMax ? text : text.substr(0, kMax / 2) + "\n…\n" + text.substr(text.size() - kMax / 2);
@@ -63,7 +69,7 @@ Running::Running(const std::string& dir, const std::vector<std::string>& argumen
   if (unique >= 0) ::close(unique);
   out_path_ = stem;
   err_path_ = stem + ".err";
-  std::vector<std::string> argv = {MIGSOAK_BINARY};
+  std::vector<std::string> argv = {binary()};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
   std::vector<std::string> variables = merged_environment(extra);
   posix_spawn_file_actions_t actions;
@@ -72,11 +78,11 @@ Running::Running(const std::string& dir, const std::vector<std::string>& argumen
   ::posix_spawn_file_actions_addopen(&actions, 1, out_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   ::posix_spawn_file_actions_addopen(&actions, 2, err_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   const int error =
-      ::posix_spawn(&pid_, MIGSOAK_BINARY, &actions, nullptr, pointers(argv).data(), pointers(variables).data());
+      ::posix_spawn(&pid_, argv.front().c_str(), &actions, nullptr, pointers(argv).data(), pointers(variables).data());
   ::posix_spawn_file_actions_destroy(&actions);
   if (error != 0) {
     pid_ = -1;
-    ADD_FAILURE() << "can't start " MIGSOAK_BINARY ": errno " << error;
+    ADD_FAILURE() << "can't start " << argv.front() << ": errno " << error;
   }
 }
 
@@ -96,6 +102,12 @@ std::string Running::out() const {
 }
 std::string Running::err() const {
   return slurp(err_path_);
+}
+
+bool Running::ended() const {
+  siginfo_t info{};
+  return pid_ <= 0 || ended_ ||
+         (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid_);
 }
 
 Outcome Running::wait(seconds deadline) {

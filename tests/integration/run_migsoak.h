@@ -35,6 +35,7 @@ class Running {
   Running& operator=(const Running&) = delete;
 
   pid_t pid() const { return pid_; }
+  bool ended() const;  // whether wait() would return at once
   void signal(int number) const;
   // Waits for its end; SIGKILLs it at the deadline.
   Outcome wait(std::chrono::seconds deadline = std::chrono::seconds(120));
