@@ -337,7 +337,7 @@ void Lineage::drain_logs(record::Observation& into, const std::string& phase, do
     event.process_id = player.process_id;
     event.phase = phase;
     event.at_ms = at_ms;
-    event.text = "QMP: " + error;
+    event.text = "QMP: " + base::printable(error, 160);
     into.events.push_back(std::move(event));
   }
 }
