@@ -65,7 +65,9 @@ Lineage::Lineage(LaneContext context, int number)
     : context_(std::move(context)),
       number_(number),
       channel_(context_.reactor),
-      console_(context_.reactor, fmt::format("{}/console-l{}.log", context_.log_dir, number)) {}
+      console_(context_.reactor, fmt::format("{}/console-l{}.log", context_.log_dir, number)) {
+  channel_.end_waits_when([this] { return console_.panicked(); });
+}
 
 Lineage::~Lineage() {
   players_.clear();

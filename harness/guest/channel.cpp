@@ -106,6 +106,8 @@ struct GuestChannel::Impl {
     return id;
   }
 
+  std::function<bool()> died;  // see end_waits_when()
+
   // Every QEMU that could carry the guest's words has gone.
   bool deaf() const {
     return std::none_of(streams.begin(), streams.end(), [](const auto& stream) { return stream.second->open(); });
@@ -113,12 +115,15 @@ struct GuestChannel::Impl {
 
   base::Result<void> wait(const std::function<bool()>& predicate, base::Deadline deadline, const std::string& what) {
     const base::Clock::time_point began = base::Clock::now();
-    switch (reactor.run_until([&] { return predicate() || deaf(); }, deadline)) {
+    const auto hopeless = [this] { return deaf() || (died && died()); };
+    switch (reactor.run_until([&] { return predicate() || hopeless(); }, deadline)) {
       case proc::Wait::ready:
         if (predicate()) return {};
         // A dying process closes its sockets before its end is known: let that be known first, it says more.
         reactor.run_until(predicate, deadline.sooner(base::Deadline::in(kEndIsKnownWithin)));
-        return base::fail(base::ErrorKind::subject, fmt::format("the guest gave no {}: QEMU closed its channel", what));
+        return base::fail(
+            base::ErrorKind::subject,
+            fmt::format("the guest gave no {}: {}", what, deaf() ? "QEMU closed its channel" : "its kernel died"));
       case proc::Wait::interrupted: return base::fail(base::ErrorKind::interrupted, "stopped by the user");
       case proc::Wait::timeout: break;
     }
@@ -215,6 +220,10 @@ base::Result<Heartbeat> GuestChannel::wait_next_heartbeat(base::Deadline deadlin
 
 HeartbeatGap GuestChannel::take_gap() {
   return impl_->heartbeats.take_gap();
+}
+
+void GuestChannel::end_waits_when(std::function<bool()> died) {
+  impl_->died = std::move(died);
 }
 
 base::Result<Hello> GuestChannel::wait_hello(base::Deadline deadline) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -90,7 +91,9 @@ class GuestChannel {
   void detach(int stream);
   bool stream_open(int stream) const;
 
-  // Every wait below ends early, with kind subject, when no attached stream is open any more: its QEMU is gone.
+  // Every wait below ends early, with kind subject, when no attached stream is open any more (its QEMU is gone), or
+  // when `died` says that the guest will never answer (its console tells).
+  void end_waits_when(std::function<bool()> died);
   std::optional<Heartbeat> last_heartbeat() const;
   std::uint64_t heartbeats_on(int stream) const;
   // Waits for the first heartbeat on that stream.

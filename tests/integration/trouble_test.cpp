@@ -227,8 +227,7 @@ TEST_F(Trouble, GuestThatPanics) {
 
 TEST_F(Trouble, GuestThatPanicsBeforeItSaysHello) {
   const Outcome outcome =
-      migsoak(run({"side.a.extra_args=[\"-append\", \"console=ttyS0,115200 panic=0 loglevel=4 rdinit=/nowhere\"]",
-                   "run.boot_deadline_s=5"}));
+      migsoak(run({"side.a.extra_args=[\"-append\", \"console=ttyS0,115200 panic=0 loglevel=4 rdinit=/nowhere\"]"}));
   const base::Json finding = expect_blamed(outcome, "guest-corruption", "guest");
   EXPECT_THAT(finding.dump(), HasSubstr("Kernel panic"));
 }
