@@ -43,7 +43,7 @@ base::Result<std::unique_ptr<LiveGuest::Qemu>> LiveGuest::start_qemu(bool incomi
                                    "-initrd",
                                    image.initramfs,
                                    "-append",
-                                   "console=ttyS0 loglevel=4 panic=0"};
+                                   "console=ttyS0 loglevel=4 panic=0 no_timer_check"};
   for (const char* port : {"console", "agent", "monitor"}) {
     argv.insert(argv.end(), {"-chardev", fmt::format("socket,id={0},path={1}.{0},server=on,wait=off", port, base)});
   }
