@@ -1,8 +1,10 @@
 // The harness ends before its time: SIGKILL at random moments, Ctrl-C once and twice. Nothing of the run is left, the
 // database opens, --resume goes on. MIGSOAK_KILLS sets the number of kills (tests/soak.sh: 20).
 #include <fmt/format.h>
+#include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -202,12 +204,15 @@ int kills_or(int fallback) {
 }
 
 bool has_pid_namespaces() {
-  return ::geteuid() == 0;
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(::unshare(CLONE_NEWPID) == 0 ? 0 : 1);
+  int status = -1;
+  return ::waitpid(child, &status, 0) == child && status == 0;
 }
 
 // The grandchild: a double fork, a session of its own, no descriptor and no environment of its ancestors.
 TEST_F(KillTest, AtRandomMomentsNothingIsLeftAndResumeGoesOn) {
-  if (!has_pid_namespaces()) GTEST_SKIP() << "needs the privilege to make a PID namespace (root)";
+  if (!has_pid_namespaces()) GTEST_SKIP() << "needs the privilege to make a PID namespace";
   const std::string toml = write(
       "kill.toml", scenario(fmt::format(
                        "env = {{ LD_PRELOAD = \"{}\", FAULT_SECONDS = \"{}\", FAULT_LIMIT = \"2\", FAULT_AT = \"1\" }}",
