@@ -92,6 +92,7 @@ class Lineage {
   bool can_raise_early() const;
   // Hung-up sockets that the targets kept at the last quiet point.
   int hung_up_sockets = 0;
+  double last_migration_ms = 0;  // of the last one that completed
   // PCI address of a disk as the guest sees it -> device id.
   std::string device_of_disk(const std::string& pci_address) const;
 
