@@ -192,7 +192,7 @@ TEST_F(IdentifyTest, RefusesWhatIsNoQemu) {
       {"/bin/false", "'/bin/false' is not a QEMU: `--version` "},
       {"/no/such/qemu", "'/no/such/qemu': No such file or directory"},
       {"no-such-qemu", "is not in PATH"},
-      {folder, "is no file"},
+      {folder, "is a directory"},
       {text_file, "is not executable"},
       {write_script(folder + "/fails", "#!/bin/sh\necho oops; exit 3\n"), "exit status 3 and said 'oops'"},
       {write_script(folder + "/empty", "#!/bin/sh\n"), "printed nothing"},
