@@ -173,6 +173,8 @@ part_bench() {
   cat "$log" >&2
   figure 'full loop / bare loop' "$(awk '/full \/ bare/ { print $4 }' "$log")" '>=' 0.9
   figure 'destination raised early / bare loop' "$(awk '/early \/ bare/ { print $4 }' "$log")" '>=' 1.2
+  figure 'verification adds (ms per iteration)' "$(awk '/without overlap/ { print $3 }' "$log")" - ''
+  figure 'verification adds, raised early (ms)' "$(awk '/without overlap/ { print $6 }' "$log")" - ''
 }
 
 for part in "${parts[@]}"; do
