@@ -70,7 +70,8 @@ Stuck find_stuck(Lineage& lineage) {
             fmt::format("sits in {} instead of its event loop", wait_channel(player.target->pid()))};
   }
   for (Player& player : lineage.players()) {
-    if (!player.asked_to_quit && qmp_silent(lineage, player)) return {player.name, player.process_id, "does not answer on QMP"};
+    if (!player.asked_to_quit && qmp_silent(lineage, player))
+      return {player.name, player.process_id, "does not answer on QMP"};
   }
   return {};
 }
