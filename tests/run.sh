@@ -24,6 +24,9 @@ done
 passed=0 failed=0 skipped=0
 skips=() failures=()
 
+# For tests that configure a tree of their own: there need not be a make.
+export CMAKE_GENERATOR=Ninja
+
 heading() { printf '\n=== %s (%d s so far)\n' "$*" "$SECONDS"; }
 wants() { [[ " ${parts[*]} " == *" $1 "* ]]; }
 
