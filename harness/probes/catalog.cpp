@@ -32,7 +32,7 @@ void add_sample(record::Observation& into, const Subject& subject, std::string m
 }
 
 record::Event make_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
-                         std::string text) {
+                         const std::string& text) {
   record::Event event;
   event.kind = kind;
   event.subject = subject;

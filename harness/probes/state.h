@@ -54,7 +54,7 @@ bool has_vanished(ProbeState& state, const Subject& subject);
 
 void add_sample(record::Observation& into, const Subject& subject, std::string metric, double value);
 record::Event make_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
-                         std::string text);
+                         const std::string& text);
 const Subject* subject_named(const Scene& scene, const std::string& name);
 
 // The second look. A zombie, an orphan or a file may be on its way out when it is first seen; nobody announces that, so

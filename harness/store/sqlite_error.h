@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 
-namespace SQLite {
+namespace SQLite {  // NOLINT(readability-identifier-naming): the library's own name
 class Exception;
 }
 

@@ -78,7 +78,7 @@ class Precopy {
   MigrationOutcome conclude_source_lost();
   MigrationOutcome conclude_failed();
   MigrationOutcome conclude_hang();
-  MigrationOutcome wire_failed(WireError error);
+  MigrationOutcome wire_failed(const WireError& error);
   MigrationOutcome interrupted();
   MigrationOutcome finish(MigrationResult result, std::string error);
   void wait_for_other_end(const std::function<bool()>& predicate);
@@ -216,7 +216,7 @@ MigrationOutcome Precopy::conclude_hang() {
   return outcome;
 }
 
-MigrationOutcome Precopy::wire_failed(WireError error) {
+MigrationOutcome Precopy::wire_failed(const WireError& error) {
   if (error.error.kind == base::ErrorKind::interrupted) return interrupted();
   if (!reachable(context_.source)) {
     return finish(MigrationResult::source_lost, describe_loss(context_, context_.source, "source"));
