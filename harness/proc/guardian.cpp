@@ -34,7 +34,7 @@ GuardianArguments parse(const std::vector<std::string>& arguments) {
   GuardianArguments parsed;
   for (std::size_t i = 0; i + 1 < arguments.size(); ++i) {
     if (arguments[i] == "--pipe-fd")
-      parsed.fd = std::atoi(arguments[++i].c_str());
+      parsed.fd = static_cast<int>(std::strtol(arguments[++i].c_str(), nullptr, 10));
     else if (arguments[i] == "--run-dir")
       parsed.run_dir = arguments[++i];
     else if (arguments[i] == "--run-id")
