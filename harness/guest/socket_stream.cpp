@@ -45,7 +45,6 @@ struct SocketStream::Impl : std::enable_shared_from_this<SocketStream::Impl> {
   Impl(boost::asio::io_context& io, int fd) : descriptor(io, fd) {}
 
   void wait() {
-    boost::system::error_code ignored;
     descriptor.async_wait(boost::asio::posix::stream_descriptor::wait_read,
                           [weak = weak_from_this()](const boost::system::error_code& error) {
                             const auto self = weak.lock();
