@@ -128,7 +128,7 @@ MigrationOutcome Precopy::run() {
     return finish(MigrationResult::failed, "precopy has no transport '" + base::printable(context_.transport) + "'");
   }
   auto wire = transport->open(context_);
-  if (!wire) return wire_failed(std::move(wire.error()));
+  if (!wire) return wire_failed(wire.error());
 
   began_ = base::Clock::now();
   migrate_id_ = context_.source.qmp().send("migrate", {{"uri", (*wire)->source_uri}});
