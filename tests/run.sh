@@ -126,6 +126,8 @@ if wants sanitized; then
   done
   set_up --sanitize "${targets[@]}"
   heading 'unit tests, sanitized'
+  # The guest image is the same for both trees; the release build made it.
+  export MIGSOAK_GUEST_IMAGE=${MIGSOAK_GUEST_IMAGE:-$root/build/release/guest-images}
   UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L unit
 fi
 if wants lint; then

@@ -14,7 +14,6 @@
 namespace migsoak::engine {
 
 using base::Deadline;
-using base::ErrorKind;
 using record::IterationStatus;
 using std::chrono::seconds;
 namespace kind = record::event_kind;

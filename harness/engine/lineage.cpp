@@ -12,8 +12,6 @@
 
 namespace migsoak::engine {
 
-using base::ErrorKind;
-using base::fail;
 using base::Result;
 namespace fs = std::filesystem;
 
@@ -128,8 +126,7 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
   player.name = process;
   player.side = side;
   player.target = std::move(target);
-  const auto ready =
-      player.target->wait_ready(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.spawn_s)));
+  auto ready = player.target->wait_ready(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.spawn_s)));
   const record::ProcessInstance instance = register_process(process, player.target->child(), player.target->pid(),
                                                             fs::path(command).filename(), into.iteration);
   into.processes_born.push_back(instance);
@@ -154,7 +151,7 @@ record::ProcessInstance Lineage::register_process(const std::string& name, const
 
 std::string Lineage::free_slot(const std::string&) const {
   for (int slot = 0; slot < 3; ++slot) {
-    const std::string name = std::to_string(slot);
+    std::string name = std::to_string(slot);
     const bool taken = std::any_of(players_.begin(), players_.end(), [&](const Player& p) { return p.slot == name; });
     if (!taken) return name;
   }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdio>
 
 #include "base/text.h"
@@ -14,7 +15,7 @@ constexpr std::chrono::milliseconds kLiveEvery{200};
 constexpr std::chrono::seconds kPlainEvery{15};
 
 std::string span(double seconds) {
-  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  const auto whole = std::lround(seconds);
   if (whole >= 3600) return fmt::format("{}h{:02}m", whole / 3600, whole / 60 % 60);
   return fmt::format("{}m{:02}s", whole / 60, whole % 60);
 }

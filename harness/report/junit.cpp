@@ -190,9 +190,9 @@ base::Result<std::string> junit(const store::Store& store, const std::vector<std
     seconds += suite.seconds();
   }
   put_counts(all, scenario, tests, failures, errors, skipped, seconds);
-  for (Tree& tree : trees) all.add_child("testsuite", std::move(tree));
+  for (const Tree& tree : trees) all.add_child("testsuite", tree);
   Tree document;
-  document.add_child("testsuites", std::move(all));
+  document.add_child("testsuites", all);
   try {
     std::ostringstream out;
     boost::property_tree::write_xml(out, document, boost::property_tree::xml_writer_settings<std::string>(' ', 1));
