@@ -56,10 +56,7 @@ std::vector<std::string> words_of(const std::string& line) {
 
 }  // namespace
 
-}  // namespace migsoak::agent
-
-int main() {
-  using namespace migsoak::agent;
+int run() {
   mount_file_systems();
   signal(SIGCHLD, SIG_IGN);  // init reaps: with SIG_IGN the kernel does it (wait(2))
   load_modules();
@@ -70,4 +67,10 @@ int main() {
   wire.send("B");  // booted: the host asks for the rest
   set_heartbeat_interval(wire, std::max(command_line_number("migsoak.heartbeat_ms", 10), 1L) * 1'000'000);
   answer_forever(wire, commands);
+}
+
+}  // namespace migsoak::agent
+
+int main() {
+  return migsoak::agent::run();
 }

@@ -17,23 +17,23 @@ inline std::uint64_t pattern_base(std::uint64_t a, std::uint64_t b, std::uint64_
   return z ^ (z >> 31);
 }
 
-template <std::size_t kWords>
+template <std::size_t Words>
 inline void fill_pattern(std::uint64_t* words, std::uint64_t base) {
   std::uint64_t value = base;
 #pragma GCC unroll 15
-  for (std::size_t i = 0; i < kWords; ++i) {
+  for (std::size_t i = 0; i < Words; ++i) {
     words[i] = value;
     value += kPatternStep;
   }
 }
 
 // Every word is compared; differences are collected rather than branched on.
-template <std::size_t kWords>
+template <std::size_t Words>
 inline bool matches_pattern(const std::uint64_t* words, std::uint64_t base) {
   std::uint64_t value = base;
   std::uint64_t difference = 0;
 #pragma GCC unroll 15
-  for (std::size_t i = 0; i < kWords; ++i) {
+  for (std::size_t i = 0; i < Words; ++i) {
     difference |= words[i] ^ value;
     value += kPatternStep;
   }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -45,9 +46,9 @@ void beat(Wire* wire) {
   std::int64_t due_ns = monotonic_ns();
   for (;;) {
     char line[64];
+    const std::uint64_t sequence = heartbeat_sequence.fetch_add(1) + 1;
     const int length =
-        snprintf(line, sizeof line, "H %llx %llx", static_cast<unsigned long long>(heartbeat_sequence.fetch_add(1) + 1),
-                 static_cast<unsigned long long>(monotonic_ns()));
+        snprintf(line, sizeof line, "H %" PRIx64 " %" PRIx64, sequence, static_cast<std::uint64_t>(monotonic_ns()));
     wire->send(std::string_view(line, static_cast<std::size_t>(length)));
     const std::int64_t interval_ns = heartbeat_interval_ns.load();
     const std::int64_t now_ns = monotonic_ns();
