@@ -370,6 +370,7 @@ probes::Scene Lineage::scene() const {
   }
   for (const Player& player : players_) {
     scene.subjects.push_back({player.name, player.process_id, player.machine->qemu_pid(), {}});
+    scene.subjects.back().raised_early = player.machine->spec().incoming && &player != current_;
     prefixes.push_back(player.machine->spec().instance + ".");
   }
   std::error_code ignored;

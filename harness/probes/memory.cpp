@@ -6,7 +6,7 @@ namespace migsoak::probes {
 
 void run_memory(Scene& scene, ProbeState& state, record::Observation& into) {
   for (const Subject& subject : scene.subjects) {
-    if (has_vanished(state, subject)) continue;
+    if (subject.raised_early || has_vanished(state, subject)) continue;
     const auto memory = proc::read_memory(subject.pid);
     if (!memory) {
       note_vanished(scene, state, subject, memory.error().message, into);

@@ -21,6 +21,7 @@ struct Subject {
   pid_t pid = 0;
   std::set<pid_t>
       own_children;  // children that belong there (the harness's own, a wrapper's): neither zombie nor orphan suspects
+  bool raised_early = false;  // a destination that waits for its guest: its memory says nothing yet
 };
 
 // What all probes of one quiet point share: read once.
