@@ -50,10 +50,10 @@ check_format() {
 
 # The flags are GCC's: clang does not know all of them.
 tidy_flags=(--quiet -p "$build" --extra-arg=-Wno-unknown-warning-option)
-[[ $lean == yes ]] && tidy_flags+=("--checks=-clang-analyzer-*")
-export root cache
+export root cache lean
 
-# "KEY FILE" for each linted file that the build compiled.
+# "KEY UNIT" for each translation unit that the build compiled: a source, or several of them put together by a unity
+# build. Leaves the sources they cover in $cache/covered.
 tidy_keys() {
   local scope='harness/|guest-images/|tests/'
   [[ $lean == yes ]] && scope='harness/|guest-images/'
@@ -61,36 +61,49 @@ tidy_keys() {
   common=$({ clang-tidy-14 --version; cat .clang-tidy; printf '%s\n' "$lean"; } | sha256sum | cut -c1-64)
   sources 'cpp|c' | grep -E "^($scope)" >"$cache/wanted"
   sources 'cpp|h|c|def' | xargs -d '\n' sha256sum >"$cache/hashes"
-  # Each object's block of `ninja -t deps` begins "OBJECT: #deps …"; the source is the first file below it.
-  ninja -C "$build" -t deps | awk -v root="$root/" -v build="$build/" '
-    function flush() { if (source != "" && source in wanted && !(source in done)) { print source "\t" key; done[source] } }
+  # Each object's block of `ninja -t deps` begins "OBJECT: #deps …"; the first file below it is what was compiled.
+  ninja -C "$build" -t deps | awk -v root="$root/" -v build="$build/" -v covered="$cache/covered" '
+    BEGIN { printf "" >covered }
+    function flush(  i) {
+      if (count > 0 && !(unit in done)) {
+        print unit "\t" key
+        for (i = 1; i <= count; ++i) print sources[i] >covered
+        done[unit]
+      }
+      unit = ""; key = ""; count = 0
+    }
     FILENAME == ARGV[1] { wanted[$1]; next }
     FILENAME == ARGV[2] { hash[$2] = $1; next }
-    /^[^ ]/ { flush(); source = ""; key = ""; next }
+    /^[^ ]/ { flush(); next }
     NF == 1 {
       path = $1
       if (path !~ /^\//) path = build path
+      if (unit == "") unit = path
       if (index(path, root) != 1) next
       path = substr(path, length(root) + 1)
-      if (source == "") source = path
+      if (path in wanted) sources[++count] = path
       if (path in hash) key = key hash[path]
     }
     END { flush() }' "$cache/wanted" "$cache/hashes" - |
-    while IFS=$'\t' read -r file key; do
+    while IFS=$'\t' read -r unit key; do
       # The flags of the first command that compiles it; the build tree's own path says nothing.
-      flags=$(grep -m1 -F "/$file\"" -B1 "$build/compile_commands.json" | sed -n 's/.*"command": //p' | sed "s|$build||g")
-      printf '%s %s\n' "$(printf '%s' "$common$key$flags" | sha256sum | cut -c1-64)" "$file"
+      flags=$(grep -m1 -F "\"file\": \"$unit\"" -B1 "$build/compile_commands.json" | sed -n 's/.*"command": //p' |
+        sed "s|$build||g")
+      printf '%s %s\n' "$(printf '%s' "$common$key$flags" | sha256sum | cut -c1-64)" "$unit"
     done
 }
 
 tidy_one() {
-  local key=$1 file=$2 output
+  local key=$1 unit=$2 output checks=
   shift 2
-  if output=$(clang-tidy-14 "$@" "$root/$file" 2>/dev/null); then
+  [[ $lean == yes ]] && checks+=',-clang-analyzer-*'
+  # A unity build's file includes sources: that is what it is for.
+  [[ $unit == */Unity/unity_* ]] && checks+=',-bugprone-suspicious-include'
+  if output=$(clang-tidy-14 "$@" "--checks=$checks" "$unit" 2>/dev/null); then
     : >"$cache/$key"
   else
-    printf '%s\n%s\n' "$file" "${output:-clang-tidy failed without a word}"
-    printf '%s\n' "$file" >>"$cache/failed"
+    printf '%s\n%s\n' "${unit#"$root"/}" "${output:-clang-tidy failed without a word}"
+    printf '%s\n' "$unit" >>"$cache/failed"
   fi
 }
 export -f tidy_one
@@ -99,14 +112,14 @@ check_tidy() {
   mkdir -p "$cache"
   : >"$cache/failed"
   tidy_keys >"$cache/keys"
-  local todo=() key file total=0
-  while read -r key file; do
+  local todo=() key unit total=0
+  while read -r key unit; do
     total=$((total + 1))
-    [[ -e $cache/$key ]] || todo+=("$key" "$file")
+    [[ -e $cache/$key ]] || todo+=("$key" "$unit")
   done <"$cache/keys"
   # A source that no build rule compiles is linted by nobody: say so.
   local unbuilt
-  unbuilt=$(awk 'FNR == NR { seen[$2]; next } !($1 in seen)' "$cache/keys" "$cache/wanted")
+  unbuilt=$(sort -u "$cache/covered" | comm -13 - <(sort "$cache/wanted"))
   [[ -z $unbuilt ]] || printf 'clang-tidy: not compiled in this tree, so not linted: %s\n' "${unbuilt//$'\n'/ }"
   if ((${#todo[@]})); then
     printf '%s\n' "${todo[@]}" |
@@ -115,8 +128,9 @@ check_tidy() {
   find "$cache" -type f -mtime +30 -delete
   local failed
   failed=$(wc -l <"$cache/failed")
-  printf 'clang-tidy%s: %d files, %d of them known clean from before, %d with offences\n' \
-    "$([[ $lean == yes ]] && echo ' (lean)')" "$total" "$((total - ${#todo[@]} / 2))" "$failed"
+  printf 'clang-tidy%s: %d sources in %d translation units, %d of these known clean from before, %d with offences\n' \
+    "$([[ $lean == yes ]] && echo ' (lean)')" "$(sort -u "$cache/covered" | wc -l)" "$total" \
+    "$((total - ${#todo[@]} / 2))" "$failed"
   ((total > 0 && failed == 0))
 }
 
