@@ -61,6 +61,31 @@ struct DescriptorDeath {
   int fd = -1;
 };
 
+// A structured thing that was read: a config-space image, a device tree, what the guest says of its devices. Stored
+// once per content, so content that stays the same costs a reference. Nothing that changes of itself (times, pids)
+// belongs in `content`.
+struct Document {
+  std::string kind;             // one of document_kind
+  std::string subject;          // process name or "guest"
+  std::int64_t process_id = 0;  // 0: the guest
+  std::string point;            // "source" (paused after the migration), "destination" (before the migration),
+                                // "arrived" (after it), "guest"
+  base::Json content = base::Json::object();
+};
+
+namespace document_kind {
+// PCI functions as the host sees them: record/config_space.h.
+inline constexpr const char* kConfigSpace = "config-space";
+// Virtqueue state of each virtio device, where the build tells: record/config_space.h.
+inline constexpr const char* kVirtqueues = "virtqueues";
+// Devices the harness asked for at this point: {"devices":[{"id","type","driver","bus","address","props"}]}
+inline constexpr const char* kDeviceSet = "device-set";
+// What the guest says it sees (guest-images/agent/PROTOCOL.md, "inventory").
+inline constexpr const char* kInventory = "inventory";
+// Device tree of a QEMU.
+inline constexpr const char* kDeviceTree = "device-tree";
+}  // namespace document_kind
+
 // Something that happened. `kind` is one of the constants below; `detail` holds what a detector or reader needs.
 struct Event {
   std::string kind;
@@ -109,6 +134,10 @@ inline constexpr const char* kOutputFlood = "output-flood";
 inline constexpr const char* kUnsettled = "unsettled";
 // The harness or its environment failed (full disk, fork failed). Makes the run unknown, never the subject's fault.
 inline constexpr const char* kHarnessError = "harness-error";
+// A hotplug operation of the plan. subject "guest". detail: {"kind","action","timing","device","machine","address",
+// "result": "done" | "refused" | "expected-refusal" | "not-refused" | "unacknowledged" | "skipped", "error",
+// "confirmed": the guest was seen to have handled it, "took_ms"}
+inline constexpr const char* kHotplug = "hotplug";
 // A lineage began. detail: {"boot_side","boot_ms"}
 inline constexpr const char* kLineageStart = "lineage-start";
 }  // namespace event_kind
@@ -141,6 +170,7 @@ struct Observation {
   std::vector<DescriptorBirth> births;
   std::vector<DescriptorDeath> deaths;
   std::vector<Event> events;
+  std::vector<Document> documents;
 };
 
 }  // namespace migsoak::record

@@ -4,13 +4,30 @@
 
 namespace migsoak::record {
 
-base::Json to_json(const Plan& plan) {
-  return {{"iteration", plan.iteration},
-          {"source", plan.source_side},
-          {"destination", plan.destination_side},
-          {"mode", plan.mode},
-          {"transport", plan.transport}};
+base::Json to_json(const PlannedOperation& operation) {
+  return {{"kind", operation.kind},     {"action", operation.action}, {"timing", operation.timing},
+          {"device", operation.device}, {"bus", operation.bus},       {"address", operation.address}};
 }
+
+base::Json to_json(const Plan& plan) {
+  base::Json json{{"iteration", plan.iteration},
+                  {"source", plan.source_side},
+                  {"destination", plan.destination_side},
+                  {"mode", plan.mode},
+                  {"transport", plan.transport}};
+  for (const PlannedOperation& operation : plan.operations) json["operations"].push_back(to_json(operation));
+  return json;
+}
+
+namespace {
+
+bool read_operation(const base::Json& json, PlannedOperation& into) {
+  return json.is_object() && read_field(json, "kind", into.kind) && read_field(json, "action", into.action) &&
+         read_field(json, "timing", into.timing) && read_field(json, "device", into.device) &&
+         read_field(json, "bus", into.bus) && read_field(json, "address", into.address);
+}
+
+}  // namespace
 
 base::Result<Plan> plan_from_json(const base::Json& json) {
   Plan plan;
@@ -18,6 +35,11 @@ base::Result<Plan> plan_from_json(const base::Json& json) {
       !read_field(json, "source", plan.source_side) || !read_field(json, "destination", plan.destination_side) ||
       !read_field(json, "mode", plan.mode) || !read_field(json, "transport", plan.transport)) {
     return wrong_field("plan");
+  }
+  const base::Json operations = json.value("operations", base::Json::array());
+  if (!operations.is_array()) return wrong_field("plan");
+  for (const base::Json& entry : operations) {
+    if (!read_operation(entry, plan.operations.emplace_back())) return wrong_field("plan");
   }
   return plan;
 }
