@@ -39,6 +39,11 @@ struct DecodedField {
 // Every named field of header and capabilities, by offset; for people and for compares by name instead of by byte.
 std::vector<DecodedField> decode(const ConfigImage& image);
 
+// The bits that software may write, by the specifications alone: nothing is probed. BARs by the `sizes` given (index,
+// kind and size of each are used). A build may make fewer bits writable, so this is for telling what the guest owns
+// (and may differ) from what the device is; it does not predict a load.
+ConfigImage specified_writable(const ConfigImage& image, const std::vector<Bar>& sizes);
+
 // The name of a feature bit for that virtio device type ("blk", "net", ...; empty: only the common ones):
 // "VIRTIO_BLK_F_DISCARD"; "bit 42" when unknown. virtio 1.2 sections 5 and 6.
 std::string virtio_feature_name(int bit, std::string_view device_type = "");
