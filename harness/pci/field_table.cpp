@@ -114,7 +114,7 @@ void Table::add_virtio(const Capability& capability) {
   field(2, 1, "capability length", 0);
   field(3, 1, "type", 0);
   field(4, 1, "BAR", window ? 0xff : 0);
-  field(5, 1, "id", 0);
+  field(5, 1, "instance id", 0);
   field(8, 4, "offset", window ? 0xffffffff : 0);
   field(12, 4, "length", window ? 0xffffffff : 0);
   if (capability.virtio_cfg_type == kVirtioNotify) field(16, 4, "multiplier", 0);
