@@ -32,5 +32,6 @@ void add_replay(CLI::App& app, Session& session);
 void add_report(CLI::App& app, Session& session);
 void add_list(CLI::App& app, Session& session);
 void add_doctor(CLI::App& app, Session& session);
+void add_fleet(CLI::App& app, Session& session);
 
 }  // namespace migsoak::cli

@@ -57,6 +57,7 @@ int run_main(int argc, char** argv) {
   add_report(app, session);
   add_list(app, session);
   add_doctor(app, session);
+  add_fleet(app, session);
   std::vector<std::string> names;
   for (const CLI::App* command : app.get_subcommands([](CLI::App*) { return true; }))
     names.push_back(command->get_name());

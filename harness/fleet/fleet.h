@@ -46,8 +46,13 @@ struct Build {
   std::map<std::string, std::string> env;  // QEMU_MODULE_DIR ...: a side's own env wins over it
   std::vector<MachineType> machines;
   std::vector<DeviceType> devices;
-  std::vector<std::string> modes;  // migration modes (QAPI MigMode): "normal", "cpr-reboot", ...
+  std::vector<std::string> modes;         // migration modes (QAPI MigMode): "normal", "cpr-reboot", ...
+  std::vector<std::string> capabilities;  // migration capabilities (QAPI MigrationCapability): "multifd", ...
+  std::string stamp;                      // size and time of the binary when it was questioned
+  bool stale = false;                     // the binary has changed since; resolve() questions it anew
 
+  // "10.0.13" is at least 10, 0.
+  bool at_least(int major, int minor) const;
   bool has_mode(std::string_view mode) const;
   // By name or alias.
   bool has_device(std::string_view device) const;
@@ -100,6 +105,7 @@ struct Added {
 base::Result<Added> add_debian(const Host& host, const std::string& suite, bool refresh, base::Deadline deadline,
                                const Progress& progress = {});
 
+// A QEMU by its path, with what it needs.
 struct OwnBuild {
   std::string name;  // letters, digits, . _ + -; begins with a letter or digit
   std::string path;  // of the binary
@@ -111,7 +117,7 @@ struct OwnBuild {
 base::Result<Added> add_own(const Host& host, const OwnBuild& own, base::Deadline deadline);
 
 // Removes an entry; never the user's own binary. kind bad_input: no such build.
-base::Result<Build> remove(const std::string& word);
+base::Result<Build> remove(const Host& host, const std::string& word, base::Deadline deadline);
 
 // Questions a QEMU: version, machines, devices, modes. Name, id, suite and package stay empty. kind bad_input when it
 // is none.
