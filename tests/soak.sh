@@ -107,8 +107,8 @@ part_collapse() {
   figure 'its rate per iteration' "$(sql collapse "SELECT rate_per_iteration FROM finding
     WHERE detector = 'fd-leak' AND kind = 'eventfd'")" = 4.0
   foretold=$(sql collapse "SELECT min(exhausts_at_iteration) FROM finding WHERE detector = 'fd-leak'")
-  # The run stops when the target or the guest is lost: the last row is the collapse.
-  happened=$(sql collapse "SELECT max(iteration) $finished AND status IN ('lost', 'failed')")
+  # From the collapse on, nothing goes any more: its first row is the collapse.
+  happened=$(sql collapse "SELECT min(iteration) $finished AND status IN ('lost', 'failed')")
   figure 'exhaustion foretold for iteration' "$foretold" '>=' 1
   figure 'collapse at iteration' "$happened" '>=' 1
   figure 'foretold against happened (% off)' "$(awk -v f="$foretold" -v h="$happened" 'BEGIN {
