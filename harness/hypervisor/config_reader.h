@@ -1,0 +1,91 @@
+// ConfigReader: configuration space of every PCI function and the state of every virtqueue, from outside a QEMU.
+//
+// Where it may be used: on a source that is paused (after the migration completed, or failed and still paused), and on
+// a destination that waits for its stream. Never on a machine that runs: reading through the ports moves the guest's
+// own latch (0xcf8), and x-query-virtio-queue-status asks a *running* vhost-user back end for its ring base, which
+// stops the ring (docs/interop/vhost-user, VHOST_USER_GET_VRING_BASE).
+//
+// Nothing in a source is written but that latch, which gets its value back. A waiting destination is written to (ECAM
+// is switched on, bridges get bus numbers, without which what is behind them can't be read) and gets its values back;
+// the stream replaces them all anyway.
+//
+// Cost (QEMU 7.2, TCG, busy 2-core machine): a human-monitor command 0.13-0.17 ms. ECAM (q35) needs one or two per
+// function, 5 ms in all for a source, 7 ms for a destination; ports (pc) 128 for 256 bytes, 17 ms. Hence SamplingRule.
+// query-pci (every function's BARs, addresses and sizes) costs 0.3 ms in all and is asked for every time.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "qmp/client.h"
+#include "record/config_space.h"
+#include "record/observation.h"
+
+namespace migsoak::hypervisor {
+
+enum class ReadPoint { source, destination };
+
+// Which functions' bytes are read when it takes ports: those never read before at that point and side, and every
+// `every`-th time all of them. Through ECAM all are read every time.
+struct SamplingRule {
+  int every = 10;
+};
+inline constexpr const char* kSamplingReason =
+    "without ECAM 256 bytes take 128 monitor commands (17 ms): all functions on the first and every 10th reading, new "
+    "ones at once, BARs and sizes every time";
+
+struct ConfigReadRequest {
+  ReadPoint point = ReadPoint::source;
+  std::string subject;          // process name for the documents: "qemu:a"
+  std::int64_t process_id = 0;  // ProcessInstance::id
+  std::string side;             // what the sampling remembers by
+  bool all_bytes = false;       // whatever the rule says (after a refused load)
+};
+
+// One reading in flight. Sends without waiting: begin() the first commands, advance() what follows from answers that
+// have come in. The Client (not owned) has to outlive it. May be dropped unfinished: whatever moves the latch puts it
+// back in the same breath; a destination may then keep its ECAM and bus numbers.
+class ConfigReading {
+ public:
+  ~ConfigReading();
+  ConfigReading(const ConfigReading&) = delete;
+  ConfigReading& operator=(const ConfigReading&) = delete;
+
+  // Never waits. Worth calling whenever the Reactor ran for something else.
+  void advance();
+  bool done() const;
+  // Waits for the rest. Documents: config-space, and virtqueues where the build tells (QEMU 7.2 and later). Kind
+  // subject: QMP ended or query-pci failed. kind timeout: no answer by the deadline.
+  base::Result<std::vector<record::Document>> finish(base::Deadline deadline);
+
+  int commands_sent() const;
+
+ private:
+  friend class ConfigReader;
+  struct Impl;
+  explicit ConfigReading(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Keeps, for one lineage, what the sampling goes by. Owns nothing of the machines it reads.
+class ConfigReader {
+ public:
+  explicit ConfigReader(SamplingRule rule = {}) : rule_(rule) {}
+
+  // `client`: connected and negotiated.
+  std::unique_ptr<ConfigReading> begin(qmp::Client& client, ConfigReadRequest request);
+
+ private:
+  struct Memory {
+    int readings = 0;
+    std::set<std::string> seen;  // "path vendor:device"
+  };
+  SamplingRule rule_;
+  std::map<std::string, std::shared_ptr<Memory>> memories_;  // by point and side
+};
+
+}  // namespace migsoak::hypervisor
