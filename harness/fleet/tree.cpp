@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <fstream>
 #include <sstream>
 
@@ -48,7 +49,7 @@ std::vector<std::string> library_folders(const Tree& tree, const fs::path& root)
   return folders;
 }
 
-Result<void> rewrite_program(const fs::path& file) {
+Result<void> rewrite_file(const fs::path& file) {
   std::ostringstream bytes;
   bytes << std::ifstream(file, std::ios::binary).rdbuf();
   std::string program = std::move(bytes).str();
@@ -63,10 +64,11 @@ Result<void> rewrite_program(const fs::path& file) {
 Result<void> bind_programs(const Host& host, const Tree& tree, base::Deadline deadline) {
   const std::string rpath = base::join(library_folders(tree, tree.placed), ":");
   std::error_code error;
+  MIGSOAK_TRY(rewrite_file(tree.made / tree.loader));
   for (const char* name : {"qemu-system-x86_64", "qemu-storage-daemon", "qemu-img", "qemu-io", "qemu-nbd"}) {
     const fs::path program = tree.made / "usr/bin" / name;
     if (!fs::is_regular_file(fs::symlink_status(program, error))) continue;
-    MIGSOAK_TRY(rewrite_program(program));
+    MIGSOAK_TRY(rewrite_file(program));
     // DT_RPATH, not DT_RUNPATH: it also holds for what the libraries and modules need themselves (ld.so(8)).
     MIGSOAK_TRY(run_tool(
         host,
@@ -79,19 +81,24 @@ Result<void> bind_programs(const Host& host, const Tree& tree, base::Deadline de
 }  // namespace
 
 int close_system_folders(std::string& program) {
-  // As the packages are configured: modules; firmware, in one string up to 5.2, one each since.
-  static const std::array<std::string, 5> kFolders = {"/usr/lib/x86_64-linux-gnu/qemu", "/usr/share/qemu",
-                                                      "/usr/share/seabios", "/usr/lib/ipxe/qemu",
-                                                      "/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu"};
-  constexpr std::string_view kStart = "/usr/";
-  const std::string begin("\0/usr/", 6);
+  static const std::array<std::string, 10> kFolders = {
+      // QEMU, as the packages are configured: modules; firmware, in one string up to 5.2, one each since.
+      "/usr/lib/x86_64-linux-gnu/qemu", "/usr/share/qemu", "/usr/share/seabios", "/usr/lib/ipxe/qemu",
+      "/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu",
+      // ld.so: its cache and its default folders (ld.so(8)).
+      "/etc/ld.so.cache", "/lib/x86_64-linux-gnu/", "/usr/lib/x86_64-linux-gnu/", "/lib/", "/usr/lib/"};
+  const auto in_a_word = [](char c) { return std::isgraph(static_cast<unsigned char>(c)) != 0 || c == ' '; };
   int closed = 0;
-  for (auto at = program.find(begin); at != std::string::npos; at = program.find(begin, at + 1)) {
-    const std::string text(program.c_str() + at + 1);
-    if (std::find(kFolders.begin(), kFolders.end(), text) == kFolders.end()) continue;
-    for (auto part = text.find(kStart); part != std::string::npos; part = text.find(kStart, part + 1))
-      program[at + 1 + part + kStart.size() - 1] = '-';  // "/usr-lib/..."; the tail may be shared by another string
-    ++closed;
+  for (const std::string& folder : kFolders) {
+    const std::string whole(folder.c_str(), folder.size() + 1);  // with its end
+    for (auto at = program.find(whole); at != std::string::npos; at = program.find(whole, at + 1)) {
+      if (at > 0 && in_a_word(program[at - 1])) continue;  // the end of a longer string
+      // The tail stays as it is: a linker may have another string share it.
+      for (std::size_t i = 0; i + 1 < folder.size(); ++i) {
+        if (folder[i] == '/' && (i == 0 || folder[i - 1] == ':')) program[at + i + 1] = '-';
+      }
+      ++closed;
+    }
   }
   return closed;
 }

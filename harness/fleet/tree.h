@@ -28,10 +28,10 @@ OwnBuild build_in(const Tree& tree, const std::filesystem::path& root);
 // What starts a program of the tree before the tree is in its place (ld.so(8)).
 std::vector<std::string> launcher_in(const Tree& tree);
 
-// The folders that Debian's QEMU falls back to when its own lack a file. A build beside the system's must not: the
-// system's modules end it ("Only modules from the same build can be loaded", then an assertion), and the system's
-// firmware would mix in silently. Each such string in a program's bytes is turned into a path that does not exist, of
-// the same length. Returns how many were.
+// The folders that Debian's QEMU, and ld.so, fall back to when their own lack a file. A build beside the system's must
+// not: the system's modules end it ("Only modules from the same build can be loaded", then an assertion), its firmware
+// and libraries would mix in silently. Each such string in a program's bytes is turned into a path that does not exist,
+// of the same length ("/usr/share/qemu" into "/-sr/share/qemu"). Returns how many were.
 int close_system_folders(std::string& program);
 
 }  // namespace migsoak::fleet
