@@ -24,7 +24,15 @@ constexpr seconds kSettleMax{3};
 }  // namespace
 
 IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, std::string next_side)
-    : lineage_(lineage), context_(lineage.context()), into_(into), next_side_(std::move(next_side)) {}
+    : lineage_(lineage),
+      context_(lineage.context()),
+      into_(into),
+      next_side_(std::move(next_side)),
+      operations_(
+          lineage, into,
+          [this](const char* event_kind, const std::string& subject, const std::string& text) -> record::Event& {
+            return add_event(event_kind, subject, 0, text);
+          }) {}
 
 double IterationRunner::at_ms() const {
   return base::milliseconds_between(began_, base::Clock::now());
@@ -62,7 +70,8 @@ bool IterationRunner::boot() {
     return give_up(blamed, known ? player->process_id : 0, as_subjects(started.error(), !blamed.empty()),
                    "listening socket of " + blamed);
   }
-  const base::Result<Player*> player = lineage_.spawn(into_.plan.source_side, /*incoming=*/false, into_);
+  const base::Result<Player*> player =
+      lineage_.spawn(into_.plan.source_side, /*incoming=*/false, lineage_.devices(), into_);
   const std::string name = "qemu:" + into_.plan.source_side;
   const bool has_wrapper = !context_.scenario.side(into_.plan.source_side).wrapper.empty();
   if (!player) return give_up(name, 0, as_subjects(player.error(), has_wrapper), "start of " + name);
@@ -106,13 +115,14 @@ bool IterationRunner::run() {
   source_ = lineage_.current();
   assert(source_ != nullptr);
   began_ = base::Clock::now();
-  const bool good = raise_destination() && settle_disks() && migrate() && switch_over() && retire_source() &&
-                    finish_verify() && finish_raising_next() && quiet_point();
+  const bool good = spawn_destination() && run_operations() && raise_destination() && settle_disks() &&
+                    begin_operations() && migrate() && switch_over() && retire_source() &&
+                    conclude_operations(destination_) && finish_verify() && finish_raising_next() && quiet_point();
   lineage_.drain_logs(into_, into_.phase, at_ms());
   return good;
 }
 
-bool IterationRunner::raise_destination() {
+bool IterationRunner::spawn_destination() {
   phase("spawn");
   const std::string name = "qemu:" + into_.plan.destination_side;
   for (Player& player : lineage_.players()) {
@@ -120,11 +130,19 @@ bool IterationRunner::raise_destination() {
   }
   retire_unused();
   if (destination_ == nullptr) {
-    const base::Result<Player*> spawned = lineage_.spawn(into_.plan.destination_side, /*incoming=*/true, into_);
+    const base::Result<Player*> spawned =
+        lineage_.spawn(into_.plan.destination_side, /*incoming=*/true, operations_.planned(), into_);
     const bool has_wrapper = !context_.scenario.side(into_.plan.destination_side).wrapper.empty();
     if (!spawned) return give_up(name, 0, as_subjects(spawned.error(), has_wrapper), "start of " + name);
     destination_ = *spawned;
   }
+  return true;
+}
+
+bool IterationRunner::raise_destination() {
+  phase("spawn");
+  if (destination_ == nullptr) return stay_on_source();  // ended while operations ran, and was noted
+  const std::string name = destination_->name;
   const std::int64_t id = destination_->process_id;
   if (const auto ready = lineage_.make_ready(*destination_, Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
       !ready) {
@@ -157,10 +175,7 @@ void IterationRunner::sample_peaks() {
 // Devices with io = "settled": no request of theirs may be in flight at the switch-over.
 bool IterationRunner::settle_disks() {
   phase("settle-disks");
-  std::vector<std::string> addresses;
-  for (std::size_t index = 0; index < context_.scenario.devices.size(); ++index) {
-    if (!context_.scenario.devices[index].io_through) addresses.push_back(hypervisor::pci_address(index));
-  }
+  const std::vector<std::string> addresses = lineage_.disks_to_settle();
   if (addresses.empty() || context_.scenario.guest.workload != "verify") return true;
   const auto answer = lineage_.channel().command("settle_disks", {{"pci_addresses", base::join(addresses, ",")}},
                                                  Deadline::in(seconds(context_.scenario.deadline.answer_s)));
@@ -189,8 +204,11 @@ bool IterationRunner::migrate() {
                                   context_.run_dir,
                                   destination_->machine->spec().instance,
                                   Deadline::in(seconds(context_.scenario.deadline.migrate_s)),
-                                  progress};
+                                  progress,
+                                  [this] { operations_.send_refused(*source_); }};
+  record_device_sets();
   const ops::MigrationOutcome outcome = mode->run(migration);
+  operations_.look_at_source(*source_);
   sample_peaks();
   record_outcome(outcome);
   if (outcome.result == ops::MigrationResult::completed) {
@@ -279,7 +297,7 @@ bool IterationRunner::finish_verify() {
 void IterationRunner::begin_raising_next() {
   if (next_side_.empty() || !lineage_.can_raise_early()) return;
   const std::string side = std::exchange(next_side_, "");  // one attempt
-  const base::Result<Player*> spawned = lineage_.spawn(side, /*incoming=*/true, into_);
+  const base::Result<Player*> spawned = lineage_.spawn(side, /*incoming=*/true, lineage_.devices(), into_);
   // A failure shows in the next iteration, which will try again and judge it there.
   if (spawned) next_ = *spawned;
 }

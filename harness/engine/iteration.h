@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "engine/lineage.h"
+#include "engine/operations.h"
 #include "ops/modes/mode.h"
 
 namespace migsoak::engine {
@@ -21,7 +22,13 @@ class IterationRunner {
   bool interrupted() const { return interrupted_; }
 
  private:
+  bool spawn_destination();
   bool raise_destination();
+  bool run_operations();
+  bool begin_operations();
+  bool match_destination();
+  bool conclude_operations(Player* player);
+  void record_device_sets();
   void retire_unused();
   bool settle_disks();
   bool migrate();
@@ -56,6 +63,7 @@ class IterationRunner {
   const LaneContext& context_;
   record::Observation& into_;
   std::string next_side_;
+  OperationRunner operations_;
   base::Clock::time_point began_ = base::Clock::now();
   base::Clock::time_point quit_began_;
   Player* source_ = nullptr;

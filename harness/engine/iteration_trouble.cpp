@@ -136,6 +136,7 @@ bool IterationRunner::stay_on_source() {
     if (!still_whole()) return false;
     return give_up("guest", 0, beat.error(), "heartbeat of the guest after the failed migration");
   }
+  if (!conclude_operations(source_)) return false;
   if (context_.scenario.guest.workload == "verify") {
     (void)lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
                                           context_.scenario.guest.disk_verify_bytes);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "engine/iteration.h"
 #include "engine/planner.h"
@@ -11,17 +12,14 @@ namespace migsoak::engine {
 
 namespace {
 
-// The guest survives a failed migration, and one failure says little; this many say that there is no way from here.
-constexpr int kFailuresInARowMax = 20;
-
 class LaneLoop {
  public:
   LaneLoop(const LaneContext& context, const LaneOptions& options, const store::Artifacts& artifacts,
            Progress& progress)
-      : context_(context), options_(options), artifacts_(artifacts), progress_(progress) {}
+      : context_(context), options_(options), artifacts_(artifacts), progress_(progress), planner_(context.scenario) {}
 
   LaneResult run() {
-    for (std::int64_t index = options_.first; index < options_.end && go_on(); ++index) {
+    for (std::int64_t index = options_.first; index < options_.end && go_on(); index = after(index)) {
       if (!iterate(index)) break;
     }
     // Whatever still runs is ended here, before the caller takes the directory away.
@@ -48,7 +46,9 @@ class LaneLoop {
     observation.iteration = index;
     observation.lane = context_.lane;
     observation.started_unix_ms = base::unix_time_ms();
-    observation.plan = plan_iteration(context_.scenario, index);
+    observation.plan = planner_.plan(index);
+    const bool ends_by_plan = context_.scenario.lineage_iterations > 0 && planner_.lineage_begin(index) == index;
+    if (ends_by_plan) lineage_.reset();
     if (lineage_) adapt(observation.plan);
     const bool fresh = !lineage_;
     const int lineage_number = fresh ? context_.recorder.next_lineage() : lineage_->number();
@@ -62,7 +62,8 @@ class LaneLoop {
       context.log_dir = std::filesystem::path(*logs).parent_path();
       lineage_first_ = index;
       (void)artifacts_.prune();
-      lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number);
+      const std::string machine = context_.preflight.machine_for(observation.plan);
+      lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number, machine, planner_.devices_before(index));
       observation.processes_born.push_back(context_.harness);
     }
     IterationRunner runner(*lineage_, observation, side_after(index));
@@ -91,13 +92,20 @@ class LaneLoop {
       result_.harness_error = why;
       return false;
     }
-    if (observation.status == IterationStatus::lost && context_.scenario.on_loss == OnLoss::stop) {
+    // A pair is booted on its first side only: what is left of it after a loss would be another pair.
+    const bool lost = observation.status == IterationStatus::lost;
+    if (lost && context_.scenario.on_loss == OnLoss::new_lineage && context_.scenario.route == Route::pairs) {
+      return give_lineage_up();
+    }
+    if (lost && context_.scenario.on_loss == OnLoss::stop) {
       result_.stopped_because =
           fmt::format("stopped: the guest or a target was lost in iteration {}", observation.iteration);
       return false;
     }
     failures_in_a_row_ = observation.status == IterationStatus::failed ? failures_in_a_row_ + 1 : 0;
-    if (failures_in_a_row_ >= kFailuresInARowMax) {
+    if (failures_in_a_row_ >= context_.scenario.failures_max) {
+      // The guest survives a failed migration, and one failure says little; this many say that there is no way.
+      if (context_.scenario.lineage_iterations > 0) return give_lineage_up();
       result_.stopped_because = fmt::format("stopped: {} migrations in a row failed", failures_in_a_row_);
       return false;
     }
@@ -106,6 +114,19 @@ class LaneLoop {
       return false;
     }
     return true;
+  }
+
+  // The rest of this lineage's iterations is left out; the run goes on with the next one.
+  bool give_lineage_up() {
+    failures_in_a_row_ = 0;
+    lineage_.reset();
+    skip_rest_ = true;
+    return true;
+  }
+
+  std::int64_t after(std::int64_t index) {
+    if (!std::exchange(skip_rest_, false)) return index + 1;
+    return planner_.lineage_begin(index) + context_.scenario.lineage_iterations;
   }
 
   bool harness_failed(const base::Error& error) {
@@ -124,17 +145,22 @@ class LaneLoop {
   }
 
   // Where the next destination may be raised early; empty when nothing follows.
-  std::string side_after(std::int64_t index) const {
+  std::string side_after(std::int64_t index) {
     const bool follows = index + 1 < options_.end && context_.stop.level() == 0 && !options_.until.passed();
     if (!follows || !context_.scenario.raise_early) return "";
-    return plan_iteration(context_.scenario, index + 1).destination_side;
+    const record::Plan next = planner_.plan(index + 1);
+    const bool new_lineage = context_.scenario.lineage_iterations > 0 && planner_.lineage_begin(index + 1) == index + 1;
+    // With operations to come, what the destination will need is not there yet.
+    return new_lineage || !next.operations.empty() ? "" : next.destination_side;
   }
 
   const LaneContext& context_;
   const LaneOptions& options_;
   const store::Artifacts& artifacts_;
   Progress& progress_;
-  int failures_in_a_row_ = 0;
+  Planner planner_;
+  std::int64_t failures_in_a_row_ = 0;
+  bool skip_rest_ = false;
   std::int64_t lineage_first_ = 0;
   std::unique_ptr<Lineage> lineage_;
   LaneResult result_;

@@ -9,6 +9,8 @@
 #include <filesystem>
 
 #include "base/text.h"
+#include "engine/device_plan.h"
+#include "hypervisor/device_type.h"
 
 namespace migsoak::engine {
 
@@ -16,6 +18,10 @@ using base::Result;
 namespace fs = std::filesystem;
 
 namespace {
+
+// Room for hotplug, where the scenario plugs such: as many as ops/hotplug has at once.
+constexpr int kHotCpusMax = 3;
+constexpr int kMemorySlots = 4;
 
 Result<void> make_image(const std::string& path, std::uint64_t bytes) {
   const base::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
@@ -59,9 +65,11 @@ record::ProcessEnd process_end(std::int64_t id, bool expected, const proc::ExitS
 
 }  // namespace
 
-Lineage::Lineage(LaneContext context, int number)
+Lineage::Lineage(LaneContext context, int number, std::string machine, hypervisor::DeviceSet devices)
     : context_(std::move(context)),
       number_(number),
+      machine_(std::move(machine)),
+      devices_(std::move(devices)),
       channel_(context_.reactor),
       console_(context_.reactor, fmt::format("{}/console-l{}.log", context_.log_dir, number)) {
   channel_.end_waits_when([this] { return console_.panicked(); });
@@ -79,8 +87,12 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
   const Scenario& scenario = context_.scenario;
   for (const DeviceScenario& device : scenario.devices) {
     const TargetScenario* target = scenario.find_target(device.target);
-    images_.push_back(fmt::format("{}/{}.img", context_.run_dir, device.id));
+    images_.push_back(image_of(device.id));
     MIGSOAK_TRY(make_image(images_.back(), target != nullptr ? target->size_bytes : device.size_bytes));
+  }
+  for (const hypervisor::DeviceSpec& disk : pluggable_disks(scenario)) {
+    images_.push_back(image_of(disk.id));
+    MIGSOAK_TRY(make_image(images_.back(), scenario.hotplug.size_bytes));
   }
   for (const TargetScenario& target : scenario.targets) {
     std::vector<std::string> sides = {""};
@@ -107,7 +119,11 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
   spec.aio = scenario.aio;
   for (const DeviceScenario& device : context_.scenario.devices) {
     if (device.target != scenario.name) continue;
-    spec.disks.push_back({device.id, fmt::format("{}/{}.img", context_.run_dir, device.id), device.queues()});
+    spec.disks.push_back({device.id, image_of(device.id), device.queues()});
+  }
+  for (const hypervisor::DeviceSpec& disk : pluggable_disks(context_.scenario)) {
+    const bool ours = disk.type == "vhost-user-blk" && context_.scenario.hotplug.target == scenario.name;
+    if (ours) spec.disks.push_back({disk.id, image_of(disk.id), 1});
   }
   spec.nofile = static_cast<std::uint64_t>(scenario.nofile);
   spec.env = scenario.env;
@@ -159,7 +175,31 @@ std::string Lineage::free_slot(const std::string&) const {
   return "0";
 }
 
-hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, bool incoming, const std::string& slot) {
+std::string Lineage::image_of(const std::string& device_id) const {
+  return fmt::format("{}/{}.img", context_.run_dir, device_id);
+}
+
+hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device, const std::string& side,
+                                           const std::string& slot) const {
+  const Scenario& scenario = context_.scenario;
+  hypervisor::DeviceSpec entry = device;
+  entry.props = properties_of(scenario, device, side);
+  entry.image_path = image_of(device.id);
+  std::string target_name = device.type == "vhost-user-blk" ? scenario.hotplug.target : "";
+  for (const DeviceScenario& cold : scenario.devices) {
+    if (cold.id == device.id) target_name = cold.target;
+  }
+  for (const TargetPlayer& player : targets_) {
+    if (!target_name.empty() && player.target->spec().name == target_name &&
+        (player.side.empty() || player.side == side)) {
+      entry.socket_path = player.target->socket(device.id, slot);
+    }
+  }
+  return entry;
+}
+
+hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, bool incoming, const std::string& slot,
+                                              const hypervisor::DeviceSet& devices) {
   const Scenario& scenario = context_.scenario;
   const SideScenario& side = scenario.side(side_name);
   hypervisor::MachineSpec spec;
@@ -169,36 +209,24 @@ hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, bool
   spec.env["MIGSOAK_PROCESS"] = "qemu:" + side_name;
   spec.wrapper = side.wrapper;
   spec.extra_args = side.extra_args;
-  spec.machine = scenario.guest.machine;
+  spec.machine = machine_;
   spec.memory_bytes = scenario.guest.memory_bytes;
   spec.cpus = scenario.guest.cpus;
+  if (scenario.hotplug.uses("cpu")) spec.cpus_max = scenario.guest.cpus + kHotCpusMax;
+  if (scenario.hotplug.uses("memory")) spec.memory_slots = kMemorySlots;
   spec.accel = context_.preflight.accel;
   spec.image = context_.preflight.image;
   spec.incoming = incoming;
   spec.run_dir = context_.run_dir;
   spec.instance = fmt::format("q{}", spawned_count_++);
-  for (const DeviceScenario& device : scenario.devices) {
-    hypervisor::DeviceSpec entry;
-    entry.id = device.id;
-    entry.type = device.type;
-    entry.props = device.props;
-    if (const auto on = device.on.find(side_name); on != device.on.end()) {
-      for (const auto& [key, value] : on->second) entry.props[key] = value;
-    }
-    entry.image_path = fmt::format("{}/{}.img", context_.run_dir, device.id);
-    for (const TargetPlayer& player : targets_) {
-      if (player.target->spec().name == device.target && (player.side.empty() || player.side == side_name)) {
-        entry.socket_path = player.target->socket(device.id, slot);
-      }
-    }
-    spec.devices.push_back(std::move(entry));
-  }
+  for (const hypervisor::DeviceSpec& device : devices) spec.devices.push_back(device_for(device, side_name, slot));
   return spec;
 }
 
-Result<Player*> Lineage::spawn(const std::string& side, bool incoming, record::Observation& into) {
+Result<Player*> Lineage::spawn(const std::string& side, bool incoming, const hypervisor::DeviceSet& devices,
+                               record::Observation& into) {
   const std::string slot = free_slot(side);
-  hypervisor::MachineSpec spec = machine_spec(side, incoming, slot);
+  hypervisor::MachineSpec spec = machine_spec(side, incoming, slot, devices);
   const std::string command = fs::path(spec.qemu).filename();
   const base::Clock::time_point now = base::Clock::now();
   MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::spawn(context_.reactor, context_.containment, std::move(spec)));
@@ -206,6 +234,7 @@ Result<Player*> Lineage::spawn(const std::string& side, bool incoming, record::O
   player.machine = std::move(machine);
   player.name = "qemu:" + side;
   player.slot = slot;
+  player.devices = devices;
   player.spawned = now;
   const record::ProcessInstance instance =
       register_process(player.name, player.machine->child(), player.machine->child().pid(), command, into.iteration);
@@ -387,10 +416,25 @@ bool Lineage::can_raise_early() const {
                      [](const TargetPlayer& p) { return p.target->has_spare_slots(); });
 }
 
-std::string Lineage::device_of_disk(const std::string& pci_address) const {
-  const std::vector<DeviceScenario>& devices = context_.scenario.devices;
-  for (std::size_t index = 0; index < devices.size(); ++index) {
-    if (pci_address == hypervisor::pci_address(index)) return devices[index].id;
+std::vector<std::string> Lineage::disks_to_settle() const {
+  std::vector<std::string> addresses;
+  for (const hypervisor::DeviceSpec& device : devices_) {
+    bool settled = device.type.starts_with("vhost-user-");
+    for (const DeviceScenario& cold : context_.scenario.devices) {
+      if (cold.id == device.id) settled = !cold.io_through;
+    }
+    const hypervisor::DeviceType* type = hypervisor::find_device_type(device.type);
+    if (settled && type != nullptr && type->disk) addresses.push_back(hypervisor::pci_address(devices_, device));
+  }
+  return addresses;
+}
+
+std::string Lineage::device_of_disk(const std::string& pci_address, const std::string& serial) const {
+  for (const hypervisor::DeviceSpec& device : devices_) {
+    if (device.id == serial) return device.id;
+  }
+  for (const hypervisor::DeviceSpec& device : devices_) {
+    if (pci_address == hypervisor::pci_address(devices_, device)) return device.id;
   }
   return base::printable(pci_address, 40);
 }

@@ -41,7 +41,8 @@ struct Player {
   std::int64_t start_ticks = 0;
   int agent_stream = -1;
   int console_stream = -1;
-  std::string slot;  // of the targets' exports
+  std::string slot;               // of the targets' exports
+  hypervisor::DeviceSet devices;  // what its command line named
   bool protocol_error_told = false;
   bool asked_to_quit = false;  // its end is expected
   base::Clock::time_point spawned;
@@ -58,7 +59,8 @@ struct TargetPlayer {
 
 class Lineage {
  public:
-  Lineage(LaneContext context, int number);
+  // `machine`: the type all its QEMUs have. `devices`: what the guest boots with, addresses pinned.
+  Lineage(LaneContext context, int number, std::string machine, hypervisor::DeviceSet devices);
   // Stops everything; nothing is recorded any more.
   ~Lineage();
 
@@ -67,8 +69,10 @@ class Lineage {
 
   // Makes disk images, starts targets. Errors of kind subject name the target: `blamed` is set to it.
   base::Result<void> start_targets(record::Observation& into, std::string& blamed);
-  // Spawns a QEMU for a side and returns it; not ready yet. `incoming` false: boots the guest.
-  base::Result<Player*> spawn(const std::string& side, bool incoming, record::Observation& into);
+  // Spawns a QEMU for a side and returns it; not ready yet. `incoming` false: boots the guest. Its devices are
+  // `devices`.
+  base::Result<Player*> spawn(const std::string& side, bool incoming, const hypervisor::DeviceSet& devices,
+                              record::Observation& into);
   // Waits for QMP, then attaches its console and agent channel.
   base::Result<void> make_ready(Player& player, base::Deadline deadline);
   // Forgets a player (its process ends, expected or not, recorded in `into`).
@@ -93,13 +97,24 @@ class Lineage {
   // Hung-up sockets that the targets kept at the last quiet point.
   int hung_up_sockets = 0;
   double last_migration_ms = 0;  // of the last one that completed
-  // PCI address of a disk as the guest sees it -> device id.
-  std::string device_of_disk(const std::string& pci_address) const;
+  // PCI address of a disk as the guest sees it -> device id. `serial` decides behind a controller of several disks.
+  std::string device_of_disk(const std::string& pci_address, const std::string& serial) const;
+  // PCI addresses of disks whose writes are settled before a switch-over (device.io).
+  std::vector<std::string> disks_to_settle() const;
+
+  const std::string& machine() const { return machine_; }
+  // What the guest has now. Hotplug changes it.
+  hypervisor::DeviceSet& devices() { return devices_; }
+  // The device as this player's QEMU takes it: with its side's properties, its socket, its image.
+  hypervisor::DeviceSpec device_for(const hypervisor::DeviceSpec& device, const std::string& side,
+                                    const std::string& slot) const;
 
  private:
   base::Result<void> start_target(const TargetScenario& spec, const std::string& side, record::Observation& into);
   std::string free_slot(const std::string& side) const;
-  hypervisor::MachineSpec machine_spec(const std::string& side, bool incoming, const std::string& slot);
+  hypervisor::MachineSpec machine_spec(const std::string& side, bool incoming, const std::string& slot,
+                                       const hypervisor::DeviceSet& devices);
+  std::string image_of(const std::string& device_id) const;
   record::ProcessInstance register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
                                            const std::string& command, std::int64_t iteration);
   void record_lines(const std::string& subject, std::int64_t process_id, const std::vector<std::string>& lines,
@@ -108,6 +123,8 @@ class Lineage {
 
   LaneContext context_;
   int number_;
+  std::string machine_;
+  hypervisor::DeviceSet devices_;
   guest::GuestChannel channel_;
   guest::Console console_;
   std::vector<TargetPlayer> targets_;

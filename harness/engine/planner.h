@@ -1,10 +1,41 @@
-// Planner: the plan of iteration N from scenario, seed and N alone. Pure: no clock, no state, no I/O.
+// Planner: the plan of iteration N, from scenario, seed and N alone. No clock, no history of what really happened.
 #pragma once
 
+#include <memory>
+
+#include "engine/device_plan.h"
 #include "engine/scenario.h"
 #include "record/plan.h"
 
 namespace migsoak::engine {
+
+class Planner {
+ public:
+  explicit Planner(const Scenario& scenario);  // borrowed
+
+  // In any order; one after another is cheapest, since hotplug histories are folded from the lineage's beginning.
+  record::Plan plan(std::int64_t iteration);
+  // What the plan has the guest hold when that iteration begins.
+  hypervisor::DeviceSet devices_before(std::int64_t iteration);
+  // The lineage that this iteration belongs to by plan begins here.
+  std::int64_t lineage_begin(std::int64_t iteration) const;
+
+ private:
+  struct Sides {
+    std::size_t source, destination;
+  };
+  std::size_t position(std::int64_t moves) const;
+  Sides sides_of(std::int64_t iteration) const;
+  record::Plan without_operations(std::int64_t iteration, base::Rng& rng) const;
+  record::Plan make(std::int64_t iteration);
+  void fold_to(std::int64_t iteration);
+
+  const Scenario& scenario_;
+  std::unique_ptr<OperationPlanner> operations_;
+  std::int64_t folded_begin_ = -1;  // the lineage that is being folded
+  std::int64_t folded_ = 0;         // the next iteration to fold
+  record::Plan last_;
+};
 
 record::Plan plan_iteration(const Scenario& scenario, std::int64_t iteration);
 

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "base/text.h"
+#include "engine/device_plan.h"
 
 namespace migsoak::engine {
 
@@ -74,6 +75,10 @@ base::Json environment_json(const Preflight& preflight, proc::ContainmentLevel c
 
 }  // namespace
 
+std::string Preflight::machine_for(const record::Plan& plan) const {
+  return plan.machine;
+}
+
 Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario,
                                 const std::string& run_dir) {
   Preflight preflight;
@@ -85,9 +90,11 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
     MIGSOAK_ASSIGN(
         auto identity,
         hypervisor::identify_qemu(reactor, containment, side.qemu, base::Deadline::in(std::chrono::seconds(15))), what);
-    MIGSOAK_TRY(hypervisor::check_machine_type(reactor, containment, identity, scenario.guest.machine,
-                                               base::Deadline::in(std::chrono::seconds(10))),
-                fmt::format("{}: guest.machine on side {}", scenario.file, side.name));
+    for (const std::string& machine : scenario.guest.machines) {
+      MIGSOAK_TRY(hypervisor::check_machine_type(reactor, containment, identity, machine,
+                                                 base::Deadline::in(std::chrono::seconds(10))),
+                  fmt::format("{}: guest.machine on side {}", scenario.file, side.name));
+    }
     preflight.packages[side.qemu] = identity.package;
     preflight.qemu.emplace(side.qemu, std::move(identity));
   }
@@ -103,7 +110,7 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
   hypervisor::MachineSpec probe;
   probe.side = scenario.sides.front().name;
   probe.qemu = preflight.qemu.at(scenario.sides.front().qemu).path;
-  probe.machine = scenario.guest.machine;
+  probe.machine = scenario.guest.machines.front();
   probe.memory_bytes = scenario.guest.memory_bytes;
   probe.cpus = scenario.guest.cpus;
   probe.image = preflight.image;
@@ -134,6 +141,10 @@ record::Manifest make_manifest(const Scenario& scenario, const Preflight& prefli
         target.name, target.kind, target.share == TargetShare::one ? "one" : "per-side", target.nofile, {}};
     for (const DeviceScenario& device : scenario.devices) {
       if (device.target == target.name) info.devices.push_back({device.id, device.type, device.queues()});
+    }
+    for (const hypervisor::DeviceSpec& disk : pluggable_disks(scenario)) {
+      const bool ours = disk.type == "vhost-user-blk" && scenario.hotplug.target == target.name;
+      if (ours) info.devices.push_back({disk.id, disk.type, 1});
     }
     manifest.targets.push_back(std::move(info));
   }

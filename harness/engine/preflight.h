@@ -8,6 +8,7 @@
 #include "guest/image.h"
 #include "hypervisor/machine.h"
 #include "record/manifest.h"
+#include "record/plan.h"
 
 namespace migsoak::engine {
 
@@ -15,7 +16,9 @@ struct Preflight {
   guest::GuestImage image;
   std::string accel;                                     // "kvm" | "tcg"
   std::map<std::string, hypervisor::QemuIdentity> qemu;  // by the scenario's words
-  std::map<std::string, std::string> packages;           // of QEMUs and targets, by the scenario's words
+  // The machine type of a guest that goes to and fro between the sides of this plan.
+  std::string machine_for(const record::Plan& plan) const;
+  std::map<std::string, std::string> packages;  // of QEMUs and targets, by the scenario's words
 };
 
 // kind bad_input: not a QEMU, no such target program, no guest image.

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include "engine/device_plan.h"
 #include "hypervisor/machine_spec.h"
+#include "ops/hotplug/hotplug.h"
 #include "target/target.h"
 
 namespace migsoak::engine {
@@ -27,21 +29,28 @@ Result<void> rehearse_target(const Scenario& scenario, const TargetScenario& tar
   return target::check_target(spec);
 }
 
-Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, const std::string& run_dir) {
+Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, const std::string& machine,
+                           const std::string& run_dir) {
   hypervisor::MachineSpec spec;
   spec.side = side.name;
   spec.qemu = side.qemu;
-  spec.machine = scenario.guest.machine;
+  spec.machine = machine;
   spec.memory_bytes = scenario.guest.memory_bytes;
   spec.cpus = scenario.guest.cpus;
   spec.run_dir = run_dir;
   spec.instance = fmt::format("q{}", scenario.iterations + 1);
-  for (const DeviceScenario& device : scenario.devices) {
-    hypervisor::DeviceSpec entry{device.id, device.type, run_dir + "/s", run_dir + "/i", device.props};
-    if (const auto on = device.on.find(side.name); on != device.on.end()) {
-      for (const auto& [key, value] : on->second) entry.props[key] = value;
-    }
-    spec.devices.push_back(std::move(entry));
+  MIGSOAK_ASSIGN(hypervisor::DeviceSet devices, boot_devices(scenario, machine));
+  // Every kind that the run may plug, one of each: an unknown property is told before anything runs.
+  for (const ops::HotplugKind& kind : ops::hotplug_kinds()) {
+    if (!scenario.hotplug.uses(kind.name)) continue;
+    const std::string address = kind.bus.empty() && kind.first_address == 0 ? "" : "0x1e";
+    devices.push_back({kind.prefix + "-rehearsal", kind.name, "", "", {}, kind.bus, address});
+  }
+  for (hypervisor::DeviceSpec device : devices) {
+    device.props = properties_of(scenario, device, side.name);
+    device.socket_path = run_dir + "/s";
+    device.image_path = run_dir + "/i";
+    spec.devices.push_back(std::move(device));
   }
   const auto made = hypervisor::command_line(spec);
   if (!made) return tl::unexpected<base::Error>(made.error());
@@ -52,8 +61,11 @@ Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, c
 
 Result<void> rehearse(const Scenario& scenario, const std::string& run_dir, int lanes) {
   const std::string deepest = lanes > 1 ? fmt::format("{}/{}", run_dir, lanes - 1) : run_dir;
-  for (const SideScenario& side : scenario.sides) {
-    MIGSOAK_TRY(rehearse_side(scenario, side, deepest), fmt::format("{}: side.{}", scenario.file, side.name));
+  for (const std::string& machine : scenario.guest.machines) {
+    for (const SideScenario& side : scenario.sides) {
+      MIGSOAK_TRY(rehearse_side(scenario, side, machine, deepest),
+                  fmt::format("{}: side.{}", scenario.file, side.name));
+    }
   }
   for (const TargetScenario& target : scenario.targets) {
     for (const SideScenario& side : scenario.sides) {

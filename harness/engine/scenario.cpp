@@ -12,7 +12,7 @@
 #include "base/text.h"
 #include "detect/judge.h"
 #include "engine/scenario_check.h"
-#include "engine/scenario_keys.h"
+#include "engine/table_reader.h"
 
 namespace migsoak::engine {
 
@@ -22,96 +22,6 @@ using base::Result;
 
 namespace {
 
-// Reads one table whose keys and types validate() has already checked.
-class TableReader {
- public:
-  TableReader(const toml::table& table, const std::string& file, std::string path)
-      : table_(table), file_(file), path_(std::move(path)) {}
-
-  tl::unexpected<base::Error> error(const char* key, const std::string& what) const {
-    return fail(ErrorKind::bad_input, where(table_.get(key), key) + what);
-  }
-  std::string where(const toml::node* node, const std::string& key) const {
-    const std::string full = path_.empty() ? key : path_ + "." + key;
-    const auto line = node != nullptr ? node->source().begin.line : table_.source().begin.line;
-    // Nodes that --set made have no line.
-    return line != 0 ? fmt::format("{}:{}: {}: ", file_, line, full) : fmt::format("{}: {}: ", file_, full);
-  }
-
-  void read(const char* key, std::string& out) const {
-    if (const auto value = table_[key].value<std::string>()) out = *value;
-  }
-  void read(const char* key, bool& out) const {
-    if (const auto value = table_[key].value<bool>()) out = *value;
-  }
-  void read(const char* key, std::vector<std::string>& out) const {
-    const toml::array* array = table_[key].as_array();
-    if (array == nullptr) return;
-    out.clear();
-    for (const toml::node& item : *array) out.push_back(*item.value<std::string>());
-  }
-  void read(const char* key, std::map<std::string, std::string>& out) const {
-    const toml::table* env = table_[key].as_table();
-    if (env == nullptr) return;
-    for (const auto& [name, value] : *env) out[std::string(name.str())] = *value.value<std::string>();
-  }
-  template <typename Integer>
-  Result<void> read_integer(const char* key, Integer& out, std::int64_t least, std::int64_t most) const {
-    const auto value = table_[key].value<std::int64_t>();
-    if (!value) return {};
-    if (*value < least || *value > most) {
-      return error(key, fmt::format("{} is out of range, expected {} to {}", *value, least, most));
-    }
-    out = static_cast<Integer>(*value);
-    return {};
-  }
-  Result<void> read_size(const char* key, std::uint64_t& out, std::uint64_t least, std::uint64_t most) const {
-    const toml::node* node = table_.get(key);
-    if (node == nullptr) return {};
-    std::uint64_t bytes = 0;
-    if (node->is_integer()) {
-      bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *node->value<std::int64_t>()));
-    } else {
-      const Result<std::uint64_t> parsed = parse_size(*node->value<std::string>());
-      if (!parsed) return error(key, parsed.error().message);
-      bytes = *parsed;
-    }
-    if (bytes < least || bytes > most) {
-      return error(key, fmt::format("{} bytes is out of range, expected {} to {}", bytes, least, most));
-    }
-    out = bytes;
-    return {};
-  }
-  // One of `allowed`, else an error with the nearest.
-  Result<void> read_choice(const char* key, std::string& out, const std::vector<std::string>& allowed) const {
-    read(key, out);
-    if (std::find(allowed.begin(), allowed.end(), out) != allowed.end()) return {};
-    const std::string near = base::nearest_name(out, allowed);
-    return error(key, fmt::format("'{}' is not one of {}{}", base::printable(out), base::join(allowed, ", "),
-                                  near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
-  }
-  const toml::table& table() const { return table_; }
-
- private:
-  const toml::table& table_;
-  const std::string& file_;
-  std::string path_;
-};
-
-base::Json scalar_to_json(const toml::node& node) {
-  if (const auto boolean = node.value_exact<bool>()) return *boolean;
-  if (const auto integer = node.value_exact<std::int64_t>()) return *integer;
-  if (const auto number = node.value_exact<double>()) return *number;
-  return node.value<std::string>().value_or("");
-}
-
-std::map<std::string, base::Json> read_props(const toml::table* table) {
-  std::map<std::string, base::Json> props;
-  if (table == nullptr) return props;
-  for (const auto& [name, value] : *table) props[std::string(name.str())] = scalar_to_json(value);
-  return props;
-}
-
 // A path with a slash is relative to the scenario's directory; a bare name is looked up in PATH.
 void resolve_path(std::string& path, const std::string& directory) {
   if (path.find('/') == std::string::npos || path.front() == '/') return;
@@ -119,7 +29,8 @@ void resolve_path(std::string& path, const std::string& directory) {
 }
 
 Result<void> read_guest(const TableReader& in, GuestScenario& guest) {
-  in.read("machine", guest.machine);
+  in.read_list("machine", guest.machines);
+  if (guest.machines.empty()) return in.error("machine", "needs at least one machine type");
   MIGSOAK_TRY(in.read_size("memory", guest.memory_bytes, 96ull << 20, 64ull << 30));
   MIGSOAK_TRY(in.read_integer("cpus", guest.cpus, 1, 64));
   MIGSOAK_TRY(in.read_choice("accel", guest.accel, {"auto", "kvm", "tcg"}));
@@ -192,13 +103,8 @@ Result<DeviceScenario> read_device(const TableReader& in) {
 }
 
 Result<void> read_migration(const TableReader& in, Scenario& scenario) {
-  const toml::node* mode = in.table().get("mode");
   std::vector<std::string> names = {"precopy"};
-  if (mode != nullptr && mode->is_array()) {
-    in.read("mode", names);
-  } else {
-    in.read("mode", names.front());
-  }
+  in.read_list("mode", names);
   for (const std::string& name : names) {
     if (std::string why = unknown_mode(name); !why.empty()) return in.error("mode", why);
     scenario.modes.emplace_back(name, 1);
@@ -206,8 +112,11 @@ Result<void> read_migration(const TableReader& in, Scenario& scenario) {
   if (names.empty()) return in.error("mode", "needs at least one mode");
   MIGSOAK_TRY(in.read_choice("transport", scenario.transport, transport_choices()));
   std::string route = "ping-pong";
-  MIGSOAK_TRY(in.read_choice("route", route, {"ping-pong", "round-robin", "random"}));
-  scenario.route = route == "ping-pong" ? Route::ping_pong : route == "random" ? Route::random : Route::round_robin;
+  MIGSOAK_TRY(in.read_choice("route", route, {"ping-pong", "round-robin", "random", "pairs"}));
+  scenario.route = route == "ping-pong"     ? Route::ping_pong
+                   : route == "random"      ? Route::random
+                   : route == "round-robin" ? Route::round_robin
+                                            : Route::pairs;
   return {};
 }
 
@@ -216,6 +125,9 @@ Result<void> read_run(const TableReader& in, Scenario& scenario) {
   MIGSOAK_TRY(in.read_choice("on_loss", on_loss, {"stop", "new-lineage"}));
   scenario.on_loss = on_loss == "stop" ? OnLoss::stop : OnLoss::new_lineage;
   in.read("raise_early", scenario.raise_early);
+  in.read("config_space", scenario.config_space);
+  MIGSOAK_TRY(in.read_integer("lineage", scenario.lineage_iterations, 0, 100'000'000));
+  MIGSOAK_TRY(in.read_integer("failures_max", scenario.failures_max, 1, 1'000'000));
   MIGSOAK_TRY(in.read_integer("boot_deadline_s", scenario.deadline.boot_s, 1, 3600));
   MIGSOAK_TRY(in.read_integer("spawn_deadline_s", scenario.deadline.spawn_s, 1, 3600));
   MIGSOAK_TRY(in.read_integer("migrate_deadline_s", scenario.deadline.migrate_s, 1, 3600));
@@ -305,12 +217,20 @@ Result<Scenario> read_scenario(const toml::table& root, const std::string& file,
   }));
   MIGSOAK_TRY(read_migration(TableReader(table_or_empty(root, "migration"), file, "migration"), scenario));
   MIGSOAK_TRY(read_run(TableReader(table_or_empty(root, "run"), file, "run"), scenario));
+  MIGSOAK_TRY(read_hotplug(TableReader(table_or_empty(root, "hotplug"), file, "hotplug"), scenario.hotplug));
   MIGSOAK_TRY(read_gate(TableReader(table_or_empty(root, "gate"), file, "gate"), scenario.gate));
   MIGSOAK_TRY(check_scenario(root, scenario));
   return scenario;
 }
 
 }  // namespace
+
+bool HotplugScenario::uses(const std::string& kind) const {
+  const auto same = [&kind](const auto& entry) { return entry.first == kind && entry.second > 0; };
+  const auto named = [&kind](const HotplugStep& step) { return step.kind == kind; };
+  const bool drawn = operations > 0 || sweep > 0;
+  return (drawn && std::any_of(kinds.begin(), kinds.end(), same)) || std::any_of(steps.begin(), steps.end(), named);
+}
 
 int DeviceScenario::queues() const {
   const auto it = props.find("num-queues");

@@ -13,7 +13,8 @@
 namespace migsoak::engine {
 
 enum class TargetShare { one, per_side };
-enum class Route { ping_pong, round_robin, random };
+// pairs: each ordered pair of sides gets a lineage, booted on the first and sent to and fro.
+enum class Route { ping_pong, round_robin, random, pairs };
 enum class OnLoss { stop, new_lineage };
 
 struct SideScenario {
@@ -47,7 +48,7 @@ struct DeviceScenario {
   int queues() const;  // of vhost-user types: num-queues, default 1
 };
 struct GuestScenario {
-  std::string machine = "q35";
+  std::vector<std::string> machines = {"q35"};  // lineages take them in turn
   std::uint64_t memory_bytes = 128u << 20;
   int cpus = 1;
   std::string accel = "auto";
@@ -57,6 +58,31 @@ struct GuestScenario {
   std::uint64_t dirty_bytes_per_s = 8u << 20;
   std::uint64_t disk_bytes_per_s = 4u << 20;
   int queue_depth = 1;
+};
+// A hotplug operation that the scenario asks for by name, in place of a drawn one.
+struct HotplugStep {
+  std::int64_t iteration = 0;
+  std::string action = "plug";
+  std::string kind;     // of ops/hotplug
+  std::string device;   // empty: the first of its kind that fits
+  std::string address;  // empty: the first free one
+  std::string timing = "settled";
+};
+struct HotplugScenario {
+  int operations = 0;   // drawn in each iteration
+  int plugged_max = 8;  // devices plugged at once, of all kinds
+  int sweep = 0;        // disks to plug one by one, each when the guest stands on the first side
+  int ports = 8;        // root ports (q35)
+  std::vector<std::pair<std::string, std::uint64_t>> kinds;                            // name, weight
+  std::vector<std::pair<std::string, std::uint64_t>> timings;                          // name, weight
+  std::string target;                                                                  // of vhost-user kinds
+  std::uint64_t size_bytes = 16u << 20;                                                // of each plugged disk
+  std::map<std::string, std::map<std::string, base::Json>> props;                      // kind -> properties
+  std::map<std::string, std::map<std::string, std::map<std::string, base::Json>>> on;  // side -> kind -> overrides
+  std::vector<HotplugStep> steps;
+
+  bool used() const { return operations > 0 || sweep > 0 || !steps.empty(); }
+  bool uses(const std::string& kind) const;
 };
 struct DeadlineScenario {  // seconds; each bounds one wait, so that a hang is known within 60 s
   std::int64_t boot_s = 40, spawn_s = 20, migrate_s = 35, answer_s = 30, quit_s = 10;
@@ -77,6 +103,10 @@ struct Scenario {
   Route route = Route::ping_pong;
   OnLoss on_loss = OnLoss::stop;
   bool raise_early = false;
+  std::int64_t lineage_iterations = 0;  // a new guest is booted after so many; 0: never
+  std::int64_t failures_max = 20;       // in a row, before the lineage is given up
+  bool config_space = true;             // config space and virtqueue state are read and compared in each iteration
+  HotplugScenario hotplug;
   DeadlineScenario deadline;
   record::GatePolicy gate;
 

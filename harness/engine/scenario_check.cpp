@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "engine/device_plan.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/modes/mode.h"
 #include "target/target.h"
@@ -139,6 +140,46 @@ Result<void> check_device(const toml::table& root, const Scenario& scenario, std
   return {};
 }
 
+Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
+  const HotplugScenario& hotplug = scenario.hotplug;
+  const auto where = [&](const char* key) {
+    const toml::node* node = root["hotplug"][key].node();
+    if (node == nullptr) node = root["hotplug"].node();
+    return fmt::format("{}:{}: hotplug.{}: ", scenario.file, node != nullptr ? node->source().begin.line : 0, key);
+  };
+  if (hotplug.uses("vhost-user-blk") && scenario.find_target(hotplug.target) == nullptr) {
+    return fail(ErrorKind::bad_input,
+                where("target") + "plugging vhost-user-blk needs the name of a [[target]] that serves the disks");
+  }
+  const TargetScenario* target = scenario.find_target(hotplug.target);
+  if (target != nullptr && target->kind == "command") {
+    return fail(ErrorKind::bad_input, where("target") +
+                                          "a target of kind \"command\" serves one disk; plugged disks "
+                                          "need a qemu-storage-daemon");
+  }
+  if (!hotplug.target.empty() && target == nullptr) {
+    return fail(ErrorKind::bad_input,
+                where("target") + fmt::format("no [[target]] is named '{}'", base::printable(hotplug.target)));
+  }
+  for (const auto& [side, kinds] : hotplug.on) {
+    const bool known = std::any_of(scenario.sides.begin(), scenario.sides.end(),
+                                   [&name = side](const SideScenario& s) { return s.name == name; });
+    if (!known) {
+      return fail(ErrorKind::bad_input,
+                  where("on") + fmt::format("there is no [[side]] named '{}'", base::printable(side)));
+    }
+  }
+  for (const DeviceScenario& device : scenario.devices) {
+    for (const hypervisor::DeviceSpec& disk : pluggable_disks(scenario)) {
+      if (disk.id != device.id) continue;
+      return fail(
+          ErrorKind::bad_input,
+          where("kinds") + fmt::format("disks are plugged with ids like '{}': give the [[device]] another", device.id));
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_keys(const toml::table& root, const std::string& file) {
@@ -153,11 +194,24 @@ Result<void> check_scenario(const toml::table& root, const Scenario& scenario) {
   for (std::size_t i = 0; i < scenario.targets.size(); ++i) {
     const std::string& name = scenario.targets[i].name;
     const bool used = std::any_of(scenario.devices.begin(), scenario.devices.end(),
-                                  [&](const DeviceScenario& device) { return device.target == name; });
+                                  [&](const DeviceScenario& device) { return device.target == name; }) ||
+                      scenario.hotplug.target == name;
     if (!used) {
       return fail(ErrorKind::bad_input, place(root, scenario, "target", i, "name") +
                                             fmt::format("no [[device]] uses target '{}'", base::printable(name)));
     }
+  }
+  MIGSOAK_TRY(check_hotplug(root, scenario));
+  if (scenario.guest.machines.size() > 1 && scenario.lineage_iterations == 0) {
+    return fail(ErrorKind::bad_input,
+                fmt::format("{}: guest.machine: lineages take the machine types in turn, so a list "
+                            "of them needs run.lineage, the iterations of one lineage",
+                            scenario.file));
+  }
+  if (scenario.route == Route::pairs && (scenario.sides.size() < 2 || scenario.lineage_iterations == 0)) {
+    return fail(ErrorKind::bad_input, fmt::format("{}: migration.route: \"pairs\" needs two sides or more, and "
+                                                  "run.lineage, the iterations of one pair",
+                                                  scenario.file));
   }
   if (scenario.sides.empty()) {
     return fail(ErrorKind::bad_input, fmt::format("{}: side: at least one [[side]] is needed", scenario.file));

@@ -22,7 +22,7 @@ void IterationRunner::record_verification(const guest::VerifyReport& report) {
                     {"first", report.ram.first}};
   }
   for (const guest::DiskReport& disk : report.disks) {
-    const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.pci_address);
+    const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.pci_address, disk.id);
     sample(subject, 0, "verified_bytes", static_cast<double>(disk.verified_bytes));
     sample(subject, 0, "written_bytes", static_cast<double>(disk.written_bytes));
     if (disk.good()) continue;

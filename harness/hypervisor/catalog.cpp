@@ -4,11 +4,18 @@ namespace migsoak::hypervisor {
 
 const std::vector<DeviceType>& device_types() {
   static const std::vector<DeviceType> types = {
-#define DEVICE(name, function) {name, append_##function},
+#define DEVICE(name, function, attachment, disk) {name, Attachment::attachment, disk, parts_of_##function},
 #include "hypervisor/devices.def"
 #undef DEVICE
   };
   return types;
+}
+
+const DeviceType* find_device_type(const std::string& name) {
+  for (const DeviceType& type : device_types()) {
+    if (type.name == name) return &type;
+  }
+  return nullptr;
 }
 
 std::vector<std::string> device_type_names() {

@@ -1,8 +1,10 @@
-// DeviceType: how one type of device becomes QEMU arguments. One file per type, one line in devices.def.
+// DeviceType: how one type of device becomes backends and a frontend, for the command line as for a plug over QMP. One
+// file per type, one line in devices.def.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -10,25 +12,59 @@
 
 namespace migsoak::hypervisor {
 
+// In QEMU's own order and spelling, nested keys dotted ("cache.direct").
+using Properties = std::vector<std::pair<std::string, base::Json>>;
+
+struct Backend {
+  std::string option;  // "blockdev" "chardev" "netdev" "object": the option without its dash
+  std::string id;      // id, or node-name
+  Properties properties;
+};
+struct DeviceParts {
+  std::vector<Backend> backends;  // in the order in which they are made; they go in the reverse order
+  Properties frontend;            // of -device: "driver" first
+};
+
+// What a device is plugged into.
+enum class Attachment { pci, scsi, serial_port, memory, cpu };
+
 struct DeviceType {
   std::string name;  // in scenarios
-  // Appends this device's backend and frontend to argv. `address` is its PCI slot, "0x4".
-  base::Result<void> (*append_arguments)(const DeviceSpec& device, const std::string& address,
-                                         std::vector<std::string>& argv);
+  Attachment attachment;
+  bool disk;  // the guest finds a data disk
+  base::Result<DeviceParts> (*parts)(const DeviceSpec& device);
 };
 
 const std::vector<DeviceType>& device_types();
+// Null when there is none of that name.
+const DeviceType* find_device_type(const std::string& name);
+
+// Checks id, type and properties, and asks the type. Kind bad_input.
+base::Result<DeviceParts> device_parts(const DeviceSpec& device);
+
+// "-device" and its like with their values, appended.
+base::Result<void> append_arguments(const DeviceParts& parts, std::vector<std::string>& argv);
 
 // QEMU's option syntax doubles commas inside values (qemu-options, "QemuOpts").
 std::string escape_commas(std::string_view value);
 
-// ",key=value" for every property. Kind bad_input for values that are no QEMU property (null, list, object, fraction)
-// and for names in `reserved`, which the harness sets itself.
-base::Result<std::string> render_properties(const DeviceSpec& device, const std::vector<std::string>& reserved);
+// Appends the scenario's properties. Kind bad_input for values that are no QEMU property (null, list, object, fraction)
+// and for names in `reserved` or already in `into`, which the harness sets itself.
+base::Result<void> append_properties(const DeviceSpec& device, const std::vector<std::string>& reserved,
+                                     Properties& into);
 
-#define DEVICE(name, function)                                                               \
-  base::Result<void> append_##function(const DeviceSpec& device, const std::string& address, \
-                                       std::vector<std::string>& argv);
+// driver, id, bus (when it is not the root bus), addr.
+Properties pci_frontend(const std::string& driver, const DeviceSpec& device);
+// An address as a number; 0 when it is none.
+std::int64_t number_of(const std::string& address);
+// A MAC address that depends on the id alone, in QEMU's range 52:54:00.
+std::string mac_of(const DeviceSpec& device);
+
+// A raw file as a block node named "<id>-raw", for types whose disk QEMU serves itself.
+base::Result<void> append_disk_backend(const DeviceSpec& device, DeviceParts& parts);
+
+#define DEVICE(name, function, attachment, disk) \
+  base::Result<DeviceParts> parts_of_##function(const DeviceSpec& device);
 #include "hypervisor/devices.def"
 #undef DEVICE
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/text.h"
@@ -15,18 +16,7 @@ using base::ErrorKind;
 
 namespace {
 
-// Devices sit directly on the root bus of either machine (pci.0, or pcie.0 as integrated endpoints): slot 1 holds the
-// PIIX functions of pc, 0x1f the ICH9's of q35.
-constexpr int kFirstSlot = 0x4;
-constexpr int kLastSlot = 0x1e;
 constexpr std::uint64_t kMiB = 1u << 20;
-
-// What QEMU accepts as an id (util/id.c, id_wellformed).
-bool is_qemu_id(const std::string& id) {
-  const auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
-  const auto inner = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_'; };
-  return !id.empty() && letter(id.front()) && std::all_of(id.begin(), id.end(), inner);
-}
 
 void append_chardev(std::vector<std::string>& argv, const std::string& id, const std::string& path) {
   argv.push_back("-chardev");
@@ -59,36 +49,88 @@ base::Result<void> append_accel(const MachineSpec& spec, std::vector<std::string
 
 base::Result<void> append_devices(const MachineSpec& spec, std::vector<std::string>& argv) {
   std::set<std::string> ids;
-  int slot = kFirstSlot;
-  for (const DeviceSpec& device : spec.devices) {
-    if (!is_qemu_id(device.id)) {
-      return base::fail(ErrorKind::bad_input, fmt::format("device id '{}': must start with a letter and hold only "
-                                                          "letters, digits, '-', '.', '_'",
-                                                          base::printable(device.id)));
-    }
+  DeviceSet devices = spec.devices;
+  for (const DeviceSpec& device : devices) {
     if (!ids.insert(device.id).second) {
       return base::fail(ErrorKind::bad_input, fmt::format("device id '{}' is there twice", device.id));
     }
-    const auto& types = device_types();
-    const auto type = std::find_if(types.begin(), types.end(), [&](const auto& t) { return t.name == device.type; });
-    if (type == types.end()) {
-      const std::string near = base::nearest_name(device.type, device_type_names());
-      return base::fail(ErrorKind::bad_input,
-                        fmt::format("device {}: unknown type '{}'{}", device.id, base::printable(device.type),
-                                    near.empty() ? "" : "; did you mean '" + near + "'?"));
-    }
-    if (slot > kLastSlot) {
-      return base::fail(ErrorKind::bad_input, fmt::format("more than {} devices", kLastSlot - kFirstSlot + 1));
-    }
-    MIGSOAK_TRY(type->append_arguments(device, fmt::format("{:#x}", slot++), argv));
+  }
+  MIGSOAK_TRY(pin_addresses(devices));
+  for (const DeviceSpec& device : devices) {
+    MIGSOAK_ASSIGN(const DeviceParts parts, device_parts(device));
+    MIGSOAK_TRY(append_arguments(parts, argv));
   }
   return {};
 }
 
+void append_size(const MachineSpec& spec, std::vector<std::string>& argv) {
+  // One CPU per socket, so that a CPU's address is one number on every machine type.
+  argv.insert(argv.end(),
+              {"-smp", spec.cpus_max > spec.cpus
+                           ? fmt::format("{0},sockets={1},cores=1,threads=1,maxcpus={1}", spec.cpus, spec.cpus_max)
+                           : std::to_string(spec.cpus)});
+  std::string memory = fmt::format("{}M", spec.memory_bytes / kMiB);
+  if (spec.memory_slots > 0) {
+    const std::uint64_t most = spec.memory_bytes + static_cast<std::uint64_t>(spec.memory_slots) * kDimmBytes;
+    memory += fmt::format(",slots={},maxmem={}M", spec.memory_slots, most / kMiB);
+  }
+  argv.insert(argv.end(), {"-m", memory});
+}
+
+bool is_root_bus(const std::string& bus) {
+  return bus.empty() || bus == "pci.0" || bus == "pcie.0";
+}
+
+bool is_pci(const DeviceSpec& device) {
+  const DeviceType* type = find_device_type(device.type);
+  return type != nullptr && type->attachment == Attachment::pci;
+}
+
 }  // namespace
 
-std::string pci_address(std::size_t index) {
-  return fmt::format("0000:00:{:02x}.0", static_cast<std::size_t>(kFirstSlot) + index);
+std::string slot_name(int slot) {
+  return fmt::format("{:#x}", slot);
+}
+
+base::Result<void> pin_addresses(DeviceSet& devices) {
+  std::map<std::pair<std::string, std::string>, std::string> taken;  // bus, address -> device
+  for (const DeviceSpec& device : devices) {
+    if (device.address.empty()) continue;
+    // CPUs and DIMMs have no bus: their type stands for it.
+    const std::string bus = is_pci(device) && is_root_bus(device.bus) ? ""
+                            : device.bus.empty()                      ? device.type
+                                                                      : device.bus;
+    const auto [at, fresh] = taken.emplace(std::pair(bus, device.address), device.id);
+    if (!fresh) {
+      return base::fail(ErrorKind::bad_input, fmt::format("device {}: address {} is taken by device {}", device.id,
+                                                          base::printable(device.address), at->second));
+    }
+  }
+  int slot = kFirstSlot;
+  for (DeviceSpec& device : devices) {
+    // An unknown type is its own error, later.
+    const DeviceType* type = find_device_type(device.type);
+    if (!device.address.empty() || (type != nullptr && type->attachment != Attachment::pci)) continue;
+    while (slot <= kLastSlot && taken.count({"", slot_name(slot)}) != 0) ++slot;
+    if (slot > kLastSlot) {
+      return base::fail(ErrorKind::bad_input, fmt::format("more than {} devices", kLastSlot - kFirstSlot + 1));
+    }
+    device.address = slot_name(slot++);
+  }
+  return {};
+}
+
+std::string pci_address(const DeviceSet& devices, const DeviceSpec& device) {
+  if (!is_pci(device) || device.address.empty()) return "";
+  const auto slot = number_of(device.address);
+  if (is_root_bus(device.bus)) return fmt::format("0000:00:{:02x}.0", slot);
+  int bus = 1;
+  const auto port = std::find_if(devices.begin(), devices.end(), [&](const auto& d) { return d.id == device.bus; });
+  if (port == devices.end()) return "";
+  for (const DeviceSpec& other : devices) {
+    if (other.type == "root-port" && number_of(other.address) < number_of(port->address)) ++bus;
+  }
+  return fmt::format("0000:{:02x}:{:02x}.0", bus, slot);
 }
 
 base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
@@ -102,6 +144,7 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
 
   std::vector<std::string> argv = spec.wrapper;
   argv.push_back(spec.qemu);
+  argv.insert(argv.end(), spec.qemu_args.begin(), spec.qemu_args.end());
   // Thread names make stacks readable; the name itself is no part of the machine.
   argv.insert(argv.end(), {"-name", fmt::format("{},debug-threads=on", escape_commas(spec.instance))});
   argv.insert(argv.end(), {"-nodefaults", "-no-user-config", "-display", "none", "-msg", "timestamp=off"});
@@ -109,8 +152,7 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
   argv.push_back("-no-reboot");
   argv.insert(argv.end(), {"-machine", spec.machine + ",memory-backend=ram0"});
   MIGSOAK_TRY(append_accel(spec, argv));
-  argv.insert(argv.end(), {"-smp", std::to_string(spec.cpus)});
-  argv.insert(argv.end(), {"-m", fmt::format("{}M", spec.memory_bytes / kMiB)});
+  append_size(spec, argv);
   argv.insert(argv.end(), {"-object", fmt::format("memory-backend-memfd,id=ram0,size={},share=on", spec.memory_bytes)});
 
   for (const auto& path : {qmp_socket_path(spec), agent_socket_path(spec), console_socket_path(spec)}) {

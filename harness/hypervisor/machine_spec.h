@@ -12,27 +12,36 @@ namespace migsoak::hypervisor {
 
 struct DeviceSpec {
   std::string id;
-  std::string type;         // scenario name: "virtio-blk" | "vhost-user-blk" (catalog: hypervisor/devices.def)
-  std::string socket_path;  // vhost-user: the target's socket for this QEMU
-  std::string image_path;   // virtio-blk: the disk file, raw
+  std::string type;                         // scenario name (catalog: hypervisor/devices.def)
+  std::string socket_path;                  // vhost-user: the target's socket for this QEMU
+  std::string image_path;                   // disks that QEMU serves: the file, raw
   std::map<std::string, base::Json> props;  // QEMU device properties, this side's overrides already applied
+  std::string bus = {};                     // empty: the machine's root bus, or none; else "rp2", "scsi0.0"
+  std::string address = {};  // on that bus. PCI: slot, "0x4"; SCSI: target; port: number; DIMM: slot; CPU: socket.
+                             // Empty: the next free slot of the root bus
 };
+
+// A guest's device set as a value: what it has now, cold-plugged or not. Both ends' command lines derive from it.
+using DeviceSet = std::vector<DeviceSpec>;
 
 struct MachineSpec {
   std::string side;
-  std::string qemu;  // executable
+  std::string qemu;                    // executable
+  std::vector<std::string> qemu_args;  // right behind it: where a build that is not the system's has its firmware
   std::map<std::string, std::string> env;
   std::vector<std::string> wrapper;
   std::vector<std::string> extra_args;
   std::string machine = "q35";
   std::uint64_t memory_bytes = 128u << 20;
-  int cpus = 1;
+  int cpus = 1;               // at boot
+  int cpus_max = 0;           // room for hotplug, one per socket; 0: none
+  int memory_slots = 0;       // DIMM slots of kDimmBytes each; 0: none
   std::string accel = "tcg";  // "kvm" | "tcg", already resolved
   guest::GuestImage image;
-  std::vector<DeviceSpec> devices;  // in PCI slot order
-  bool incoming = false;            // -incoming defer; else boots the kernel
-  std::string run_dir;              // where the sockets of this process go
-  std::string instance;             // short unique name for its socket files: "q17"
+  DeviceSet devices;
+  bool incoming = false;  // -incoming defer; else boots the kernel
+  std::string run_dir;    // where the sockets of this process go
+  std::string instance;   // short unique name for its socket files: "q17"
   std::string log_file;
 };
 
@@ -40,10 +49,22 @@ struct MachineSpec {
 // Same spec but `incoming` => same machine: devices have explicit PCI addresses.
 base::Result<std::vector<std::string>> command_line(const MachineSpec& spec);
 
-// Where the index-th device of a set sits, as the guest's kernel names it: "0000:00:04.0". What a vhost-user disk says
-// as its serial number is the target's affair (qemu-storage-daemon 7.2: always "vhost_user_blk"), so the address names
-// it.
-std::string pci_address(std::size_t index);
+// Gives each PCI device of the set that has no address the next free slot of the root bus. Kind bad_input: the bus is
+// full, or an address is taken twice.
+base::Result<void> pin_addresses(DeviceSet& devices);
+
+// Where a PCI device sits, as the guest's kernel names it: "0000:00:04.0". What a vhost-user disk says as its serial
+// number is the target's affair (qemu-storage-daemon 7.2: always "vhost_user_blk"), so the address names it. Bus
+// numbers are the firmware's: it counts bridges in the order of their slots, and the only bridges are the set's root
+// ports. Empty when the device is none of PCI, or has no address.
+std::string pci_address(const DeviceSet& devices, const DeviceSpec& device);
+
+// Slots of the root bus that a device may take, on pc and q35 alike: slot 1 holds the PIIX's functions, 0x1f the
+// ICH9's.
+inline constexpr int kFirstSlot = 0x4;
+inline constexpr int kLastSlot = 0x1e;
+inline constexpr std::uint64_t kDimmBytes = 128ull << 20;  // one memory block of Linux on x86-64 is as large
+std::string slot_name(int slot);                           // "0x4"
 
 std::vector<std::string> device_type_names();
 

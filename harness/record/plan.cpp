@@ -15,6 +15,7 @@ base::Json to_json(const Plan& plan) {
                   {"destination", plan.destination_side},
                   {"mode", plan.mode},
                   {"transport", plan.transport}};
+  if (!plan.machine.empty()) json["machine"] = plan.machine;
   for (const PlannedOperation& operation : plan.operations) json["operations"].push_back(to_json(operation));
   return json;
 }
@@ -33,7 +34,8 @@ base::Result<Plan> plan_from_json(const base::Json& json) {
   Plan plan;
   if (!json.is_object() || !read_field(json, "iteration", plan.iteration) ||
       !read_field(json, "source", plan.source_side) || !read_field(json, "destination", plan.destination_side) ||
-      !read_field(json, "mode", plan.mode) || !read_field(json, "transport", plan.transport)) {
+      !read_field(json, "mode", plan.mode) || !read_field(json, "transport", plan.transport) ||
+      !read_field(json, "machine", plan.machine)) {
     return wrong_field("plan");
   }
   const base::Json operations = json.value("operations", base::Json::array());

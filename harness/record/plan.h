@@ -27,9 +27,10 @@ struct Plan {
   std::int64_t iteration = 0;
   std::string source_side;
   std::string destination_side;
-  std::string mode;                          // a name of ops/modes
-  std::string transport;                     // "unix" | "tcp" | "fd"
-  std::vector<PlannedOperation> operations;  // in this order
+  std::string mode;                               // a name of ops/modes
+  std::string transport;                          // "unix" | "tcp" | "fd"
+  std::string machine = {};                       // as the scenario says: "pc" "q35" or a versioned type
+  std::vector<PlannedOperation> operations = {};  // in this order
 
   bool operator==(const Plan&) const = default;
 };

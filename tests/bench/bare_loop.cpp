@@ -109,7 +109,7 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, boo
   spec.env = side.env;
   spec.wrapper = side.wrapper;
   spec.extra_args = side.extra_args;
-  spec.machine = scenario_.guest.machine;
+  spec.machine = scenario_.guest.machines.front();
   spec.memory_bytes = scenario_.guest.memory_bytes;
   spec.cpus = scenario_.guest.cpus;
   spec.accel = preflight_.accel;

@@ -113,8 +113,52 @@ TEST(CommandLine, GivesDevicesSlotsInOrder) {
 }
 
 TEST(CommandLine, AgreesWithTheGuestOnAddresses) {
-  EXPECT_EQ(pci_address(0), "0000:00:04.0");
-  EXPECT_EQ(pci_address(12), "0000:00:10.0");
+  DeviceSet devices = {virtio_disk("vd0"), virtio_disk("vd1"), virtio_disk("vd2")};
+  devices[1].address = "0x10";
+  for (const char* id : {"rp0", "rp1"}) {
+    DeviceSpec port;
+    port.id = id;
+    port.type = "root-port";
+    devices.push_back(port);
+  }
+  devices[2].bus = "rp1";
+  devices[2].address = "0x0";
+  ASSERT_TRUE(pin_addresses(devices));
+  EXPECT_EQ(pci_address(devices, devices[0]), "0000:00:04.0");
+  EXPECT_EQ(pci_address(devices, devices[1]), "0000:00:10.0");
+  EXPECT_EQ(pci_address(devices, devices[2]), "0000:02:00.0");
+  EXPECT_EQ(devices[3].address, "0x5");
+}
+
+TEST(CommandLine, OfEveryDeviceType) {
+  for (const std::string& type : device_type_names()) {
+    MachineSpec spec = plain();
+    spec.devices = {virtio_disk("x0")};
+    spec.devices[0].type = type;
+    spec.devices[0].socket_path = "/run/x/s";
+    if (type == "scsi-disk") spec.devices[0].bus = "scsi0.0";
+    if (type == "serial-port") spec.devices[0].bus = "ports0.0";
+    spec.devices[0].address = "0x7";
+    const auto devices = values_of(arguments(spec), "-device");
+    ASSERT_EQ(devices.size(), 1u) << type;
+    EXPECT_THAT(devices[0], ::testing::AnyOf(HasSubstr(",id=x0,"), ::testing::EndsWith(",id=x0"))) << type;
+    EXPECT_THAT(devices[0], ::testing::ContainsRegex("=(0x)?7(,|$)")) << type;
+  }
+}
+
+TEST(CommandLine, MakesRoomForCpusAndMemory) {
+  MachineSpec spec = plain();
+  spec.cpus_max = 4;
+  spec.memory_slots = 4;
+  EXPECT_THAT(values_of(arguments(spec), "-smp"), ElementsAre("1,sockets=4,cores=1,threads=1,maxcpus=4"));
+  EXPECT_THAT(values_of(arguments(spec), "-m"), ElementsAre("128M,slots=4,maxmem=640M"));
+}
+
+TEST(CommandLine, RefusesAnAddressTwice) {
+  MachineSpec spec = plain();
+  spec.devices = {virtio_disk("a"), virtio_disk("b")};
+  spec.devices[0].address = spec.devices[1].address = "0x5";
+  EXPECT_THAT(refusal(spec).describe(), HasSubstr("device b: address 0x5 is taken by device a"));
 }
 
 TEST(CommandLine, RendersPropertiesByType) {

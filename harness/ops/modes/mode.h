@@ -24,6 +24,8 @@ struct MigrationContext {
   base::Deadline deadline;
   // Called now and then while the migration runs (cheap peak sampling); may be empty.
   std::function<void()> on_progress;
+  // Called once, when the source has been told to migrate and before anything is waited for; may be empty.
+  std::function<void()> on_started = {};
 };
 
 enum class MigrationResult {

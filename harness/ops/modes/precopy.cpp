@@ -132,6 +132,7 @@ MigrationOutcome Precopy::run() {
 
   began_ = base::Clock::now();
   migrate_id_ = context_.source.qmp().send("migrate", {{"uri", (*wire)->source_uri}});
+  if (context_.on_started) context_.on_started();
   const auto waited = context_.reactor.run_until([&] { return settled(); }, context_.deadline, kProgressEvery);
   return conclude(waited);
 }

@@ -1,0 +1,288 @@
+#include "engine/device_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
+
+namespace migsoak::engine {
+
+using base::Result;
+using hypervisor::DeviceSet;
+using hypervisor::DeviceSpec;
+using ops::HotplugKind;
+using record::PlannedOperation;
+
+namespace {
+
+bool on_pci(const HotplugKind& kind) {
+  const hypervisor::DeviceType* type = hypervisor::find_device_type(kind.name);
+  return type != nullptr && type->attachment == hypervisor::Attachment::pci;
+}
+
+DeviceSpec bare_device(const std::string& id, const std::string& type) {
+  DeviceSpec device;
+  device.id = id;
+  device.type = type;
+  return device;
+}
+
+template <typename Items>
+const std::string& pick(const Items& items, base::Rng& rng) {
+  return items[rng.below(items.size())];
+}
+
+// A name by weight; empty when all weights are 0.
+std::string draw_weighted(const std::vector<std::pair<std::string, std::uint64_t>>& weights, base::Rng& rng) {
+  std::uint64_t total = 0;
+  for (const auto& [name, weight] : weights) total += weight;
+  if (total == 0) return "";
+  std::uint64_t draw = rng.below(total);
+  for (const auto& [name, weight] : weights) {
+    if (draw < weight) return name;
+    draw -= weight;
+  }
+  return "";
+}
+
+}  // namespace
+
+bool is_pcie(const std::string& machine) {
+  return machine.starts_with("q35") || machine.find("-q35-") != std::string::npos;
+}
+
+Result<DeviceSet> boot_devices(const Scenario& scenario, const std::string& machine) {
+  DeviceSet devices;
+  for (const DeviceScenario& device : scenario.devices) devices.push_back(bare_device(device.id, device.type));
+  bool pci_kinds = false;
+  for (const HotplugKind& kind : ops::hotplug_kinds()) {
+    if (!scenario.hotplug.uses(kind.name)) continue;
+    pci_kinds = pci_kinds || on_pci(kind);
+    if (!kind.controller.empty()) devices.push_back(bare_device(kind.controller, kind.controller_type));
+  }
+  for (int port = 0; pci_kinds && is_pcie(machine) && port < scenario.hotplug.ports; ++port) {
+    devices.push_back(bare_device(fmt::format("rp{}", port), "root-port"));
+  }
+  MIGSOAK_TRY(hypervisor::pin_addresses(devices), scenario.file);
+  return devices;
+}
+
+DeviceSpec device_of(const PlannedOperation& operation) {
+  DeviceSpec device = bare_device(operation.device, operation.kind);
+  device.bus = operation.bus;
+  device.address = operation.address;
+  return device;
+}
+
+void apply_operation(const PlannedOperation& operation, DeviceSet& devices) {
+  if (operation.timing == "refused") return;
+  if (operation.action == "plug") {
+    devices.push_back(device_of(operation));
+  } else {
+    std::erase_if(devices, [&operation](const DeviceSpec& device) { return device.id == operation.device; });
+  }
+}
+
+std::map<std::string, base::Json> properties_of(const Scenario& scenario, const DeviceSpec& device,
+                                                const std::string& side) {
+  std::map<std::string, base::Json> props;
+  const auto add = [&props](const std::map<std::string, base::Json>& more) {
+    for (const auto& [key, value] : more) props[key] = value;
+  };
+  for (const DeviceScenario& cold : scenario.devices) {
+    if (cold.id != device.id) continue;
+    add(cold.props);
+    if (const auto on = cold.on.find(side); on != cold.on.end()) add(on->second);
+    return props;
+  }
+  if (const auto own = scenario.hotplug.props.find(device.type); own != scenario.hotplug.props.end()) add(own->second);
+  const auto on = scenario.hotplug.on.find(side);
+  if (on == scenario.hotplug.on.end()) return props;
+  if (const auto own = on->second.find(device.type); own != on->second.end()) add(own->second);
+  return props;
+}
+
+std::vector<DeviceSpec> pluggable_disks(const Scenario& scenario) {
+  std::vector<DeviceSpec> disks;
+  for (const HotplugKind& kind : ops::hotplug_kinds()) {
+    const hypervisor::DeviceType* type = hypervisor::find_device_type(kind.name);
+    if (type == nullptr || !type->disk || !scenario.hotplug.uses(kind.name)) continue;
+    const int most = std::max(kind.most, scenario.hotplug.sweep);
+    for (int i = 0; i < most; ++i) disks.push_back(bare_device(fmt::format("{}{}", kind.prefix, i), kind.name));
+    for (const HotplugStep& step : scenario.hotplug.steps) {
+      const bool known = std::any_of(disks.begin(), disks.end(), [&](const auto& d) { return d.id == step.device; });
+      if (step.kind == kind.name && !step.device.empty() && !known)
+        disks.push_back(bare_device(step.device, kind.name));
+    }
+  }
+  return disks;
+}
+
+OperationPlanner::OperationPlanner(const Scenario& scenario, const std::string& machine)
+    : scenario_(scenario), pcie_(is_pcie(machine)), devices_(boot_devices(scenario, machine).value_or(DeviceSet{})) {}
+
+bool OperationPlanner::is_touched(const std::string& id) const {
+  return std::any_of(operations_.begin(), operations_.end(), [&id](const auto& o) { return o.device == id; });
+}
+
+std::vector<std::string> OperationPlanner::removable() const {
+  std::vector<std::string> ids;
+  for (const DeviceSpec& device : devices_) {
+    const bool cold = std::any_of(scenario_.devices.begin(), scenario_.devices.end(),
+                                  [&device](const DeviceScenario& other) { return other.id == device.id; });
+    if (!cold && ops::find_hotplug_kind(device.type) != nullptr) ids.push_back(device.id);
+  }
+  return ids;
+}
+
+int OperationPlanner::plugged() const {
+  return static_cast<int>(removable().size());
+}
+
+std::vector<std::string> OperationPlanner::free_ids(const std::string& name) const {
+  const HotplugKind* kind = ops::find_hotplug_kind(name);
+  const auto of_kind = std::count_if(devices_.begin(), devices_.end(), [&](const auto& d) { return d.type == name; });
+  const int most = std::max(kind->most, scenario_.hotplug.sweep);
+  std::vector<std::string> ids;
+  if (of_kind >= most) return ids;
+  for (int i = 0; i < most; ++i) {
+    std::string id = fmt::format("{}{}", kind->prefix, i);
+    const bool taken = std::any_of(devices_.begin(), devices_.end(), [&id](const auto& d) { return d.id == id; });
+    if (!taken && !is_touched(id)) ids.push_back(std::move(id));
+  }
+  return ids;
+}
+
+std::vector<std::string> OperationPlanner::free_addresses(const std::string& name) const {
+  const HotplugKind* kind = ops::find_hotplug_kind(name);
+  std::vector<std::string> places;
+  const auto offer = [&](const std::string& bus, const std::string& address) {
+    const auto same_bus = [&](const DeviceSpec& device) {
+      // CPUs and DIMMs have no bus: their kind stands for it.
+      if (bus.empty() && !on_pci(*kind)) return device.type == name;
+      return device.bus == bus && (bus.empty() ? !hypervisor::pci_address(devices_, device).empty() : true);
+    };
+    const bool taken = std::any_of(devices_.begin(), devices_.end(), [&](const DeviceSpec& device) {
+      return device.address == address && same_bus(device);
+    });
+    // A place that an operation of this iteration frees or takes is left alone until the next.
+    const bool touched = std::any_of(operations_.begin(), operations_.end(), [&](const PlannedOperation& other) {
+      const bool same = bus.empty() && !on_pci(*kind) ? other.kind == name : other.bus == bus;
+      return same && other.address == address;
+    });
+    if (!taken && !touched) places.push_back(bus + "/" + address);
+  };
+  if (!on_pci(*kind)) {
+    for (int i = 0; i < kind->most; ++i) offer(kind->bus, fmt::format("{:#x}", kind->first_address + i));
+  } else if (pcie_) {
+    for (int port = 0; port < scenario_.hotplug.ports; ++port) offer(fmt::format("rp{}", port), "0x0");
+  } else {
+    for (int slot = hypervisor::kFirstSlot; slot <= hypervisor::kLastSlot; ++slot) {
+      offer("", hypervisor::slot_name(slot));
+    }
+  }
+  return places;
+}
+
+bool OperationPlanner::find_place(const std::string& kind, base::Rng& rng, PlannedOperation& into) {
+  const std::vector<std::string> places = free_addresses(kind);
+  if (places.empty()) return false;
+  // A device that comes back takes its old place half of the time, where that is free.
+  const auto last = last_address_.find(into.device);
+  const bool back = last != last_address_.end() && rng.below(2) == 0 &&
+                    std::find(places.begin(), places.end(), last->second) != places.end();
+  // A sweep goes on from slot to slot, as an administrator does.
+  const std::string place = back ? last->second : scenario_.hotplug.sweep > 0 ? places.front() : pick(places, rng);
+  into.bus = place.substr(0, place.find('/'));
+  into.address = place.substr(place.find('/') + 1);
+  return true;
+}
+
+bool OperationPlanner::draw_plug(base::Rng& rng, PlannedOperation& into) {
+  if (plugged() >= scenario_.hotplug.plugged_max) return false;
+  auto kinds = scenario_.hotplug.kinds;
+  for (auto& [name, weight] : kinds) {
+    if (free_ids(name).empty() || free_addresses(name).empty()) weight = 0;
+  }
+  into.kind = draw_weighted(kinds, rng);
+  if (into.kind.empty()) return false;
+  into.action = "plug";
+  const std::vector<std::string> ids = free_ids(into.kind);
+  into.device = scenario_.hotplug.sweep > 0 ? ids.front() : pick(ids, rng);
+  return find_place(into.kind, rng, into);
+}
+
+bool OperationPlanner::draw_unplug(base::Rng& rng, PlannedOperation& into) {
+  std::vector<std::string> ids = removable();
+  std::erase_if(ids, [this](const std::string& id) { return is_touched(id); });
+  if (ids.empty()) return false;
+  into.device = pick(ids, rng);
+  const auto device =
+      std::find_if(devices_.begin(), devices_.end(), [&](const auto& d) { return d.id == into.device; });
+  into.action = "unplug";
+  into.kind = device->type;
+  into.bus = device->bus;
+  into.address = device->address;
+  return true;
+}
+
+void OperationPlanner::take(PlannedOperation operation) {
+  if (operation.action == "plug" && operation.timing != "refused") {
+    last_address_[operation.device] = operation.bus + "/" + operation.address;
+  }
+  apply_operation(operation, devices_);
+  operations_.push_back(std::move(operation));
+}
+
+void OperationPlanner::take_steps(std::int64_t iteration, base::Rng& rng) {
+  for (const HotplugStep& step : scenario_.hotplug.steps) {
+    if (step.iteration != iteration) continue;
+    PlannedOperation operation{step.kind, step.action, step.timing, step.device, "", ""};
+    if (step.action == "plug") {
+      const std::vector<std::string> ids = free_ids(step.kind);
+      if (operation.device.empty() && ids.empty()) continue;
+      if (operation.device.empty()) operation.device = ids.front();
+      if (!find_place(step.kind, rng, operation)) continue;
+      if (!step.address.empty()) operation.address = step.address;
+    } else {
+      for (const DeviceSpec& device : devices_) {
+        const bool meant = step.device.empty() ? device.type == step.kind : device.id == step.device;
+        if (!meant || is_touched(device.id)) continue;
+        operation.device = device.id;
+        operation.bus = device.bus;
+        operation.address = device.address;
+        break;
+      }
+      if (operation.address.empty()) continue;
+    }
+    take(std::move(operation));
+  }
+}
+
+std::vector<PlannedOperation> OperationPlanner::next(std::int64_t iteration, bool on_first_side, base::Rng& rng) {
+  operations_.clear();
+  take_steps(iteration, rng);
+  if (on_first_side && swept_ < scenario_.hotplug.sweep) {
+    PlannedOperation operation;
+    operation.timing = "settled";
+    if (draw_plug(rng, operation)) {
+      ++swept_;
+      take(std::move(operation));
+    }
+  }
+  for (int i = 0; i < scenario_.hotplug.operations; ++i) {
+    PlannedOperation operation;
+    operation.timing = draw_weighted(scenario_.hotplug.timings, rng);
+    // The fuller the guest, the likelier something goes.
+    const auto most = static_cast<std::uint64_t>(scenario_.hotplug.plugged_max);
+    const bool unplug = rng.below(most) < static_cast<std::uint64_t>(plugged());
+    const bool drawn = unplug ? draw_unplug(rng, operation) || draw_plug(rng, operation)
+                              : draw_plug(rng, operation) || draw_unplug(rng, operation);
+    if (drawn) take(std::move(operation));
+  }
+  return operations_;
+}
+
+}  // namespace migsoak::engine

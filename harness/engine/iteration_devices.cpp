@@ -1,0 +1,89 @@
+// The device set in an iteration: hotplug operations around the migration, and a destination that has what the guest
+// has.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/iteration.h"
+
+namespace migsoak::engine {
+
+using base::Deadline;
+using hypervisor::DeviceSet;
+using hypervisor::DeviceSpec;
+using std::chrono::seconds;
+
+namespace {
+
+bool same_devices(const DeviceSet& left, const DeviceSet& right) {
+  const auto holds = [](const DeviceSet& set, const DeviceSpec& wanted) {
+    return std::any_of(set.begin(), set.end(), [&wanted](const DeviceSpec& device) {
+      return device.id == wanted.id && device.bus == wanted.bus && device.address == wanted.address;
+    });
+  };
+  return left.size() == right.size() &&
+         std::all_of(left.begin(), left.end(), [&](const DeviceSpec& device) { return holds(right, device); });
+}
+
+}  // namespace
+
+bool IterationRunner::run_operations() {
+  if (operations_.empty()) return true;
+  phase("hotplug");
+  const auto done = operations_.run_settled(*source_);
+  if (!still_whole()) return false;
+  if (!done) return give_up("guest", 0, done.error(), "hotplug before the migration");
+  return true;
+}
+
+// The last thing before `migrate`.
+bool IterationRunner::begin_operations() {
+  if (!operations_.empty()) {
+    phase("hotplug");
+    const auto done = operations_.begin_at_once(*source_);
+    if (!still_whole()) return false;
+    if (!done) return give_up("guest", 0, done.error(), "hotplug at the migration");
+  }
+  return match_destination();
+}
+
+// What an operation did not do as planned, the destination must not have done either.
+bool IterationRunner::match_destination() {
+  if (destination_ != nullptr && same_devices(destination_->devices, lineage_.devices())) return true;
+  if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
+  destination_ = nullptr;
+  phase("spawn");
+  const std::string name = "qemu:" + into_.plan.destination_side;
+  const base::Result<Player*> spawned =
+      lineage_.spawn(into_.plan.destination_side, /*incoming=*/true, lineage_.devices(), into_);
+  if (!spawned) return give_up(name, 0, spawned.error(), "start of " + name);
+  destination_ = *spawned;
+  return raise_destination();
+}
+
+bool IterationRunner::conclude_operations(Player* player) {
+  if (operations_.empty() || player == nullptr) return true;
+  phase("hotplug");
+  const auto done = operations_.conclude(*player);
+  if (!still_whole()) return false;
+  if (!done) return give_up("guest", 0, done.error(), "hotplug after the migration");
+  return true;
+}
+
+void IterationRunner::record_device_sets() {
+  const auto add = [this](const Player& player, const char* point) {
+    record::Document document;
+    document.kind = record::document_kind::kDeviceSet;
+    document.subject = player.name;
+    document.process_id = player.process_id;
+    document.point = point;
+    document.content = device_set_json(lineage_, player.devices, player.machine->spec().side, player.slot);
+    into_.documents.push_back(std::move(document));
+  };
+  // The source has what the guest has, whatever it was started with.
+  source_->devices = lineage_.devices();
+  add(*source_, "source");
+  add(*destination_, "destination");
+}
+
+}  // namespace migsoak::engine

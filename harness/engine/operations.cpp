@@ -1,0 +1,299 @@
+#include "engine/operations.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "engine/device_plan.h"
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
+
+namespace migsoak::engine {
+
+using base::Deadline;
+using base::ErrorKind;
+using base::Result;
+using hypervisor::DeviceSet;
+using hypervisor::DeviceSpec;
+using record::PlannedOperation;
+namespace kind = record::event_kind;
+
+namespace {
+
+bool is_disk(const DeviceSpec& device) {
+  const hypervisor::DeviceType* type = hypervisor::find_device_type(device.type);
+  return type != nullptr && type->disk;
+}
+
+// An agent that refuses a command is not the guest's trouble but ours: it and the harness disagree.
+Result<base::Json> accepted(const Result<base::Json>& answer, const char* command) {
+  if (!answer || base::json_get<bool>(*answer, "ok", false)) return answer;
+  return base::fail(ErrorKind::environment,
+                    fmt::format("the guest's agent refused {}: {}", command,
+                                base::printable(base::json_get<std::string>(*answer, "error", ""), 200)));
+}
+
+// QEMU said no, as opposed to: it is gone.
+bool refused_by_qemu(const base::Error& error, Player& player) {
+  return error.kind == ErrorKind::subject && player.machine->alive() && player.machine->qmp().connected();
+}
+
+}  // namespace
+
+OperationRunner::OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event)
+    : lineage_(lineage), into_(into), add_event_(std::move(add_event)) {}
+
+Deadline OperationRunner::answer_deadline() const {
+  return Deadline::in(std::chrono::seconds(lineage_.context().scenario.deadline.answer_s));
+}
+
+bool OperationRunner::in_set(const std::string& id) const {
+  const DeviceSet& devices = lineage_.devices();
+  return std::any_of(devices.begin(), devices.end(), [&id](const DeviceSpec& device) { return device.id == id; });
+}
+
+DeviceSet OperationRunner::planned() const {
+  DeviceSet devices = lineage_.devices();
+  for (const PlannedOperation& operation : into_.plan.operations) {
+    // An unplug that is under way at the switch-over: the destination still has the device.
+    if (operation.action == "unplug" && operation.timing == "at-once") continue;
+    // History that went otherwise than planned: the device is there already.
+    if (operation.action == "plug" && in_set(operation.device)) continue;
+    apply_operation(operation, devices);
+  }
+  return devices;
+}
+
+void OperationRunner::record(const Running& running, const char* result, bool confirmed, const std::string& error) {
+  const PlannedOperation& operation = running.operation;
+  const std::string name =
+      fmt::format("{} of {} {} ({})", operation.action, operation.kind, operation.device, operation.timing);
+  record::Event& event =
+      add_event_(kind::kHotplug, "guest",
+                 error.empty() ? fmt::format("{}: {}", name, result) : fmt::format("{}: {}: {}", name, result, error));
+  event.detail = {{"kind", operation.kind},     {"action", operation.action},    {"timing", operation.timing},
+                  {"device", operation.device}, {"machine", into_.plan.machine}, {"result", result},
+                  {"confirmed", confirmed}};
+  // A clean operation says no more than that: the same text each time costs the database nothing.
+  if (!error.empty()) event.detail["error"] = base::printable(error, 400);
+}
+
+Result<bool> OperationRunner::await(const DeviceSpec& device, bool present) {
+  const ops::HotplugKind* hotplug = ops::find_hotplug_kind(device.type);
+  base::Json arguments = hotplug->sign(lineage_.devices(), device, lineage_.context().scenario.guest.cpus);
+  // Where the guest can only count, the number itself says what is wanted.
+  arguments["state"] = present ? "present" : "absent";
+  const auto wait = std::chrono::seconds(lineage_.context().scenario.deadline.answer_s);
+  // The guest gives up first, and says what it sees.
+  arguments["timeout_ms"] = std::max<std::int64_t>(500, std::chrono::milliseconds(wait).count() - 2000);
+  const auto answer = accepted(lineage_.channel().command("await", arguments, answer_deadline()), "await");
+  if (!answer) return tl::unexpected<base::Error>(answer.error());
+  return base::json_get<bool>(*answer, "holds", false);
+}
+
+Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
+  if (!is_disk(device) || lineage_.context().scenario.guest.workload != "verify") return "";
+  base::Json arguments = ops::find_hotplug_kind(device.type)->sign(lineage_.devices(), device, 0);
+  arguments.erase("what");
+  arguments["id"] = device.id;
+  MIGSOAK_ASSIGN(const base::Json answer, lineage_.channel().command("adopt_disk", arguments, answer_deadline()));
+  return base::printable(base::json_get<std::string>(answer, "error", ""), 200);
+}
+
+// A disk that was never taken up (the guest did not show it) has nothing to let go of.
+Result<void> OperationRunner::let_go_of_disk(const DeviceSpec& device) {
+  if (!is_disk(device) || lineage_.context().scenario.guest.workload != "verify") return {};
+  const auto answer = lineage_.channel().command("release_disk", {{"id", device.id}}, answer_deadline());
+  if (!answer) return tl::unexpected<base::Error>(answer.error());
+  return {};
+}
+
+Result<void> OperationRunner::plug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
+  Running running{operation, began, false, 0};
+  if (in_set(operation.device)) {
+    record(running, "skipped", false, "the device is there already");
+    return {};
+  }
+  const DeviceSpec device = device_of(operation);
+  const std::string& side = player.machine->spec().side;
+  const auto done = ops::plug(*player.machine, lineage_.device_for(device, side, player.slot), answer_deadline());
+  if (!done && refused_by_qemu(done.error(), player)) {
+    record(running, "refused", false, done.error().describe());
+    return {};
+  }
+  if (!done) return done;
+  lineage_.devices().push_back(device);
+  if (operation.timing == "at-once") {
+    at_once_.push_back(running);
+    return {};
+  }
+  return confirm_plug(device, running);
+}
+
+Result<void> OperationRunner::confirm_plug(const DeviceSpec& device, Running& running) {
+  MIGSOAK_ASSIGN(const bool seen, await(device, true));
+  if (!seen) {
+    record(running, "done", false, "the guest does not show it");
+    return {};
+  }
+  MIGSOAK_ASSIGN(const std::string trouble, take_up_disk(device));
+  record(running, "done", trouble.empty(), trouble);
+  return {};
+}
+
+Result<void> OperationRunner::unplug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
+  Running running{operation, began, false, 0};
+  if (!in_set(operation.device)) {
+    record(running, "skipped", false, "the device is not there");
+    return {};
+  }
+  MIGSOAK_TRY(let_go_of_disk(device_of(operation)));
+  const auto asked = ops::request_unplug(*player.machine, operation.device, answer_deadline());
+  if (!asked && refused_by_qemu(asked.error(), player)) {
+    record(running, "refused", false, asked.error().describe());
+    return {};
+  }
+  if (!asked) return asked;
+  if (operation.timing == "at-once") {
+    at_once_.push_back(running);
+    return {};
+  }
+  return finish_unplug(player, running);
+}
+
+Result<void> OperationRunner::finish_unplug(Player& player, Running& running) {
+  const std::string& id = running.operation.device;
+  hypervisor::Machine& machine = *player.machine;
+  // Where it was seen to be gone there is no event to wait for.
+  const auto gone = [&] { return running.seen_gone || ops::unplugged(machine, id); };
+  const auto over = [&] { return gone() || !machine.alive() || lineage_.console().panicked(); };
+  const auto waited = lineage_.context().reactor.run_until(over, answer_deadline());
+  if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted during an unplug");
+  if (!machine.alive() || lineage_.console().panicked()) {
+    return base::fail(ErrorKind::subject, fmt::format("lost during the unplug of {}", id));
+  }
+  if (!gone()) {
+    record(running, "unacknowledged", false, "no DEVICE_DELETED");
+    record::Event& event =
+        add_event_(kind::kHang, "guest", fmt::format("the guest never let go of {} after device_del", id));
+    event.detail = {{"waiting_for", "DEVICE_DELETED of " + id},
+                    {"waited_ms", base::milliseconds_between(running.began, base::Clock::now())}};
+    return {};
+  }
+  const DeviceSpec device = device_of(running.operation);
+  const std::string& side = machine.spec().side;
+  // A backend that its device does not give back is QEMU's affair, and shows in its descriptors.
+  (void)ops::drop_backends(machine, lineage_.device_for(device, side, player.slot), answer_deadline());
+  std::erase_if(lineage_.devices(), [&id](const DeviceSpec& other) { return other.id == id; });
+  MIGSOAK_ASSIGN(const bool confirmed, await(device, false));
+  record(running, "done", confirmed, confirmed ? "" : "the guest still shows it");
+  return {};
+}
+
+Result<void> OperationRunner::run_settled(Player& source) {
+  for (const PlannedOperation& operation : into_.plan.operations) {
+    if (operation.timing != "settled") continue;
+    const auto began = base::Clock::now();
+    MIGSOAK_TRY(operation.action == "plug" ? plug(source, operation, began) : unplug(source, operation, began));
+  }
+  return {};
+}
+
+Result<void> OperationRunner::begin_at_once(Player& source) {
+  for (const PlannedOperation& operation : into_.plan.operations) {
+    if (operation.timing != "at-once") continue;
+    const auto began = base::Clock::now();
+    MIGSOAK_TRY(operation.action == "plug" ? plug(source, operation, began) : unplug(source, operation, began));
+  }
+  return {};
+}
+
+void OperationRunner::send_refused(Player& source) {
+  for (const PlannedOperation& operation : into_.plan.operations) {
+    if (operation.timing != "refused") continue;
+    Running running{operation, base::Clock::now(), false, 0};
+    qmp::Client& client = source.machine->qmp();
+    if (operation.action == "unplug") {
+      running.reply = client.send("device_del", {{"id", operation.device}});
+    } else {
+      // QEMU looks at the migration before it looks at properties: no backend is needed for a refusal.
+      const auto parts =
+          hypervisor::device_parts(lineage_.device_for(device_of(operation), source.machine->spec().side, source.slot));
+      if (!parts) continue;
+      base::Json arguments = base::Json::object();
+      for (const auto& [name, value] : parts->frontend) {
+        if (name == "driver" || name == "id" || name == "bus") arguments[name] = value;
+      }
+      running.reply = client.send("device_add", arguments);
+    }
+    refused_.push_back(std::move(running));
+  }
+}
+
+void OperationRunner::look_at_source(Player& source) {
+  for (const Running& running : refused_) {
+    const auto reply = source.machine->qmp().take_reply(running.reply, Deadline::in(std::chrono::seconds(2)));
+    if (!reply && reply.error().message.find("not allowed while migrating") != std::string::npos) {
+      record(running, "expected-refusal", true);
+    } else if (!reply) {
+      record(running, "refused", false, reply.error().describe());
+    } else {
+      record(running, "not-refused", false, "QEMU changed its devices while it was migrating");
+    }
+  }
+  refused_.clear();
+}
+
+Result<void> OperationRunner::conclude(Player& current) {
+  for (Running& running : std::exchange(at_once_, {})) {
+    const PlannedOperation& operation = running.operation;
+    if (operation.action == "plug") {
+      MIGSOAK_TRY(confirm_plug(device_of(operation), running));
+      continue;
+    }
+    if (!ops::unplugged(*current.machine, operation.device)) {
+      MIGSOAK_ASSIGN(const bool there, ops::has_device(*current.machine, operation.device, answer_deadline()));
+      if (!there) {
+        // Gone between the request and the migration, when nobody was looking.
+        running.seen_gone = true;
+        MIGSOAK_TRY(finish_unplug(current, running));
+        continue;
+      }
+      // The request does not travel with the guest's state, or the source has let go already: asked again.
+      const auto asked = ops::request_unplug(*current.machine, operation.device, answer_deadline());
+      const bool known = !asked && asked.error().message.find("already in the process") != std::string::npos;
+      if (!asked && !known && refused_by_qemu(asked.error(), current)) {
+        record(running, "refused", false, asked.error().describe());
+        continue;
+      }
+      if (!asked && !known) return asked;
+    }
+    MIGSOAK_TRY(finish_unplug(current, running));
+  }
+  return {};
+}
+
+base::Json device_set_json(const Lineage& lineage, const DeviceSet& devices, const std::string& side,
+                           const std::string& slot) {
+  base::Json list = base::Json::array();
+  for (const DeviceSpec& device : devices) {
+    const auto parts = hypervisor::device_parts(lineage.device_for(device, side, slot));
+    if (!parts) continue;
+    base::Json entry{{"id", device.id}, {"type", device.type}, {"bus", device.bus}, {"address", device.address}};
+    base::Json props = base::Json::object();
+    for (const auto& [name, value] : parts->frontend) {
+      if (name == "driver") {
+        entry["driver"] = value;
+      } else if (name != "id" && name != "bus" && name != "addr") {
+        props[name] = value;
+      }
+    }
+    entry["props"] = std::move(props);
+    if (const std::string address = hypervisor::pci_address(devices, device); !address.empty()) entry["pci"] = address;
+    list.push_back(std::move(entry));
+  }
+  return {{"devices", std::move(list)}};
+}
+
+}  // namespace migsoak::engine

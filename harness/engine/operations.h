@@ -1,0 +1,64 @@
+// OperationRunner: the hotplug operations of one iteration, done to the guest and confirmed by it. What QEMU or the
+// guest does otherwise than planned becomes an event; the lineage's device set always says what the guest really has.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "engine/lineage.h"
+#include "record/plan.h"
+
+namespace migsoak::engine {
+
+class OperationRunner {
+ public:
+  // Borrows all of them. `add_event` makes an event of this iteration.
+  using AddEvent = std::function<record::Event&(const char* kind, const std::string& subject, const std::string& text)>;
+  OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event);
+
+  bool empty() const { return into_.plan.operations.empty(); }
+  // What the guest has when all operations have gone as planned: the destination's devices.
+  hypervisor::DeviceSet planned() const;
+
+  // The settled ones, each confirmed by the guest before the next. Errors: the guest or its QEMU can't go on.
+  base::Result<void> run_settled(Player& source);
+  // Right before the migration: asked for, not waited for.
+  base::Result<void> begin_at_once(Player& source);
+  // The migration is under way: these QEMU has to refuse.
+  void send_refused(Player& source);
+  // After the migration, before the source is asked to quit: what it did meanwhile.
+  void look_at_source(Player& source);
+  // The guest runs here now (the destination, or the source again when the migration failed).
+  base::Result<void> conclude(Player& current);
+
+ private:
+  struct Running {
+    record::PlannedOperation operation;
+    base::Clock::time_point began;
+    bool seen_gone = false;
+    std::uint64_t reply = 0;  // of a refused one
+  };
+  base::Result<void> plug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
+  base::Result<void> unplug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
+  base::Result<void> confirm_plug(const hypervisor::DeviceSpec& device, Running& running);
+  base::Result<void> finish_unplug(Player& player, Running& running);
+  base::Result<bool> await(const hypervisor::DeviceSpec& device, bool present);
+  base::Result<void> let_go_of_disk(const hypervisor::DeviceSpec& device);
+  // Empty, or why the guest does not take it.
+  base::Result<std::string> take_up_disk(const hypervisor::DeviceSpec& device);
+  void record(const Running& running, const char* result, bool confirmed, const std::string& error = "");
+  base::Deadline answer_deadline() const;
+  bool in_set(const std::string& id) const;
+
+  Lineage& lineage_;
+  record::Observation& into_;
+  AddEvent add_event_;
+  std::vector<Running> at_once_, refused_;
+};
+
+// The devices of a machine as data (document "device-set"): what its command line and device_add said.
+base::Json device_set_json(const Lineage& lineage, const hypervisor::DeviceSet& devices, const std::string& side,
+                           const std::string& slot);
+
+}  // namespace migsoak::engine

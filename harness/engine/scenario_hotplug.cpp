@@ -1,0 +1,79 @@
+// [hotplug] of a scenario.
+#include <fmt/format.h>
+
+#include "engine/table_reader.h"
+#include "ops/hotplug/hotplug.h"
+
+namespace migsoak::engine {
+
+using base::Result;
+
+namespace {
+
+Result<void> read_weights(const TableReader& in, const char* key, const std::vector<std::string>& known,
+                          std::vector<std::pair<std::string, std::uint64_t>>& out) {
+  const toml::table* table = in.table()[key].as_table();
+  if (table == nullptr) return {};
+  std::uint64_t total = 0;
+  for (const auto& [name_key, node] : *table) {
+    const std::string name(name_key.str());
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      const std::string near = base::nearest_name(name, known);
+      return in.error(key, fmt::format("'{}' is not one of {}{}", base::printable(name), base::join(known, ", "),
+                                       near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+    }
+    const std::int64_t weight = node.value<std::int64_t>().value_or(0);
+    if (weight < 0 || weight > 1000) return in.error(key, fmt::format("{}: a weight is 0 to 1000", name));
+    total += static_cast<std::uint64_t>(weight);
+    out.emplace_back(name, weight);
+  }
+  if (total == 0) return in.error(key, "at least one weight must be above 0");
+  return {};
+}
+
+Result<void> read_steps(const TableReader& in, HotplugScenario& hotplug) {
+  const toml::array* steps = in.table()["step"].as_array();
+  for (std::size_t i = 0; steps != nullptr && i < steps->size(); ++i) {
+    const TableReader item(*steps->get_as<toml::table>(i), in.file(), "hotplug.step");
+    HotplugStep& step = hotplug.steps.emplace_back();
+    MIGSOAK_TRY(item.read_integer("iteration", step.iteration, 0, 100'000'000));
+    MIGSOAK_TRY(item.read_choice("action", step.action, {"plug", "unplug"}));
+    MIGSOAK_TRY(item.read_choice("kind", step.kind, ops::hotplug_kind_names()));
+    MIGSOAK_TRY(item.read_choice("timing", step.timing, ops::hotplug_timings()));
+    item.read("device", step.device);
+    item.read("address", step.address);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug) {
+  MIGSOAK_TRY(in.read_integer("operations", hotplug.operations, 0, 100));
+  MIGSOAK_TRY(in.read_integer("plugged_max", hotplug.plugged_max, 1, 64));
+  MIGSOAK_TRY(in.read_integer("sweep", hotplug.sweep, 0, 24));
+  MIGSOAK_TRY(in.read_integer("ports", hotplug.ports, 1, 20));
+  MIGSOAK_TRY(in.read_size("size", hotplug.size_bytes, 1ull << 20, 1ull << 40));
+  in.read("target", hotplug.target);
+  MIGSOAK_TRY(read_weights(in, "kinds", ops::hotplug_kind_names(), hotplug.kinds));
+  MIGSOAK_TRY(read_weights(in, "timings", ops::hotplug_timings(), hotplug.timings));
+  if (hotplug.timings.empty()) hotplug.timings = {{"settled", 1}};
+  if (const toml::table* props = in.table()["props"].as_table()) {
+    for (const auto& [kind, node] : *props) hotplug.props[std::string(kind.str())] = read_props(node.as_table());
+  }
+  if (const toml::table* on = in.table()["on"].as_table()) {
+    for (const auto& [side, kinds] : *on) {
+      if (!kinds.is_table()) continue;
+      for (const auto& [kind, node] : *kinds.as_table()) {
+        hotplug.on[std::string(side.str())][std::string(kind.str())] = read_props(node.as_table());
+      }
+    }
+  }
+  MIGSOAK_TRY(read_steps(in, hotplug));
+  if ((hotplug.operations > 0 || hotplug.sweep > 0) && hotplug.kinds.empty()) {
+    return in.error("kinds", "drawn operations need [hotplug.kinds], like virtio-blk = 1");
+  }
+  return {};
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,119 @@
+// Internal to engine: reading the values of one table of a scenario. Keys and types have been checked before
+// (scenario_check.h); what is checked here is ranges and choices.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/text.h"
+#include "engine/scenario_keys.h"
+
+namespace migsoak::engine {
+
+// Reads one table whose keys and types validate() has already checked.
+class TableReader {
+ public:
+  TableReader(const toml::table& table, const std::string& file, std::string path)
+      : table_(table), file_(file), path_(std::move(path)) {}
+
+  tl::unexpected<base::Error> error(const char* key, const std::string& what) const {
+    return base::fail(base::ErrorKind::bad_input, where(table_.get(key), key) + what);
+  }
+  std::string where(const toml::node* node, const std::string& key) const {
+    const std::string full = path_.empty() ? key : path_ + "." + key;
+    const auto line = node != nullptr ? node->source().begin.line : table_.source().begin.line;
+    // Nodes that --set made have no line.
+    return line != 0 ? fmt::format("{}:{}: {}: ", file_, line, full) : fmt::format("{}: {}: ", file_, full);
+  }
+
+  void read(const char* key, std::string& out) const {
+    if (const auto value = table_[key].value<std::string>()) out = *value;
+  }
+  void read(const char* key, bool& out) const {
+    if (const auto value = table_[key].value<bool>()) out = *value;
+  }
+  void read(const char* key, std::vector<std::string>& out) const {
+    const toml::array* array = table_[key].as_array();
+    if (array == nullptr) return;
+    out.clear();
+    for (const toml::node& item : *array) out.push_back(*item.value<std::string>());
+  }
+  // A list, or one string that stands for a list of one.
+  void read_list(const char* key, std::vector<std::string>& out) const {
+    if (table_[key].is_array()) {
+      read(key, out);
+    } else if (const auto value = table_[key].value<std::string>()) {
+      out = {*value};
+    }
+  }
+  void read(const char* key, std::map<std::string, std::string>& out) const {
+    const toml::table* env = table_[key].as_table();
+    if (env == nullptr) return;
+    for (const auto& [name, value] : *env) out[std::string(name.str())] = *value.value<std::string>();
+  }
+  template <typename Integer>
+  base::Result<void> read_integer(const char* key, Integer& out, std::int64_t least, std::int64_t most) const {
+    const auto value = table_[key].value<std::int64_t>();
+    if (!value) return {};
+    if (*value < least || *value > most) {
+      return error(key, fmt::format("{} is out of range, expected {} to {}", *value, least, most));
+    }
+    out = static_cast<Integer>(*value);
+    return {};
+  }
+  base::Result<void> read_size(const char* key, std::uint64_t& out, std::uint64_t least, std::uint64_t most) const {
+    const toml::node* node = table_.get(key);
+    if (node == nullptr) return {};
+    std::uint64_t bytes = 0;
+    if (node->is_integer()) {
+      bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *node->value<std::int64_t>()));
+    } else {
+      const base::Result<std::uint64_t> parsed = parse_size(*node->value<std::string>());
+      if (!parsed) return error(key, parsed.error().message);
+      bytes = *parsed;
+    }
+    if (bytes < least || bytes > most) {
+      return error(key, fmt::format("{} bytes is out of range, expected {} to {}", bytes, least, most));
+    }
+    out = bytes;
+    return {};
+  }
+  // One of `allowed`, else an error with the nearest.
+  base::Result<void> read_choice(const char* key, std::string& out, const std::vector<std::string>& allowed) const {
+    read(key, out);
+    if (std::find(allowed.begin(), allowed.end(), out) != allowed.end()) return {};
+    const std::string near = base::nearest_name(out, allowed);
+    return error(key, fmt::format("'{}' is not one of {}{}", base::printable(out), base::join(allowed, ", "),
+                                  near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
+  }
+  const toml::table& table() const { return table_; }
+  const std::string& file() const { return file_; }
+
+ private:
+  const toml::table& table_;
+  const std::string& file_;
+  std::string path_;
+};
+
+inline base::Json scalar_to_json(const toml::node& node) {
+  if (const auto boolean = node.value_exact<bool>()) return *boolean;
+  if (const auto integer = node.value_exact<std::int64_t>()) return *integer;
+  if (const auto number = node.value_exact<double>()) return *number;
+  return node.value<std::string>().value_or("");
+}
+
+inline std::map<std::string, base::Json> read_props(const toml::table* table) {
+  std::map<std::string, base::Json> props;
+  if (table == nullptr) return props;
+  for (const auto& [name, value] : *table) props[std::string(name.str())] = scalar_to_json(value);
+  return props;
+}
+
+// [hotplug]
+base::Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug);
+
+}  // namespace migsoak::engine

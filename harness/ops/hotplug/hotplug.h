@@ -1,0 +1,49 @@
+// HotplugKind: one kind of device that can be plugged into and unplugged from a running guest. One file per kind, one
+// line in kinds.def. What the device is made of says hypervisor/device_type.h; here stands where it may go, how many
+// there may be, and by what the guest shows that it has it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/json.h"
+#include "base/result.h"
+#include "hypervisor/machine.h"
+#include "hypervisor/machine_spec.h"
+
+namespace migsoak::ops {
+
+struct HotplugKind {
+  std::string name;     // in scenarios; also the device's type
+  std::string summary;  // one line for `migsoak list hotplug`
+  std::string prefix;   // of ids: "vb" makes vb0, vb1 …
+  int most;             // plugged at once
+  // For kinds that are not on PCI: the bus, the first address on it, and the device that must be there from the start.
+  std::string bus, controller, controller_type;
+  int first_address;
+  // Arguments of the agent's `await` (guest-images/agent/PROTOCOL.md) that name the device, without `state`. What the
+  // guest can only count is named by how many the set has of it. `boot_cpus`: it had from the start.
+  base::Json (*sign)(const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int boot_cpus);
+};
+
+const std::vector<HotplugKind>& hotplug_kinds();
+const HotplugKind* find_hotplug_kind(const std::string& name);
+std::vector<std::string> hotplug_kind_names();
+// "settled" "at-once" "refused": record/plan.h
+const std::vector<std::string>& hotplug_timings();
+
+// Makes the backends and adds the device. kind subject: QEMU refused (its words are the message; no backend is left);
+// other kinds as QMP's.
+base::Result<void> plug(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device, base::Deadline deadline);
+// Asks for the unplug; the guest decides when. kind subject: QEMU refused.
+base::Result<void> request_unplug(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline);
+// The device is gone (event DEVICE_DELETED is in the inbox).
+bool unplugged(hypervisor::Machine& machine, const std::string& id);
+// Still in the machine's device tree.
+base::Result<bool> has_device(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline);
+// What the device was made of, after it is gone.
+base::Result<void> drop_backends(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device,
+                                 base::Deadline deadline);
+
+}  // namespace migsoak::ops

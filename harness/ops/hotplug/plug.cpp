@@ -1,0 +1,157 @@
+// Plugging over QMP what the command line of the other end names: the same parts (hypervisor/device_type.h), in the
+// shape that QMP wants.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
+
+namespace migsoak::ops {
+
+using base::Error;
+using base::ErrorKind;
+using base::Json;
+using base::Result;
+using hypervisor::Backend;
+using hypervisor::DeviceParts;
+using hypervisor::Properties;
+
+namespace {
+
+// "cache.direct" becomes {"cache": {"direct": …}}.
+Json nested(const Properties& properties) {
+  Json object = Json::object();
+  for (const auto& [name, value] : properties) {
+    Json* at = &object;
+    for (const std::string& word : base::split(name, '.')) at = &(*at)[word];
+    *at = value;
+  }
+  return object;
+}
+
+std::string text_of(const Properties& properties, const char* name) {
+  for (const auto& [key, value] : properties) {
+    if (key == name && value.is_string()) return value.get<std::string>();
+  }
+  return "";
+}
+
+// chardev-add has a shape of its own (qapi/char.json, ChardevBackend).
+Json chardev_arguments(const Backend& backend) {
+  const std::string type = text_of(backend.properties, "backend");
+  Json data = Json::object();
+  if (type == "socket") {
+    data = {{"addr", {{"type", "unix"}, {"data", {{"path", text_of(backend.properties, "path")}}}}}, {"server", false}};
+  }
+  return {{"id", backend.id}, {"backend", {{"type", type}, {"data", data}}}};
+}
+
+struct Command {
+  std::string name;
+  Json arguments;
+};
+
+Command make_command(const Backend& backend) {
+  if (backend.option == "blockdev") return {"blockdev-add", nested(backend.properties)};
+  if (backend.option == "chardev") return {"chardev-add", chardev_arguments(backend)};
+  if (backend.option == "netdev") return {"netdev_add", nested(backend.properties)};
+  return {"object-add", nested(backend.properties)};
+}
+
+Command drop_command(const Backend& backend) {
+  if (backend.option == "blockdev") return {"blockdev-del", {{"node-name", backend.id}}};
+  if (backend.option == "chardev") return {"chardev-remove", {{"id", backend.id}}};
+  if (backend.option == "netdev") return {"netdev_del", {{"id", backend.id}}};
+  return {"object-del", {{"id", backend.id}}};
+}
+
+// The command line takes "off" for a boolean property and 1 for a text; QMP does not (since QEMU 9.2 device_add is
+// strict about types). The build says which type each property has.
+Result<Json> device_arguments(hypervisor::Machine& machine, const Properties& frontend, base::Deadline deadline) {
+  Json arguments = nested(frontend);
+  const std::string driver = text_of(frontend, "driver");
+  MIGSOAK_ASSIGN(const Json list, machine.qmp().execute("device-list-properties", {{"typename", driver}}, deadline));
+  for (const Json& property : list) {
+    const auto at = arguments.find(base::json_get<std::string>(property, "name", ""));
+    if (at == arguments.end()) continue;
+    const auto type = base::json_get<std::string>(property, "type", "");
+    if (type == "bool" && at->is_string()) {
+      const auto text = at->get<std::string>();
+      if (text == "on" || text == "off") *at = text == "on";
+    } else if (type == "OnOffAuto" && at->is_boolean()) {
+      *at = at->get<bool>() ? "on" : "off";
+    } else if ((type == "str" || type == "int32") && at->is_number() && *at != "addr") {
+      if (type == "str") *at = at->dump();
+    } else if (at->is_string() && (type.starts_with("uint") || type.starts_with("int") || type == "size")) {
+      const auto text = at->get<std::string>();
+      const bool number =
+          !text.empty() && text.find_first_not_of("0123456789") == std::string::npos && text.size() < 19;
+      if (number) *at = std::stoll(text);
+    }
+  }
+  return arguments;
+}
+
+// Backends from the last to the first; what is not there is not an error here: the caller has a better one.
+void drop_quietly(hypervisor::Machine& machine, const std::vector<Backend>& backends, base::Deadline deadline) {
+  for (auto it = backends.rbegin(); it != backends.rend(); ++it) {
+    const Command command = drop_command(*it);
+    (void)machine.qmp().execute(command.name, command.arguments, deadline);
+  }
+}
+
+}  // namespace
+
+Result<void> plug(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device, base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const DeviceParts parts, hypervisor::device_parts(device));
+  std::vector<Backend> made;
+  for (const Backend& backend : parts.backends) {
+    const Command command = make_command(backend);
+    if (auto done = machine.qmp().execute(command.name, command.arguments, deadline); !done) {
+      drop_quietly(machine, made, deadline);
+      return tl::unexpected<Error>(std::move(done.error()).with_context(command.name));
+    }
+    made.push_back(backend);
+  }
+  auto arguments = device_arguments(machine, parts.frontend, deadline);
+  if (!arguments) {
+    drop_quietly(machine, made, deadline);
+    return tl::unexpected<Error>(std::move(arguments.error()).with_context("device-list-properties"));
+  }
+  if (auto done = machine.qmp().execute("device_add", *arguments, deadline); !done) {
+    drop_quietly(machine, made, deadline);
+    return tl::unexpected<Error>(std::move(done.error()).with_context("device_add"));
+  }
+  return {};
+}
+
+Result<void> request_unplug(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
+  auto done = machine.qmp().execute("device_del", {{"id", id}}, deadline);
+  if (!done) return tl::unexpected<Error>(std::move(done.error()).with_context("device_del"));
+  return {};
+}
+
+bool unplugged(hypervisor::Machine& machine, const std::string& id) {
+  return machine.qmp().has_event("DEVICE_DELETED", "device", id);
+}
+
+Result<bool> has_device(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const Json list, machine.qmp().execute("qom-list", {{"path", "/machine/peripheral"}}, deadline));
+  return std::any_of(list.begin(), list.end(),
+                     [&id](const Json& item) { return base::json_get<std::string>(item, "name", "") == id; });
+}
+
+Result<void> drop_backends(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device,
+                           base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const DeviceParts parts, hypervisor::device_parts(device));
+  for (auto it = parts.backends.rbegin(); it != parts.backends.rend(); ++it) {
+    const Command command = drop_command(*it);
+    auto done = machine.qmp().execute(command.name, command.arguments, deadline);
+    if (!done) return tl::unexpected<Error>(std::move(done.error()).with_context(command.name));
+  }
+  return {};
+}
+
+}  // namespace migsoak::ops

@@ -1,0 +1,23 @@
+// serial-port: a port of the virtio-serial controller; port 0 is kept for a console.
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
+
+namespace migsoak::ops {
+
+HotplugKind kind_serial_port() {
+  HotplugKind kind{};
+  kind.name = "serial-port";
+  kind.summary = "a port of a virtio-serial controller";
+  kind.prefix = "sp";
+  kind.most = 6;
+  kind.bus = "ports0.0";
+  kind.controller = "ports0";
+  kind.controller_type = "virtio-serial";
+  kind.first_address = 1;
+  kind.sign = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
+    return {{"what", "port"}, {"name", device.id}};
+  };
+  return kind;
+}
+
+}  // namespace migsoak::ops

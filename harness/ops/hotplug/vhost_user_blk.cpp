@@ -1,0 +1,19 @@
+// vhost-user-blk: needs hotplug.target; all such disks have one serial number, so the address tells them apart.
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
+
+namespace migsoak::ops {
+
+HotplugKind kind_vhost_user_blk() {
+  HotplugKind kind{};
+  kind.name = "vhost-user-blk";
+  kind.summary = "a disk of a vhost-user target";
+  kind.prefix = "vu";
+  kind.most = 4;
+  kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int) -> base::Json {
+    return {{"what", "disk"}, {"pci_address", hypervisor::pci_address(devices, device)}};
+  };
+  return kind;
+}
+
+}  // namespace migsoak::ops

@@ -1,0 +1,19 @@
+// virtio-net: any PCI slot; its MAC address follows from its id.
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
+
+namespace migsoak::ops {
+
+HotplugKind kind_virtio_net() {
+  HotplugKind kind{};
+  kind.name = "virtio-net";
+  kind.summary = "a network card on a user-mode network";
+  kind.prefix = "vn";
+  kind.most = 4;
+  kind.sign = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
+    return {{"what", "net"}, {"mac", hypervisor::mac_of(device)}};
+  };
+  return kind;
+}
+
+}  // namespace migsoak::ops
