@@ -31,6 +31,7 @@ void add_plan(CLI::App& app, Session& session);
 void add_replay(CLI::App& app, Session& session);
 void add_report(CLI::App& app, Session& session);
 void add_list(CLI::App& app, Session& session);
+void add_compat(CLI::App& app, Session& session);
 void add_doctor(CLI::App& app, Session& session);
 void add_fleet(CLI::App& app, Session& session);
 

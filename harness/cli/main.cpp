@@ -56,6 +56,7 @@ int run_main(int argc, char** argv) {
   add_replay(app, session);
   add_report(app, session);
   add_list(app, session);
+  add_compat(app, session);
   add_doctor(app, session);
   add_fleet(app, session);
   std::vector<std::string> names;

@@ -1,0 +1,39 @@
+// Device catalogue: what a PCI device type needs to be made in a throwaway VM. Facts in devices.def.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace migsoak::compat {
+
+// One device as both sides get it: the same type, properties each its own.
+struct DevicePair {
+  std::string driver;
+  std::string properties_from, properties_to;  // "discard=off,write-zeroes=off"; empty: the build's defaults
+  bool asked_for = false;                      // by the user, rather than taken from the builds' lists
+};
+
+// "virtio-blk-pci,discard=off". Kind bad_input: empty, no key=value, or a property that compat chooses itself.
+base::Result<DevicePair> parse_device(std::string_view text);
+// `from` and `to` as given to --device-from and --device-to. Kind bad_input when they are not the same type.
+base::Result<DevicePair> parse_device_pair(std::string_view from, std::string_view to);
+
+// Why this type can't be made here; empty when it can.
+std::string unfit_reason(std::string_view driver);
+
+// Command line words for the backends of device number `index`, and the properties that point to them. Backends that
+// the user's properties name themselves are left out.
+struct Backend {
+  std::vector<std::string> arguments;
+  std::string properties;
+};
+Backend backend_for(std::string_view driver, std::string_view user_properties, std::size_t index);
+
+bool is_virtio(std::string_view driver);
+
+}  // namespace migsoak::compat

@@ -1,0 +1,78 @@
+#include "compat/machine_compat.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/text.h"
+#include "compat/vmstate.h"
+
+namespace migsoak::compat {
+
+namespace {
+
+// Does a property set on `type` reach the driver? By name, as QOM's ancestry can't be asked for cheaply: the type
+// itself, the device behind a virtio proxy, and the parents that all PCI and virtio devices have.
+bool reaches(const std::string& type, std::string_view driver) {
+  const auto types = vmstate_types(driver);
+  if (std::find(types.begin(), types.end(), type) != types.end()) return true;
+  if (type == "pci-device") return true;
+  if (!is_virtio(driver)) return false;
+  const std::string_view stem = driver.substr(0, driver.find("-pci"));
+  return type == "virtio-pci" || type == "virtio-device" || type == fmt::format("{}-pci-base", stem) ||
+         type == fmt::format("{}-base", stem);
+}
+
+std::set<std::string> lines_for(const std::vector<CompatProperty>& properties, std::string_view driver) {
+  std::set<std::string> lines;
+  for (const CompatProperty& one : properties) {
+    if (reaches(one.type, driver)) lines.insert(fmt::format("{}.{}={}", one.type, one.property, one.value));
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::optional<std::vector<CompatProperty>> machine_properties(Lab& lab, const fleet::Build& build,
+                                                              const std::string& machine, base::Deadline deadline) {
+  auto vm = Throwaway::spawn(lab, build, {"-machine", "none"}, false);
+  if (!vm || !(*vm)->wait_ready(deadline)) return std::nullopt;
+  const auto reply = (*vm)->qmp().execute("query-machines", {{"compat-props", true}}, deadline);
+  if (!reply || !reply->is_array()) return std::nullopt;
+  const std::string type = machine.substr(0, machine.find(','));
+  for (const base::Json& one : *reply) {
+    if (base::json_get<std::string>(one, "name", "") != type && base::json_get<std::string>(one, "alias", "") != type) {
+      continue;
+    }
+    const auto list = one.find("compat-props");
+    if (list == one.end() || !list->is_array()) return std::nullopt;
+    std::vector<CompatProperty> properties;
+    for (const base::Json& item : *list) {
+      properties.push_back({base::printable(base::json_get<std::string>(item, "qom-type", "")),
+                            base::printable(base::json_get<std::string>(item, "property", "")),
+                            base::printable(base::json_get<std::string>(item, "value", ""))});
+    }
+    return properties;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> compare_machine_properties(const std::optional<std::vector<CompatProperty>>& from,
+                                                    const std::optional<std::vector<CompatProperty>>& to,
+                                                    std::string_view driver) {
+  std::vector<std::string> lines;
+  const auto a = from ? lines_for(*from, driver) : std::set<std::string>{};
+  const auto b = to ? lines_for(*to, driver) : std::set<std::string>{};
+  const auto add = [&](const std::set<std::string>& own, const std::set<std::string>& other, const char* text) {
+    for (const std::string& line : own) {
+      if (other.count(line) == 0) lines.push_back(fmt::format("{} {}", line, text));
+    }
+  };
+  const bool both = from && to;
+  add(a, b, both ? "on the source only" : "on the source (the destination's build can't tell)");
+  add(b, a, both ? "on the destination only" : "on the destination (the source's build can't tell)");
+  return lines;
+}
+
+}  // namespace migsoak::compat

@@ -1,0 +1,308 @@
+#include "compat/verdict.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/text.h"
+#include "pci/fields.h"
+#include "pci/load_rule.h"
+
+namespace migsoak::compat {
+
+namespace {
+
+struct BarDifference {
+  pci::Bar from, to;  // size 0: not there
+};
+
+std::map<int, BarDifference> bar_differences(const ConfigView& view) {
+  std::map<int, BarDifference> bars;
+  for (const pci::Bar& bar : pci::bars(view.image_from, &view.mask_from)) bars[bar.index].from = bar;
+  for (const pci::Bar& bar : pci::bars(view.image_to, &view.mask_to)) bars[bar.index].to = bar;
+  std::erase_if(bars, [](const auto& entry) {
+    const auto& [from, to] = entry.second;
+    return from.size == to.size && from.kind == to.kind && from.prefetchable == to.prefetchable;
+  });
+  return bars;
+}
+
+const StateFacts* find_state(const DeviceFacts& facts, GuestState state) {
+  for (const StateFacts& one : facts.states) {
+    if (one.state == state) return &one;
+  }
+  return nullptr;
+}
+
+std::string outcome_text(const DeviceFacts& facts, GuestState state) {
+  const StateFacts* found = find_state(facts, state);
+  if (found == nullptr || found->outcome == LoadOutcome::unknown) return "not known";
+  return found->outcome == LoadOutcome::refused ? "refused" : "loads, and the BAR silently has another size";
+}
+
+std::string bar_why(const DeviceFacts& facts, const BarDifference& difference) {
+  const auto& [from, to] = difference;
+  if (from.size == 0 || to.size == 0) {
+    return fmt::format("the BAR is there on the {} side only", from.size == 0 ? "destination" : "source");
+  }
+  if (from.size == to.size) {
+    return fmt::format("source {}{}, destination {}{}", to_string(from.kind), from.prefetchable ? " prefetchable" : "",
+                       to_string(to.kind), to.prefetchable ? " prefetchable" : "");
+  }
+  return fmt::format("{}: source {:#x} bytes, destination {:#x}; at even multiples of {:#x}: {}; at odd ones: {}",
+                     to_string(from.kind), from.size, to.size, std::min(from.size, to.size),
+                     outcome_text(facts, GuestState::bars_even), outcome_text(facts, GuestState::bars_odd));
+}
+
+std::string bits_text(unsigned bits) {
+  std::vector<std::string> names;
+  for (unsigned bit = 0; bit < 8; ++bit) {
+    if ((bits >> bit & 1u) != 0) names.push_back(std::to_string(bit));
+  }
+  return (names.size() == 1 ? "bit " : "bits ") + base::join(names, ", ");
+}
+
+// The states whose load was refused at this very byte.
+std::vector<std::string> refusals_at(const DeviceReport& report, std::size_t offset) {
+  std::vector<std::string> states;
+  for (const StateReport& state : report.states) {
+    for (const std::string& line : state.lines) {
+      const auto bad = pci::parse_bad_config_data(line);
+      if (state.outcome != LoadOutcome::refused || !bad || bad->offset != offset) continue;
+      states.emplace_back(to_string(state.state));
+    }
+  }
+  return states;
+}
+
+std::string byte_why(const ByteReport& byte, const std::vector<std::string>& refusals) {
+  const unsigned only_source = *byte.mask_from & ~*byte.mask_to & 0xff;
+  const unsigned only_destination = *byte.mask_to & ~*byte.mask_from & 0xff;
+  std::vector<std::string> parts;
+  if (byte.from != byte.to) parts.emplace_back("the values at reset differ");
+  if (only_source != 0) parts.push_back(bits_text(only_source) + " writable on the source only");
+  if (only_destination != 0) parts.push_back(bits_text(only_destination) + " writable on the destination only");
+  parts.push_back(refusals.empty() ? "QEMU does not check it: loads"
+                                   : "refused on load (" + base::join(refusals, ", ") + ")");
+  return base::join(parts, "; ");
+}
+
+void add_config_bytes(const DeviceFacts& facts, DeviceReport& report) {
+  const ConfigView& view = facts.view;
+  const auto bars = bar_differences(view);
+  const std::size_t size = std::min(view.image_from.size(), view.image_to.size());
+  for (std::size_t offset = 0; offset < size; ++offset) {
+    ByteReport byte;
+    byte.offset = offset;
+    byte.from = view.image_from.u8(offset);
+    byte.to = view.image_to.u8(offset);
+    byte.mask_from = view.mask_from.u8(offset);
+    byte.mask_to = view.mask_to.u8(offset);
+    if (byte.from == byte.to && byte.mask_from == byte.mask_to) continue;
+    byte.field = pci::field_at(view.image_from, offset).name;
+    const auto bar = std::find_if(bars.begin(), bars.end(), [&](const auto& entry) {
+      const pci::Bar& one = entry.second.from.size != 0 ? entry.second.from : entry.second.to;
+      return offset >= one.offset && offset < one.offset + (one.kind == pci::BarKind::mem64 ? 8u : 4u);
+    });
+    const auto refusals = refusals_at(report, offset);
+    byte.breaks = bar != bars.end() || !refusals.empty();
+    byte.why = bar != bars.end() ? bar_why(facts, bar->second) : byte_why(byte, refusals);
+    report.bytes.push_back(std::move(byte));
+  }
+}
+
+void add_changed_bytes(const DeviceFacts& facts, DeviceReport& report) {
+  std::map<std::size_t, std::pair<ChangedByte, std::vector<std::string>>> changed;
+  for (const StateFacts& state : facts.states) {
+    for (const ChangedByte& byte : state.changed) {
+      if (byte.excused != 0) {
+        ++report.excused_bytes;
+        if (std::find(report.excuses.begin(), report.excuses.end(), byte.reason) == report.excuses.end()) {
+          report.excuses.push_back(byte.reason);
+        }
+      }
+      if (((byte.before ^ byte.after) & ~byte.excused & 0xff) == 0) continue;
+      auto& [first, states] = changed.try_emplace(byte.offset, byte, std::vector<std::string>{}).first->second;
+      states.emplace_back(to_string(state.state));
+    }
+  }
+  for (const auto& [offset, entry] : changed) {
+    const auto& [byte, states] = entry;
+    ByteReport line;
+    line.offset = offset;
+    line.field = pci::field_at(facts.view.image_from, offset).name;
+    line.from = byte.before;
+    line.to = byte.after;
+    line.mask_from = facts.view.mask_from.u8(offset);
+    line.mask_to = facts.view.mask_to.u8(offset);
+    line.breaks = true;
+    line.why = fmt::format("silently changed on load: {:#04x} before, {:#04x} after ({})", byte.before, byte.after,
+                           base::join(states, ", "));
+    report.bytes.push_back(std::move(line));
+  }
+}
+
+bool ring_refused(const DeviceReport& report) {
+  for (const StateReport& state : report.states) {
+    for (const std::string& line : state.lines) {
+      if (state.outcome == LoadOutcome::refused && pci::parse_ring_too_large(line)) return true;
+    }
+  }
+  return false;
+}
+
+// Registers of the virtio transport: not configuration space, and just as much what a driver relies on.
+void add_queues(const DeviceFacts& facts, DeviceReport& report) {
+  const VirtioQueues &from = facts.own_queues_from, &to = facts.own_queues_to;
+  const auto add = [&](std::string field, std::uint64_t a, std::uint64_t b, bool breaks, std::string why) {
+    if (a == b) return;
+    ByteReport byte;
+    byte.field = std::move(field);
+    byte.from = a;
+    byte.to = b;
+    byte.breaks = breaks;
+    byte.why = std::move(why);
+    report.bytes.push_back(std::move(byte));
+  };
+  const auto* modern = find_state(facts, GuestState::modern_driver);
+  const auto* legacy = find_state(facts, GuestState::legacy_driver);
+  bool changed = false;
+  for (const StateFacts* state : {modern, legacy}) {
+    if (state == nullptr || state->outcome != LoadOutcome::loaded) continue;
+    changed = changed || state->queues_before.sizes != state->queues_after.sizes ||
+              state->queues_before.queue_count != state->queues_after.queue_count;
+  }
+  if (!from.sizes.empty() && !to.sizes.empty()) {
+    const bool refused = ring_refused(report);
+    const std::string why = refused   ? "a queue that a driver has set up with the source's size is refused on load"
+                            : changed ? "silently changed on load, under a driver that has set up its queues"
+                                      : "the builds' own sizes differ; on load the source's is kept";
+    for (std::size_t queue = 0; queue < std::min(from.sizes.size(), to.sizes.size()); ++queue) {
+      add(queue == 0 ? "vring-num" : fmt::format("vring-num of queue {}", queue), from.sizes[queue], to.sizes[queue],
+          refused || changed, why);
+    }
+  }
+  add("virtio queue count", from.queue_count, to.queue_count, changed,
+      changed ? "silently changed on load" : "the builds' own counts differ");
+  const std::string type = pci::virtio_type_of(facts.device.driver);
+  const auto named = [&](std::uint64_t bits) { return base::join(pci::virtio_feature_names(bits, type), " "); };
+  const std::uint64_t gone = from.features & ~to.features, come = to.features & ~from.features;
+  std::vector<std::string> parts;
+  if (gone != 0) parts.push_back("the source only offers " + named(gone));
+  if (come != 0) parts.push_back("the destination only offers " + named(come));
+  const bool refused = modern != nullptr && modern->outcome == LoadOutcome::refused && gone != 0;
+  add("virtio features", from.features, to.features, refused, base::join(parts, "; "));
+}
+
+StateReport state_report(const DeviceFacts& facts, const StateFacts& state) {
+  StateReport report;
+  report.state = state.state;
+  report.outcome = state.outcome;
+  report.lines = state.lines;
+  if (state.outcome != LoadOutcome::refused) return report;
+  for (const std::string& line : state.lines) {
+    if (const auto bad = pci::parse_bad_config_data(line)) {
+      pci::SideView from{facts.looked_at ? &facts.view.image_from : nullptr, 0};
+      pci::SideView to{facts.looked_at ? &facts.view.image_to : nullptr, 0};
+      for (const pci::Bar& bar : pci::bars(facts.view.image_from, &facts.view.mask_from)) {
+        if (bad->offset >= bar.offset && bad->offset < bar.offset + 4) from.bar_size = bar.size;
+      }
+      for (const pci::Bar& bar : pci::bars(facts.view.image_to, &facts.view.mask_to)) {
+        if (bad->offset >= bar.offset && bad->offset < bar.offset + 4) to.bar_size = bar.size;
+      }
+      report.decoded = pci::explain(*bad, from, to);
+      return report;
+    }
+    if (const auto features = pci::parse_unsupported_features(line)) {
+      report.decoded = pci::explain(*features, pci::virtio_type_of(facts.device.driver));
+      return report;
+    }
+    if (const auto ring = pci::parse_ring_too_large(line)) {
+      report.decoded = pci::explain(*ring);
+      return report;
+    }
+  }
+  report.decoded = state.lines.empty() ? "refused without a word" : state.lines.front();
+  return report;
+}
+
+// BARs whose sizes differ where the differing bits cancel out byte by byte can't be: but one that is only there on one
+// side may look alike at reset; said for itself when no byte has said it.
+void add_silent_bars(const DeviceFacts& facts, DeviceReport& report) {
+  for (const auto& [index, difference] : bar_differences(facts.view)) {
+    const pci::Bar& one = difference.from.size != 0 ? difference.from : difference.to;
+    const bool said = std::any_of(report.bytes.begin(), report.bytes.end(), [&](const ByteReport& byte) {
+      return byte.breaks && byte.offset && *byte.offset >= one.offset && *byte.offset < one.offset + 8;
+    });
+    if (said) continue;
+    ByteReport byte;
+    byte.offset = one.offset;
+    byte.field = pci::bar_name(index);
+    byte.from = facts.view.image_from.u8(one.offset);
+    byte.to = facts.view.image_to.u8(one.offset);
+    byte.mask_from = facts.view.mask_from.u8(one.offset);
+    byte.mask_to = facts.view.mask_to.u8(one.offset);
+    byte.breaks = true;
+    byte.why = bar_why(facts, difference);
+    report.bytes.push_back(std::move(byte));
+  }
+}
+
+std::string incompatible_reason(const DeviceReport& report) {
+  for (const StateReport& state : report.states) {
+    if (state.outcome == LoadOutcome::refused) return fmt::format("{}: {}", to_string(state.state), state.decoded);
+  }
+  for (const ByteReport& byte : report.bytes) {
+    if (byte.breaks) return fmt::format("{}: {}", byte.field, byte.why);
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string_view to_string(Compatibility compatibility) {
+  switch (compatibility) {
+    case Compatibility::same: return "same";
+    case Compatibility::compatible: return "compatible";
+    case Compatibility::incompatible: return "incompatible";
+    case Compatibility::unknown: return "unknown";
+  }
+  return "?";
+}
+
+DeviceReport judge(const DeviceFacts& facts) {
+  DeviceReport report;
+  report.device = facts.device;
+  report.path = facts.path;
+  report.unknown_to_both = facts.unknown_to_both;
+  for (const StateFacts& state : facts.states) report.states.push_back(state_report(facts, state));
+  if (facts.looked_at) {
+    add_config_bytes(facts, report);
+    add_silent_bars(facts, report);
+    add_changed_bytes(facts, report);
+    add_queues(facts, report);
+  }
+  const auto any = [&](LoadOutcome outcome) {
+    return std::find_if(report.states.begin(), report.states.end(),
+                        [&](const StateReport& state) { return state.outcome == outcome; });
+  };
+  const bool breaks =
+      std::any_of(report.bytes.begin(), report.bytes.end(), [](const ByteReport& byte) { return byte.breaks; });
+  if (any(LoadOutcome::refused) != report.states.end() || breaks) {
+    report.verdict = Compatibility::incompatible;
+    report.reason = incompatible_reason(report);
+  } else if (!facts.unknown_reason.empty() || report.states.empty()) {
+    report.verdict = Compatibility::unknown;
+    report.reason = facts.unknown_reason.empty() ? "nothing was tried" : facts.unknown_reason;
+  } else if (const auto state = any(LoadOutcome::unknown); state != report.states.end()) {
+    report.verdict = Compatibility::unknown;
+    report.reason = fmt::format("{}: {}", to_string(state->state),
+                                state->lines.empty() ? "no answer" : base::printable(state->lines.front()));
+  } else {
+    report.verdict = report.bytes.empty() ? Compatibility::same : Compatibility::compatible;
+  }
+  return report;
+}
+
+}  // namespace migsoak::compat
