@@ -75,6 +75,7 @@ struct Store::Impl {
   std::string path;
   record::Manifest manifest;
   bool writable = false;
+  int schema = 0;                 // of the file; documents came with 2
   std::string scratch_directory;  // holds a private copy of the database; removed at the end
 
   mutable std::mutex mutex;
@@ -113,6 +114,7 @@ struct Store::Impl {
   struct WriteCache {
     std::unordered_map<std::string, std::int64_t> texts;
     std::unordered_map<std::string, std::int64_t> sample_sets;
+    std::unordered_map<std::string, std::int64_t> document_sets;
     std::map<SeriesKey, std::int64_t> series;
     std::unordered_map<std::int64_t, LastValue> last_values;  // by series; of iterations that came in order
     std::map<int, std::int64_t> last_finished;                // by lane
@@ -133,6 +135,8 @@ struct Store::Impl {
   void write_descriptors(const record::Observation& observation);
   void write_deaths(const record::Observation& observation);
   void write_events(const record::Observation& observation);
+  std::int64_t document_set_id(const std::string& documents);
+  void write_documents(const record::Observation& observation);
   void load_open_descriptors();
   void forget_ended(std::int64_t iteration, const record::Observation& observation);
 
@@ -144,6 +148,15 @@ struct Store::Impl {
   };
   mutable std::unordered_map<std::int64_t, SampleSet> sets_by_id;
 
+  // --- documents (documents.cpp)
+  struct DocumentRow {
+    record::Document document;  // process_id left out
+    std::size_t slot = 0;
+  };
+  mutable std::unordered_map<std::int64_t, std::vector<DocumentRow>> document_sets_by_id;
+  base::Result<const std::vector<DocumentRow>*> document_set(std::int64_t id) const;
+  base::Result<void> load_documents(record::Observation& into) const;
+
   base::Result<record::Observation> load(std::int64_t iteration) const;
   base::Result<void> load_series(std::int64_t id, std::vector<Point>& into) const;
   base::Result<void> load_samples(std::int64_t set, const std::string& processes, record::Observation& into) const;
@@ -153,6 +166,13 @@ struct Store::Impl {
   const SeriesKey& series_of(std::int64_t id) const;
   base::Result<const SampleSet*> sample_set(std::int64_t id) const;
 };
+
+// A list of integers as JSON; kind bad_input when it is something else.
+base::Result<std::vector<std::int64_t>> integers_of(const std::string& text);
+// Kind bad_input.
+tl::unexpected<base::Error> damaged(const std::string& path, const std::string& what);
+// XXH3-64 as SQLite keeps it.
+std::int64_t hash_of(const std::string& value);
 
 // JSON that this room wrote, so nested a little deeper than what came in; never throws.
 base::Result<base::Json> parse_stored(const std::string& text);

@@ -87,12 +87,24 @@ base::Result<void> Store::Impl::check_schema() {
     return bad(fmt::format("{} was written by a newer migsoak (schema {}, this one reads up to {})", shown, version,
                            kSchemaVersion));
   }
-  if (version < kSchemaVersion) return bad(fmt::format("{} has schema {}, which no migsoak wrote", shown, version));
+  if (version < 1) return bad(fmt::format("{} has schema {}, which no migsoak wrote", shown, version));
   for (const char* table :
        {"run", "run_end", "text", "sample_set", "iteration", "interruption", "process", "process_end", "series",
         "sample", "descriptor", "descriptor_death", "event", "finding", "exclusion"}) {
     Query found(statement("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"));
     if (!found.bind(std::string(table)).step()) {
+      return bad(fmt::format("database {} is damaged: table {} is missing", shown, table));
+    }
+  }
+  if (version < 2 && writable) {  // an old run goes on: what is missing is made
+    SQLite::Transaction transaction(*db, SQLite::TransactionBehavior::IMMEDIATE);
+    db->exec(kSchema2Sql);
+    transaction.commit();
+  }
+  schema = writable ? kSchemaVersion : version;
+  for (const char* table : {"document_set", "document_list"}) {
+    Query found(statement("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"));
+    if (schema >= 2 && !found.bind(std::string(table)).step()) {
       return bad(fmt::format("database {} is damaged: table {} is missing", shown, table));
     }
   }
@@ -145,6 +157,7 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
   impl->path = path;
   impl->manifest = manifest;
   impl->writable = true;
+  impl->schema = kSchemaVersion;
   bool published = false;
   base::Result<void> made = impl->guarded([&]() -> base::Result<void> {
     impl->db = std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
@@ -152,6 +165,7 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
       // Before WAL, so that the file itself is complete.
       SQLite::Transaction transaction(*impl->db);
       impl->db->exec(kSchemaSql);
+      impl->db->exec(kSchema2Sql);
       Query(impl->statement("INSERT INTO run (id, run, scenario, seed, iterations_planned, started_unix_ms, "
                             "migsoak_version, manifest) VALUES (1, ?, ?, ?, ?, ?, ?, ?)"))
           .bind(manifest.run, manifest.scenario, std::to_string(manifest.seed), manifest.iterations_planned,

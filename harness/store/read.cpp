@@ -12,6 +12,8 @@ namespace {
 // Details wrap what QMP or the agent said, which base::parse_json bounds already; the file itself may be hostile.
 constexpr int kStoredDepthMax = 4 * base::kJsonDepthMax;
 
+}  // namespace
+
 tl::unexpected<base::Error> damaged(const std::string& path, const std::string& what) {
   return base::fail(base::ErrorKind::bad_input, "database " + base::printable(path) + " is damaged: " + what);
 }
@@ -26,8 +28,6 @@ base::Result<std::vector<std::int64_t>> integers_of(const std::string& text) {
   }
   return values;
 }
-
-}  // namespace
 
 base::Result<base::Json> parse_stored(const std::string& text) {
   bool too_deep = false;
@@ -204,6 +204,7 @@ base::Result<record::Observation> Store::Impl::load(std::int64_t iteration) cons
   }
   load_descriptors(first_descriptor, descriptor_count, observation);
   MIGSOAK_TRY(load_events(observation));
+  MIGSOAK_TRY(load_documents(observation));
   return observation;
 }
 

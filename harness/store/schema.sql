@@ -1,6 +1,7 @@
 -- migsoak's record. Explained, with queries, in results/README.md.
 -- Everything a detector sees can be rebuilt from here exactly, so that `judge` on the database equals the live verdict.
 PRAGMA application_id = 1835624307;  -- "migs"
+-- What came with later schemas is in schema_<n>.sql, run after this one; the last sets user_version.
 PRAGMA user_version = 1;
 
 -- One row: what does not change from iteration to iteration.

@@ -77,6 +77,7 @@ base::Result<void> Store::finish(const record::Observation& observation, record:
     impl.write_samples(observation);
     impl.write_descriptors(observation);
     impl.write_events(observation);
+    impl.write_documents(observation);
     impl.cache.last_finished[observation.lane] = std::max(last, observation.iteration);
     return {};
   });

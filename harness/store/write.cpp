@@ -23,16 +23,16 @@ bool same_value(double a, double b) {
   return a == b || (std::isnan(a) && std::isnan(b));
 }
 
-std::int64_t hash_of(const std::string& value) {
-  return static_cast<std::int64_t>(base::hash64(value));
-}
-
 // Columns that are NOT NULL can't hold what SQLite keeps as NULL.
 double finite_or_zero(double value) {
   return std::isnan(value) ? 0.0 : value;
 }
 
 }  // namespace
+
+std::int64_t hash_of(const std::string& value) {
+  return static_cast<std::int64_t>(base::hash64(value));
+}
 
 std::int64_t Store::Impl::text_id(const std::string& value) {
   if (const auto it = cache.texts.find(value); it != cache.texts.end()) return it->second;

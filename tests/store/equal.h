@@ -61,6 +61,13 @@ inline void expect_equal(const Observation& a, const Observation& b) {
         << "event " << i;
     EXPECT_EQ(x.detail, y.detail) << "event " << i;
   }
+  ASSERT_EQ(a.documents.size(), b.documents.size());
+  for (std::size_t i = 0; i < a.documents.size(); ++i) {
+    const Document &x = a.documents[i], &y = b.documents[i];
+    EXPECT_TRUE(x.kind == y.kind && x.subject == y.subject && x.process_id == y.process_id && x.point == y.point)
+        << "document " << i;
+    EXPECT_EQ(x.content, y.content) << "document " << i;
+  }
 }
 
 }  // namespace migsoak::record

@@ -84,6 +84,11 @@ class Random {
       o.events.push_back(
           {text(), text(), process(), text(), 0.25 * static_cast<double>(rng_.below(999)), text(), detail()});
     }
+    for (std::uint64_t i = rng_.below(4); i > 0; --i) {  // now and then the same as last time
+      if (documents_.empty() || one_in(3)) documents_ = {{text(), text(), process(), text(), detail()}};
+      o.documents.push_back(documents_.front());
+      o.documents.back().process_id = process();
+    }
     return o;
   }
 
@@ -92,6 +97,7 @@ class Random {
   int descriptor() { return static_cast<int>(rng_.below(10)); }
   std::int64_t number() { return static_cast<std::int64_t>(rng_.next()); }
   base::Rng rng_;
+  std::vector<record::Document> documents_;
 };
 
 class RoundTrip : public testing::TestWithParam<std::uint64_t> {};

@@ -1,5 +1,6 @@
 #include "store/store.h"
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <gmock/gmock.h>
 
 #include <thread>
@@ -269,6 +270,54 @@ TEST(Store, LanesWriteFromTheirOwnThreads) {
     return {};
   }));
   EXPECT_EQ(next, kLanes * kEach);
+}
+
+// A database as schema 1 left it.
+void turn_back_to_schema_1(const std::string& path) {
+  SQLite::Database db(path, SQLite::OPEN_READWRITE);
+  db.exec("PRAGMA foreign_keys = OFF");
+  for (const char* sql :
+       {"DROP VIEW document", "DROP TABLE document_list", "DROP TABLE document_set", "PRAGMA user_version = 1"}) {
+    db.exec(sql);
+  }
+}
+
+TEST(Store, ADatabaseOfSchema1IsReadAndGoesOn) {
+  const scratch::Directory directory;
+  const std::string path = directory.file("results.db");
+  synthetic::Run run;
+  record::Observation first = run.next();
+  ASSERT_TRUE(created(path)->finish(first, Verdict::pass));
+  turn_back_to_schema_1(path);
+  first.documents.clear();  // there was no place for them
+  record::expect_equal(first, *opened(path)->observation(0));
+  // Reading it does not change it.
+  EXPECT_EQ(SQLite::Database(path).execAndGet("PRAGMA user_version").getInt(), 1);
+
+  const record::Observation second = run.next();
+  ASSERT_FALSE(second.documents.empty());
+  ASSERT_TRUE(opened(path, true)->finish(second, Verdict::pass));
+  const auto store = opened(path);
+  record::expect_equal(first, *store->observation(0));
+  record::expect_equal(second, *store->observation(1));
+  EXPECT_EQ(SQLite::Database(path).execAndGet("PRAGMA user_version").getInt(), 2);
+}
+
+TEST(Store, DocumentsThatStayTheSameCostAReference) {
+  const scratch::Directory directory;
+  const std::string path = directory.file("results.db");
+  constexpr int kIterations = 400;
+  {
+    const auto store = created(path);
+    synthetic::Run run;
+    for (int i = 0; i < kIterations; ++i) ASSERT_TRUE(store->finish(run.next(), Verdict::pass));
+  }
+  SQLite::Database db(path);
+  EXPECT_EQ(db.execAndGet("SELECT count(*) FROM document_list").getInt(), kIterations);
+  EXPECT_EQ(db.execAndGet("SELECT count(*) FROM document_set").getInt(), 2) << "one for each direction";
+  EXPECT_EQ(db.execAndGet("SELECT count(*) FROM document").getInt(), 6 * kIterations);
+  const double bytes = db.execAndGet("SELECT sum(length(processes) + 12) FROM document_list").getInt();
+  EXPECT_LT(bytes / kIterations, 64);
 }
 
 }  // namespace

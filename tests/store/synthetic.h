@@ -59,6 +59,7 @@ class Run {
       o.events.push_back({"log-line", name, born, "spawn", 12.5, "warning: TCG doesn't support requested feature", {}});
       o.events.back().detail = base::Json::object();
     }
+    documents(o, forth ? "a" : "b", forth ? "b" : "a", born);
     ++iteration_;
     return o;
   }
@@ -118,6 +119,39 @@ class Run {
     for (int i = 0; i < eventfd_leak; ++i) {
       o.births.push_back({target_, kTargetFds + leaked_++, "eventfd", ""});
     }
+  }
+
+  // What a q35 with five functions and a disk gives.
+  static base::Json config_space(bool guest) {
+    base::Json functions = base::Json::array();
+    for (int slot : {0, 4, 31, 32, 33}) {
+      std::string bytes = fmt::format("{:04x}", 0x1af4 + slot);
+      while (bytes.size() < 300) bytes += guest ? "07011000a5" : "0000100000";
+      functions.push_back({{"path", fmt::format("0000:00:{:02x}.0", slot)},
+                           {"address", fmt::format("0000:00:{:02x}.0", slot)},
+                           {"id", slot == 4 ? "vd0" : ""},
+                           {"device", "1af4:1001"},
+                           {"bytes", bytes},
+                           {"size", 256},
+                           {"bars", {{{"index", 0}, {"kind", "io"}, {"address", guest ? 0xc000 : 0}, {"size", 128}}}}});
+    }
+    return {{"method", "ecam"}, {"functions", functions}};
+  }
+  void documents(record::Observation& o, const std::string& from, const std::string& to, std::int64_t born) const {
+    const base::Json queues = {{"devices",
+                                {{{"id", "vd0"},
+                                  {"type", "vhost-user-blk"},
+                                  {"property", "queue-size"},
+                                  {"property_value", 128},
+                                  {"queues", {{{"index", 0}, {"size", 128}, {"size_default", 128}}}}}}}};
+    const base::Json set = {{"devices", {{{"id", "vd0"}, {"type", "vhost-user-blk"}, {"address", "0x4"}}}}};
+    namespace kind = record::document_kind;
+    o.documents = {{kind::kConfigSpace, "qemu:" + from, born - 1, "source", config_space(true)},
+                   {kind::kVirtqueues, "qemu:" + from, born - 1, "source", queues},
+                   {kind::kDeviceSet, "qemu:" + from, born - 1, "source", set},
+                   {kind::kConfigSpace, "qemu:" + to, born, "destination", config_space(false)},
+                   {kind::kVirtqueues, "qemu:" + to, born, "destination", queues},
+                   {kind::kDeviceSet, "qemu:" + to, born, "destination", set}};
   }
 
   void process_samples(record::Observation& o, const std::string& name, std::int64_t id, int fds, int eventfds,

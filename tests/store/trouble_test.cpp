@@ -109,14 +109,17 @@ TEST(StoreTrouble, EachKindOfWrongFileIsSaid) {
   write_file(directory.file("magic.db"), std::string("SQLite format 3\0", 16) + std::string(5000, 'x'));
   check("magic.db", "");
   fill(directory.file("newer.db"), 1);
-  meddle(directory.file("newer.db"), "PRAGMA user_version = 2");
-  check("newer.db", "was written by a newer migsoak (schema 2, this one reads up to 1)");
+  meddle(directory.file("newer.db"), "PRAGMA user_version = 3");
+  check("newer.db", "was written by a newer migsoak (schema 3, this one reads up to 2)");
   fill(directory.file("older.db"), 1);
   meddle(directory.file("older.db"), "PRAGMA user_version = 0");
   check("older.db", "has schema 0, which no migsoak wrote");
   fill(directory.file("less.db"), 1);
   meddle(directory.file("less.db"), "DROP TABLE finding");
   check("less.db", "is damaged: table finding is missing");
+  fill(directory.file("lists.db"), 1);
+  meddle(directory.file("lists.db"), "PRAGMA foreign_keys = OFF; DROP TABLE document_list");
+  check("lists.db", "is damaged: table document_list is missing");
   fill(directory.file("norun.db"), 1);
   meddle(directory.file("norun.db"), "DELETE FROM run");
   check("norun.db", "is damaged: it has no run");
@@ -182,6 +185,22 @@ TEST(StoreTrouble, DamagedDictionariesAreSaid) {
   ASSERT_FALSE(observation);
   EXPECT_EQ(observation.error().kind, base::ErrorKind::bad_input);
   EXPECT_THAT(observation.error().describe(), HasSubstr("is damaged: sample set incomplete"));
+}
+
+TEST(StoreTrouble, DamagedDocumentsAreSaid) {
+  for (const char* damage : {"UPDATE document_set SET documents = '{}'", "UPDATE document_set SET documents = '[[1]]'",
+                             "UPDATE document_set SET documents = '['", "UPDATE document_list SET processes = '[]'",
+                             "DELETE FROM document_set", "DELETE FROM text WHERE value LIKE '%functions%'"}) {
+    const scratch::Directory directory;
+    const std::string path = directory.file("results.db");
+    fill(path, 3);
+    meddle(path, std::string("PRAGMA foreign_keys = OFF; ") + damage);
+    auto store = Store::open(path);
+    ASSERT_TRUE(store);
+    const auto observation = (*store)->observation(1);
+    ASSERT_FALSE(observation) << damage;
+    EXPECT_EQ(observation.error().kind, base::ErrorKind::bad_input) << damage;
+  }
 }
 
 TEST(StoreTrouble, FullDiskIsTheEnvironmentsFaultAndLosesNothing) {

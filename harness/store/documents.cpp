@@ -1,0 +1,108 @@
+// Documents: contents once, the list of an iteration's documents once per distinct list, and per iteration a reference
+// with the process ids, which are all that changes in a quiet soak.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <map>
+
+#include "base/text.h"
+#include "store/impl.h"
+
+namespace migsoak::store {
+
+namespace {
+
+// Both caches are bounded: a run whose documents never repeat must not grow the harness or the reader.
+constexpr std::size_t kCachedDocumentSetsMax = 256;
+constexpr std::size_t kLoadedDocumentSetsMax = 64;
+
+}  // namespace
+
+std::int64_t Store::Impl::document_set_id(const std::string& documents) {
+  if (const auto it = cache.document_sets.find(documents); it != cache.document_sets.end()) return it->second;
+  std::int64_t id = 0;
+  {
+    Query found(statement("SELECT id FROM document_set WHERE hash = ? AND documents = ?"));
+    if (found.bind(hash_of(documents), documents).step()) id = found.integer(0);
+  }
+  if (id == 0) {
+    Query(statement("INSERT INTO document_set (hash, documents) VALUES (?, ?)"))
+        .bind(hash_of(documents), documents)
+        .run();
+    id = db->getLastInsertRowid();
+  }
+  if (cache.document_sets.size() >= kCachedDocumentSetsMax) cache.document_sets.clear();
+  cache.document_sets.emplace(documents, id);
+  return id;
+}
+
+void Store::Impl::write_documents(const record::Observation& observation) {
+  if (observation.documents.empty()) return;
+  base::Json documents = base::Json::array();
+  std::vector<std::int64_t> processes;
+  std::map<std::int64_t, std::size_t> slot_of;
+  for (const record::Document& document : observation.documents) {
+    const auto [slot, is_new] = slot_of.try_emplace(document.process_id, processes.size());
+    if (is_new) processes.push_back(document.process_id);
+    documents.push_back(
+        {document.kind, document.subject, document.point, text_id(base::dump_json(document.content)), slot->second});
+  }
+  const std::int64_t set = document_set_id(base::dump_json(documents));
+  Query(statement("INSERT INTO document_list (iteration, document_set, processes) VALUES (?, ?, ?)"))
+      .bind(observation.iteration, set, fmt::format("[{}]", fmt::join(processes, ",")))
+      .run();
+}
+
+base::Result<const std::vector<Store::Impl::DocumentRow>*> Store::Impl::document_set(std::int64_t id) const {
+  if (const auto it = document_sets_by_id.find(id); it != document_sets_by_id.end()) return &it->second;
+  std::string documents;
+  {
+    Query row(statement("SELECT documents FROM document_set WHERE id = ?"));
+    if (!row.bind(id).step()) return damaged(path, "document set missing");
+    documents = row.text(0);
+  }
+  const std::string context = "database " + base::printable(path) + ", document";
+  MIGSOAK_ASSIGN(const base::Json json, parse_stored(documents), context);
+  if (!json.is_array()) return damaged(path, "document set is no list");
+  std::vector<DocumentRow> rows;
+  for (const base::Json& item : json) {
+    if (!item.is_array() || item.size() != 5 || !item[0].is_string() || !item[1].is_string() || !item[2].is_string() ||
+        !item[3].is_number_integer() || !item[4].is_number_unsigned()) {
+      return damaged(path, "document set incomplete");
+    }
+    DocumentRow row;
+    row.document.kind = item[0].get<std::string>();
+    row.document.subject = item[1].get<std::string>();
+    row.document.point = item[2].get<std::string>();
+    row.slot = item[4].get<std::size_t>();
+    Query content(statement("SELECT value FROM text WHERE id = ?"));
+    if (!content.bind(item[3].get<std::int64_t>()).step()) return damaged(path, "document without content");
+    MIGSOAK_ASSIGN(row.document.content, parse_stored(content.text(0)), context);
+    rows.push_back(std::move(row));
+  }
+  if (document_sets_by_id.size() >= kLoadedDocumentSetsMax) document_sets_by_id.clear();
+  return &document_sets_by_id.emplace(id, std::move(rows)).first->second;
+}
+
+base::Result<void> Store::Impl::load_documents(record::Observation& into) const {
+  if (schema < 2) return {};
+  std::int64_t set = 0;
+  std::string process_list;
+  {
+    Query row(statement("SELECT document_set, processes FROM document_list WHERE iteration = ?"));
+    if (!row.bind(into.iteration).step()) return {};
+    set = row.integer(0);
+    process_list = row.text(1);
+  }
+  MIGSOAK_ASSIGN(const std::vector<DocumentRow>* rows, document_set(set));
+  MIGSOAK_ASSIGN(const std::vector<std::int64_t> processes, integers_of(process_list),
+                 "database " + base::printable(path) + ", processes of an iteration's documents");
+  for (const DocumentRow& row : *rows) {
+    if (row.slot >= processes.size()) return damaged(path, "document without its process");
+    into.documents.push_back(row.document);
+    into.documents.back().process_id = processes[row.slot];
+  }
+  return {};
+}
+
+}  // namespace migsoak::store
