@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # fetch_kernel.sh: puts Debian's cloud kernel into the user's cache, without installing it, and prints its directory:
-#   <cache>/migsoak/kernel/<version>/{vmlinuz,modules/*.ko,package,release}
+#   <cache>/migsoak/kernel/<version>.<set>/{vmlinuz,modules/*.ko,package,release}
 # The version is the one apt would install. Without a network (or without package lists) the newest cached one serves.
 set -euo pipefail
 
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/migsoak/kernel"
 mkdir -p "$cache"
+# Which modules are kept. Another selection has another number, so that what an older script left is not taken for it.
+selection=m2
 
 package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ {print $2; exit}')
 version=""
@@ -13,8 +15,8 @@ if [[ -n $package ]]; then
   version=$(apt-cache show --no-all-versions "$package" 2>/dev/null | awk '$1 == "Version:" {print $2; exit}')
 fi
 
-if [[ -n $version && -f $cache/$version/package ]]; then
-  echo "$cache/$version"
+if [[ -n $version && -f $cache/$version.$selection/package ]]; then
+  echo "$cache/$version.$selection"
   exit 0
 fi
 
@@ -31,7 +33,7 @@ fetch() {
   cp "$work/tree/boot/vmlinuz-$release" "$ready/vmlinuz" || return 1
   # All virtio drivers: few and small, so that another device needs no other download.
   find "$work/tree/lib/modules/$release" -name 'virtio*.ko' -exec cp {} "$ready/modules/" \; || return 1
-  local needed="failover net_failover scsi_mod scsi_common"
+  local needed="failover net_failover scsi_mod scsi_common sd_mod"
   local module
   for module in $needed; do
     find "$work/tree/lib/modules/$release" -name "$module.ko" -exec cp {} "$ready/modules/" \;
@@ -40,15 +42,16 @@ fetch() {
   echo "$package $version" >"$ready/package"
   chmod -R u=rwX,go=rX "$ready"
   # Another build may have been quicker: the same content, so the loser gives way.
-  mv -T "$ready" "$cache/$version" 2>/dev/null || [[ -f $cache/$version/package ]]
+  mv -T "$ready" "$cache/$version.$selection" 2>/dev/null || [[ -f $cache/$version.$selection/package ]]
 }
 
 if [[ -n $version ]] && fetch; then
-  echo "$cache/$version"
+  echo "$cache/$version.$selection"
   exit 0
 fi
 
-newest=$(find "$cache" -mindepth 2 -maxdepth 2 -name package -printf '%h\n' 2>/dev/null | sort -V | tail -n 1)
+newest=$(find "$cache" -mindepth 2 -maxdepth 2 -path "*.$selection/package" -printf '%h\n' 2>/dev/null |
+  sort -V | tail -n 1)
 if [[ -n $newest ]]; then
   echo "fetch_kernel: ${version:-the current kernel} can't be had now; using the cached $(cat "$newest/package")" >&2
   echo "$newest"

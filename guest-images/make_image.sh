@@ -16,28 +16,42 @@ mkdir -p "$root/lib/modules"
 install -m 0755 "$agent" "$root/init"
 
 # depmod's work by hand: the package has no modules.dep, and kmod may not be installed. Each module names what it needs
-# in its .modinfo section; a module is written after those.
-declare -A placed
-place() {
-  local module=$1 file=$kernel/modules/$1.ko dependency
-  [[ -n ${placed[$module]:-} ]] && return
-  placed[$module]=1
-  [[ -f $file ]] || { echo "make_image: no module $module in $kernel/modules" >&2; exit 1; }
-  objcopy -O binary --only-section=.modinfo "$file" "$work/modinfo"
-  for dependency in $(tr '\0' '\n' <"$work/modinfo" | sed -n 's/^depends=//p' | tr ',' ' '); do
-    place "$dependency"
+# in its .modinfo section, and which devices it drives. The agent loads what `order` names at boot, and of `on-demand`
+# (<alias> <modules in order>) the lines whose device is there or appears later.
+modinfo() {
+  objcopy -O binary --only-section=.modinfo "$1" "$work/modinfo"
+  tr '\0' '\n' <"$work/modinfo"
+}
+# The module after all that it depends on, one a line.
+with_dependencies() {
+  local file=$kernel/modules/$1.ko dependency
+  [[ -f $file ]] || { echo "make_image: no module $1 in $kernel/modules" >&2; exit 1; }
+  for dependency in $(modinfo "$file" | sed -n 's/^depends=//p' | tr ',' ' '); do
+    with_dependencies "$dependency"
   done
-  install -m 0644 "$file" "$root/lib/modules/$module.ko"
-  echo "$module.ko" >>"$root/lib/modules/order"
+  echo "$1"
 }
 : >"$root/lib/modules/order"
-while read -r module; do
-  place "$module"
+: >"$root/lib/modules/on-demand"
+while read -r module when; do
+  files=$(with_dependencies "$module" | awk '!seen[$0]++')
+  for file in $files; do
+    install -m 0644 "$kernel/modules/$file.ko" "$root/lib/modules/$file.ko"
+  done
+  if [[ $when == boot ]]; then
+    echo "$files" >>"$root/lib/modules/order"
+  else
+    for alias in $(set -f; modinfo "$kernel/modules/$module.ko" | sed -n 's/^alias=\(\(virtio\|scsi\):\)/\1/p'); do
+      echo "$alias" $files >>"$root/lib/modules/on-demand"
+    done
+  fi
 done < <(sed 's/#.*//; /^[[:space:]]*$/d' "$here/modules.list")
+awk '!seen[$0]++' "$root/lib/modules/order" >"$work/order"
+mv "$work/order" "$root/lib/modules/order"
 
 find "$root" -exec touch -h -d @0 {} +
 find "$root" -type d -exec chmod 0755 {} +
-chmod 0644 "$root/lib/modules/order"
+chmod 0644 "$root/lib/modules/order" "$root/lib/modules/on-demand"
 mkdir -p "$out"
 # Not compressed: it is small, and unpacking under emulation costs more than reading.
 (cd "$root" && find . -mindepth 1 -printf '%P\n' | sort |

@@ -24,15 +24,6 @@ void say_list(const char* prefix, const char* format, va_list arguments) {
   if (write(2, text, static_cast<std::size_t>(length) + 1) < 0) return;
 }
 
-void load_module(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fatal("module %s: %s", path.c_str(), strerror(errno));
-  if (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST) {
-    fatal("module %s: %s", path.c_str(), strerror(errno));
-  }
-  close(fd);
-}
-
 }  // namespace
 
 void say(const char* format, ...) {
@@ -66,13 +57,23 @@ void mount_file_systems() {
   if (!mounted) fatal("mount: %s", strerror(mount_errno));
 }
 
+void load_module(const std::string& name) {
+  const std::string path = "/lib/modules/" + name + ".ko";
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fatal("module %s: %s", path.c_str(), strerror(errno));
+  if (syscall(SYS_finit_module, fd, "", 0) != 0 && errno != EEXIST) {
+    fatal("module %s: %s", path.c_str(), strerror(errno));
+  }
+  close(fd);
+}
+
 void load_modules() {
   const std::string order = read_text("/lib/modules/order");
   std::size_t start = 0;
   while (start < order.size()) {
     std::size_t end = order.find('\n', start);
     if (end == std::string::npos) end = order.size();
-    load_module("/lib/modules/" + order.substr(start, end - start));
+    load_module(order.substr(start, end - start));
     start = end + 1;
   }
 }

@@ -9,6 +9,8 @@ namespace migsoak::agent {
 void mount_file_systems();
 // Loads the modules that /lib/modules/order names, in that order.
 void load_modules();
+// Loads one of them, unless it is loaded already.
+void load_module(const std::string& name);
 // "agent: ..." on the console.
 void say(const char* format, ...) __attribute__((format(printf, 1, 2)));
 // "agent: fatal: ..." on the console; never returns, because the kernel panics when init ends.

@@ -1,15 +1,15 @@
 #include "commands.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include <algorithm>
 
-#include "boot.h"
+#include "await.h"
 #include "clock.h"
+#include "devices.h"
+#include "inventory.h"
 #include "json_text.h"
 
 #ifndef MIGSOAK_AGENT_VERSION
@@ -21,19 +21,6 @@ namespace migsoak::agent {
 namespace {
 
 constexpr std::uint64_t kRamBytesMax = 1ULL << 30;
-
-std::string refuse(const std::string& why) {
-  return JsonObject().boolean("ok", false).text("error", why).str();
-}
-
-std::string text_argument(const Arguments& arguments, const char* key, const char* fallback) {
-  const auto it = arguments.find(key);
-  return it == arguments.end() ? fallback : it->second;
-}
-std::uint64_t number_argument(const Arguments& arguments, const char* key, std::uint64_t fallback) {
-  const auto it = arguments.find(key);
-  return it == arguments.end() ? fallback : strtoull(it->second.c_str(), nullptr, 10);
-}
 
 }  // namespace
 
@@ -56,9 +43,14 @@ std::string Commands::run(const std::string& name, const Arguments& arguments) {
   if (name == "hello") return hello();
   if (name == "workload") return workload(arguments);
   if (name == "verify") return verify(arguments);
-  if (name == "settle_disks") return settle_disks(arguments);
+  if (name == "settle_disks") return disks_.settle(arguments);
+  if (name == "adopt_disk") return disks_.adopt(arguments);
+  if (name == "release_disk") return disks_.release(arguments);
+  if (name == "expect_removal") return disks_.expect_removal(arguments);
   if (name == "disks") return disks();
-  if (name == "pci_config") return pci_config_json();
+  if (name == "inventory") return inventory_json(arguments);
+  if (name == "await") return await_json(arguments);
+  if (name == "pci_config") return pci_config_json(arguments);
   if (name == "heartbeat") return heartbeat(arguments);
   if (name == "corrupt_ram") return corrupt_ram(arguments);
   if (name == "flood") return flood(arguments);
@@ -66,12 +58,8 @@ std::string Commands::run(const std::string& name, const Arguments& arguments) {
   return refuse("unknown command");
 }
 
-void Commands::find_disks() {
-  for (const BlockDevice& device : list_block_devices()) {
-    const auto known = std::find_if(disks_.begin(), disks_.end(),
-                                    [&](const auto& disk) { return disk->device().name == device.name; });
-    if (known == disks_.end()) disks_.push_back(std::make_unique<DiskWorkload>(device));
-  }
+bool runs_beside_others(const std::string& name) {
+  return name == "await";
 }
 
 std::string Commands::workload(const Arguments& arguments) {
@@ -92,19 +80,14 @@ std::string Commands::workload(const Arguments& arguments) {
     ram_.set_dirty_rate(number_argument(arguments, "dirty_bytes_per_s", 8u << 20));
   }
   const bool use_disks = kind == "verify";
-  const std::int64_t until_ns =
-      start_ns + static_cast<std::int64_t>(number_argument(arguments, "timeout_ms", 20'000)) * 1'000'000;
-  if (use_disks) find_disks();
-  for (const auto& disk : disks_) {
-    const auto done = initialised_.find(disk->device().name);
-    if (!use_disks || (done != initialised_.end() && done->second == seed)) continue;
-    disk->begin_initialise(seed);
-    initialised_[disk->device().name] = seed;
-  }
-  for (const auto& disk : disks_) {
-    if (use_disks && !disk->wait_idle(until_ns)) say("disk %s does not answer", disk->device().serial.c_str());
-    disk->set_load(use_disks ? number_argument(arguments, "disk_bytes_per_s", 4u << 20) : 0,
-                   static_cast<int>(number_argument(arguments, "disk_queue_depth", 1)));
+  if (use_disks) {
+    DiskLoad load;
+    load.seed = seed;
+    load.bytes_per_s = number_argument(arguments, "disk_bytes_per_s", 4u << 20);
+    load.queue_depth = static_cast<int>(number_argument(arguments, "disk_queue_depth", 1));
+    disks_.start(load, start_ns + milliseconds_argument(arguments, "timeout_ms", 20'000));
+  } else {
+    disks_.stop_writers();
   }
   return JsonObject()
       .boolean("ok", true)
@@ -117,41 +100,20 @@ std::string Commands::workload(const Arguments& arguments) {
 std::string Commands::verify(const Arguments& arguments) {
   const std::uint64_t ram_bytes_min = number_argument(arguments, "ram_bytes_min", 0);
   const std::uint64_t disk_bytes_min = number_argument(arguments, "disk_bytes_min", 0);
-  const std::int64_t limit_ns = static_cast<std::int64_t>(number_argument(arguments, "timeout_ms", 10'000)) * 1'000'000;
   const std::int64_t start_ns = monotonic_ns();
-  // The disks read while the memory is checked.
-  for (const auto& disk : disks_) {
-    if (initialised_.count(disk->device().name) != 0) disk->begin_verify(disk_bytes_min);
-  }
+  const std::int64_t until_ns = start_ns + milliseconds_argument(arguments, "timeout_ms", 10'000);
+  disks_.begin_verify(disk_bytes_min);  // the disks read while the memory is checked
   const std::string ram = ram_.verify();
   const std::int64_t ram_done_ns = monotonic_ns();
-  JsonArray reports;
-  for (const auto& disk : disks_) {
-    disk->wait_idle(start_ns + limit_ns);
-    reports.raw(disk->report());
-  }
+  const std::string disks = disks_.finish_verify(until_ns);
   return JsonObject()
       .boolean("ok", true)
       .boolean("enough", ram_.bytes() >= ram_bytes_min)
       .raw("ram", ram)
-      .raw("disks", reports.str())
+      .raw("disks", disks)
       .milliseconds("ram_ms", ram_done_ns - start_ns)
       .milliseconds("guest_ms", monotonic_ns() - start_ns)
       .str();
-}
-
-std::string Commands::settle_disks(const Arguments& arguments) {
-  const std::string wanted = text_argument(arguments, "pci_addresses", "");
-  const std::int64_t until_ns =
-      monotonic_ns() + static_cast<std::int64_t>(number_argument(arguments, "timeout_ms", 5'000)) * 1'000'000;
-  std::uint64_t held = 0;
-  bool idle = true;
-  for (const auto& disk : disks_) {
-    if (wanted.find(disk->device().pci_address) == std::string::npos) continue;
-    idle = disk->hold(until_ns) && idle;
-    ++held;
-  }
-  return JsonObject().boolean("ok", true).number("held", held).boolean("idle", idle).str();
 }
 
 std::string Commands::disks() {
@@ -161,6 +123,7 @@ std::string Commands::disks() {
                  .text("name", device.name)
                  .text("serial", device.serial)
                  .text("pci_address", device.pci_address)
+                 .text("scsi", device.scsi)
                  .number("size_bytes", device.size_bytes)
                  .boolean("read_only", device.read_only)
                  .str());
@@ -197,36 +160,6 @@ std::string Commands::panic() {
   const int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
   if (fd < 0 || write(fd, "c", 1) != 1) return refuse("sysrq is not available");
   return refuse("the kernel survived");
-}
-
-std::string pci_config_json() {
-  std::vector<std::string> addresses;
-  if (DIR* directory = opendir("/sys/bus/pci/devices"); directory != nullptr) {
-    while (const dirent* entry = readdir(directory)) {
-      if (entry->d_name[0] != '.') addresses.emplace_back(entry->d_name);
-    }
-    closedir(directory);
-  }
-  std::sort(addresses.begin(), addresses.end());
-  JsonObject functions;
-  for (const std::string& address : addresses) {
-    const int fd = open(("/sys/bus/pci/devices/" + address + "/config").c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) continue;
-    unsigned char bytes[4096];
-    ssize_t got = read(fd, bytes, sizeof bytes);
-    close(fd);
-    const ssize_t size = got;
-    while (got > 0 && bytes[got - 1] == 0) --got;
-    std::string digits;
-    for (ssize_t i = 0; i < got; ++i) {
-      constexpr char kDigits[] = "0123456789abcdef";
-      digits += kDigits[bytes[i] >> 4];
-      digits += kDigits[bytes[i] & 15];
-    }
-    functions.raw(address,
-                  JsonObject().number("size_bytes", static_cast<std::uint64_t>(size)).text("hex", digits).str());
-  }
-  return JsonObject().boolean("ok", true).raw("functions", functions.str()).str();
 }
 
 }  // namespace migsoak::agent

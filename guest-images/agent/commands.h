@@ -1,18 +1,14 @@
 // The agent's commands (PROTOCOL.md): one table, one function each.
 #pragma once
 
-#include <map>
-#include <memory>
 #include <string>
-#include <vector>
 
-#include "disk_workload.h"
+#include "arguments.h"
+#include "disk_set.h"
 #include "ram.h"
 #include "wire.h"
 
 namespace migsoak::agent {
-
-using Arguments = std::map<std::string, std::string>;
 
 class Commands {
  public:
@@ -24,22 +20,19 @@ class Commands {
  private:
   std::string workload(const Arguments& arguments);
   std::string verify(const Arguments& arguments);
-  std::string settle_disks(const Arguments& arguments);
   std::string disks();
   std::string heartbeat(const Arguments& arguments);
   std::string corrupt_ram(const Arguments& arguments);
   std::string flood(const Arguments& arguments);
   std::string panic();
-  void find_disks();
 
   Wire& wire_;
   RamRegion ram_;
   std::uint64_t ram_seed_ = 0;
-  std::vector<std::unique_ptr<DiskWorkload>> disks_;
-  std::map<std::string, std::uint64_t> initialised_;  // device name -> seed of the workload it was written with
+  DiskSet disks_;
 };
 
-// Config space of every PCI function: address -> hex, trailing zero bytes left off.
-std::string pci_config_json();
+// A command that only looks and may take long: it runs in a thread of its own, beside the others.
+bool runs_beside_others(const std::string& name);
 
 }  // namespace migsoak::agent

@@ -1,6 +1,5 @@
 #include "disk_area.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -26,40 +25,7 @@ bool read_whole(int fd, void* buffer, std::uint64_t bytes, std::uint64_t offset)
   return pread(fd, buffer, bytes, static_cast<off_t>(offset)) == static_cast<ssize_t>(bytes);
 }
 
-// "/sys/devices/pci0000:00/0000:00:04.0/virtio0" -> "0000:00:04.0"
-std::string pci_address_of(const std::string& link) {
-  char* resolved = realpath(link.c_str(), nullptr);
-  if (resolved == nullptr) return "";
-  const std::string path = resolved;
-  free(resolved);
-  const std::size_t last = path.rfind('/');
-  if (last == std::string::npos || last == 0) return "";
-  const std::size_t before = path.rfind('/', last - 1);
-  return before == std::string::npos ? "" : path.substr(before + 1, last - before - 1);
-}
-
 }  // namespace
-
-std::vector<BlockDevice> list_block_devices() {
-  std::vector<BlockDevice> devices;
-  DIR* directory = opendir("/sys/block");
-  if (directory == nullptr) return devices;
-  while (const dirent* entry = readdir(directory)) {
-    BlockDevice device;
-    device.name = entry->d_name;
-    if (device.name.compare(0, 2, "vd") != 0) continue;
-    const std::string base = "/sys/block/" + device.name + "/";
-    device.serial = read_text(base + "serial");
-    if (device.serial.empty()) device.serial = device.name;
-    device.size_bytes = strtoull(read_text(base + "size").c_str(), nullptr, 10) * kSectorBytes;
-    device.pci_address = pci_address_of(base + "device");
-    device.read_only = read_text(base + "ro") == "1";
-    devices.push_back(device);
-  }
-  closedir(directory);
-  std::sort(devices.begin(), devices.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
-  return devices;
-}
 
 const char* to_string(BlockFault fault) {
   constexpr const char* kNames[kBlockFaults] = {"none", "lost", "stale", "torn", "misplaced", "garbage", "io_error"};
@@ -74,16 +40,28 @@ void* DiskArea::allocate_buffer(std::uint64_t bytes) {
 }
 
 DiskArea::~DiskArea() {
-  if (fd_ >= 0) close(fd_);
+  close();
+}
+
+void DiskArea::close() {
+  if (fd_ >= 0) ::close(fd_);
+  fd_ = -1;
   free(check_buffer_);
   free(sibling_buffer_);
+  check_buffer_ = nullptr;
+  sibling_buffer_ = nullptr;
 }
 
 bool DiskArea::open(const BlockDevice& device, std::uint64_t area_bytes_max) {
   fd_ = ::open(("/dev/" + device.name).c_str(), O_RDWR | O_DIRECT | O_CLOEXEC);
   if (fd_ < 0) return false;
-  tag_ = crc32(device.serial + "@" + device.pci_address);
-  blocks_.assign(std::min(device.size_bytes, area_bytes_max) / kBlockBytes, Block{});
+  if (blocks_.empty()) {
+    tag_ = crc32(device.serial + "@" + device.pci_address + device.scsi);
+    blocks_.assign(std::min(device.size_bytes, area_bytes_max) / kBlockBytes, Block{});
+  } else if (device.size_bytes < bytes()) {
+    errno = ENOSPC;  // another disk, or not all of it
+    return false;
+  }
   check_buffer_ = allocate_buffer(kCheckBlocks * kBlockBytes);
   sibling_buffer_ = allocate_buffer(kBlockBytes);
   return !blocks_.empty();

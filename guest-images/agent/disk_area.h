@@ -7,19 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "devices.h"
 #include "sector.h"
 
 namespace migsoak::agent {
-
-struct BlockDevice {
-  std::string name;         // "vda"
-  std::string serial;       // how the host knows it; the name when it has none
-  std::string pci_address;  // "0000:00:04.0": tells disks with one serial apart (vhost-user-blk has a fixed one)
-  std::uint64_t size_bytes = 0;
-  bool read_only = false;
-};
-// virtio block devices, sorted by name.
-std::vector<BlockDevice> list_block_devices();
 
 enum class BlockFault { none, lost, stale, torn, misplaced, garbage, io_error };
 inline constexpr int kBlockFaults = 7;
@@ -38,12 +29,16 @@ class DiskArea {
   DiskArea(const DiskArea&) = delete;
   DiskArea& operator=(const DiskArea&) = delete;
 
-  // Opens the device with O_DIRECT and takes its first area_bytes_max bytes; false with errno when it can't.
+  // Opens the device with O_DIRECT and takes its first area_bytes_max bytes; false with errno when it can't. An area
+  // that was open before goes on with what it knows: the device has to hold it all still.
   bool open(const BlockDevice& device, std::uint64_t area_bytes_max);
+  // Lets go of the device and of all memory but the table of what its blocks hold.
+  void close();
   // Writes the whole area once; false at the first I/O error. `seed` must be another one each time, or what an earlier
   // workload left there could pass for what this one wrote.
   bool initialise(std::uint64_t seed);
   std::uint64_t block_count() const { return blocks_.size(); }
+  std::uint64_t bytes() const { return block_count() * kBlockBytes; }
 
   // A write in three steps; the middle one (write_extent) may run beside others on other blocks.
   std::uint64_t next_sequence() { return ++sequence_; }

@@ -18,6 +18,8 @@ constexpr std::size_t kFieldsMax = 24;
 // Beyond this a JSON number is not exact, and no count of ours comes near.
 constexpr double kCountMax = 9007199254740992.0;  // 2^53
 
+}  // namespace
+
 std::uint64_t count_of(const base::Json& object, std::string_view key) {
   const auto it = object.find(key);
   if (it == object.end() || !it->is_number()) return 0;
@@ -36,6 +38,8 @@ double milliseconds_of(const base::Json& object, std::string_view key) {
 std::string name_of(const base::Json& object, std::string_view key) {
   return base::printable(base::json_get(object, key, std::string()), 64);
 }
+
+namespace {
 
 // The flat object that describes the first bad page or block.
 base::Json first_of(const base::Json& object) {
@@ -57,12 +61,36 @@ bool is_array_of(const base::Json& answer, const char* key, bool (base::Json::*t
          std::all_of(it->begin(), it->end(), [type](const base::Json& item) { return (item.*type)(); });
 }
 
+}  // namespace
+
 tl::unexpected<base::Error> nonsense(const char* command, const base::Json& answer) {
   return base::fail(base::ErrorKind::subject, fmt::format("the guest answered nonsense to '{}': {}", command,
                                                           base::printable(base::dump_json(answer), 200)));
 }
 
-}  // namespace
+bool is_pci_address(const std::string& text) {
+  return text.size() <= 16 && text.find_first_not_of("0123456789abcdef:.") == std::string::npos;
+}
+
+DiskReport disk_from_json(const base::Json& item) {
+  DiskReport disk;
+  disk.id = name_of(item, "id");
+  disk.pci_address = name_of(item, "pci_address");
+  disk.verified_bytes = count_of(item, "verified_bytes");
+  disk.written_bytes = count_of(item, "written_bytes");
+  disk.lost = count_of(item, "lost");
+  disk.stale = count_of(item, "stale");
+  disk.torn = count_of(item, "torn");
+  disk.misplaced = count_of(item, "misplaced");
+  disk.garbage = count_of(item, "garbage");
+  disk.io_errors = count_of(item, "io_errors");
+  disk.hangs = base::json_get(item, "hangs", false);
+  disk.scsi = name_of(item, "scsi");
+  disk.gone = base::json_get(item, "gone", false);
+  disk.removal_expected = base::json_get(item, "removal_expected", false);
+  disk.first = first_of(item);
+  return disk;
+}
 
 base::Result<void> check_answer(const std::string& command, const base::Json& answer) {
   if (base::json_get(answer, "ok", false)) return {};
@@ -98,20 +126,7 @@ base::Result<VerifyReport> verify_from_answer(const base::Json& answer) {
   report.ram.pages_garbage = count_of(*ram, "pages_garbage");
   report.ram.first = first_of(*ram);
   for (const base::Json& item : answer["disks"]) {
-    DiskReport disk;
-    disk.id = name_of(item, "id");
-    disk.pci_address = name_of(item, "pci_address");
-    disk.verified_bytes = count_of(item, "verified_bytes");
-    disk.written_bytes = count_of(item, "written_bytes");
-    disk.lost = count_of(item, "lost");
-    disk.stale = count_of(item, "stale");
-    disk.torn = count_of(item, "torn");
-    disk.misplaced = count_of(item, "misplaced");
-    disk.garbage = count_of(item, "garbage");
-    disk.io_errors = count_of(item, "io_errors");
-    disk.hangs = base::json_get(item, "hangs", false);
-    disk.first = first_of(item);
-    report.disks.push_back(std::move(disk));
+    report.disks.push_back(disk_from_json(item));
   }
   return report;
 }
@@ -126,9 +141,8 @@ base::Result<std::map<std::string, std::string>> pci_config_from_answer(const ba
   for (const auto& [address, function] : functions->items()) {
     const std::uint64_t size_bytes = function.is_object() ? count_of(function, "size_bytes") : 0;
     std::string hex = base::json_get(function, "hex", std::string());
-    const bool sane = address.size() <= 16 && address.find_first_not_of("0123456789abcdef:.") == std::string::npos &&
-                      size_bytes <= kConfigBytesMax && hex.size() <= 2 * size_bytes && hex.size() % 2 == 0 &&
-                      hex.find_first_not_of("0123456789abcdef") == std::string::npos;
+    const bool sane = is_pci_address(address) && size_bytes <= kConfigBytesMax && hex.size() <= 2 * size_bytes &&
+                      hex.size() % 2 == 0 && hex.find_first_not_of("0123456789abcdef") == std::string::npos;
     if (!sane) return nonsense("pci_config", function);
     hex.resize(2 * size_bytes, '0');  // the agent leaves trailing zeros off
     configs[address] = std::move(hex);

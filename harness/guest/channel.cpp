@@ -271,13 +271,25 @@ base::Result<VerifyReport> GuestChannel::finish_verify(base::Deadline deadline) 
 
 base::Result<base::Json> GuestChannel::command(const std::string& name, const base::Json& arguments,
                                                base::Deadline deadline) {
-  MIGSOAK_ASSIGN(const std::string text, arguments_text(arguments));
-  return impl_->finish(impl_->request(name + text), name, deadline);
+  MIGSOAK_ASSIGN(const PendingCommand pending, begin_command(name, arguments));
+  return finish_command(pending, deadline);
 }
 
-base::Result<std::map<std::string, std::string>> GuestChannel::pci_config(base::Deadline deadline) {
-  MIGSOAK_ASSIGN(const base::Json answer, command("pci_config", base::Json::object(), deadline));
-  return pci_config_from_answer(answer);
+base::Result<PendingCommand> GuestChannel::begin_command(const std::string& name, const base::Json& arguments) {
+  MIGSOAK_ASSIGN(const std::string text, arguments_text(arguments));
+  return PendingCommand{impl_->request(name + text), name};
+}
+
+bool GuestChannel::answered(const PendingCommand& command) const {
+  return impl_->requests.answered(command.id);
+}
+
+base::Result<base::Json> GuestChannel::finish_command(const PendingCommand& command, base::Deadline deadline) {
+  return impl_->finish(command.id, command.name, deadline);
+}
+
+void GuestChannel::forget(const PendingCommand& command) {
+  impl_->requests.forget(command.id);
 }
 
 std::vector<std::string> GuestChannel::take_protocol_errors() {

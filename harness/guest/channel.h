@@ -15,6 +15,7 @@
 
 #include "base/deadline.h"
 #include "base/json.h"
+#include "guest/devices.h"
 #include "proc/reactor.h"
 
 namespace migsoak::guest {
@@ -61,6 +62,9 @@ struct DiskReport {
   std::uint64_t verified_bytes = 0, written_bytes = 0;
   std::uint64_t lost = 0, stale = 0, torn = 0, misplaced = 0, garbage = 0, io_errors = 0;
   bool hangs = false;  // a request was never answered; also counted in io_errors
+  std::string scsi;    // "0:1:0" of a SCSI disk
+  bool gone = false;   // the guest does not have it any more; counted in io_errors unless removal_expected
+  bool removal_expected = false;
   base::Json first;
   bool good() const { return lost + stale + torn + misplaced + garbage + io_errors == 0; }
 };
@@ -74,6 +78,27 @@ struct Hello {
   std::string kernel;
   double boot_ms = 0;  // guest uptime at hello
   std::vector<std::string> disks;
+};
+
+// The answers to adopt_disk and release_disk.
+struct AdoptReport {
+  std::string name;  // "vdb"
+  std::string serial;
+  std::uint64_t size_bytes = 0, area_bytes = 0;
+  bool content_kept = false;  // then `disk` tells whether all of it was there
+  DiskReport disk;            // hangs: it was not filled or checked in time
+  double guest_ms = 0;
+};
+struct ReleaseReport {
+  bool released = false;  // false: a request still hangs; the agent lets go when it returns
+  DiskReport disk;        // the last verification
+  double guest_ms = 0;
+};
+
+// A command under way.
+struct PendingCommand {
+  std::uint64_t id = 0;
+  std::string name;
 };
 
 class GuestChannel {
@@ -115,8 +140,45 @@ class GuestChannel {
   // One raw command and its answer (requests carry an id and are repeated once a second until answered; the agent
   // answers a repeated id from memory).
   base::Result<base::Json> command(const std::string& name, const base::Json& arguments, base::Deadline deadline);
-  // Config space of every PCI function as the guest sees it: address "0000:00:04.0" -> hex bytes.
-  base::Result<std::map<std::string, std::string>> pci_config(base::Deadline deadline);
+  // The same in two steps. The agent runs one command after another, save `await`, which it runs beside the others.
+  base::Result<PendingCommand> begin_command(const std::string& name, const base::Json& arguments);
+  bool answered(const PendingCommand& command) const;
+  base::Result<base::Json> finish_command(const PendingCommand& command, base::Deadline deadline);
+  void forget(const PendingCommand& command);
+
+  // Config space of PCI functions as the guest sees it: address "0000:00:04.0" -> hex bytes. All functions when the
+  // list is empty; at most bytes_max of each.
+  base::Result<std::map<std::string, std::string>> pci_config(base::Deadline deadline,
+                                                              const std::vector<std::string>& addresses = {},
+                                                              std::uint64_t bytes_max = 4096);
+  // CRC-32 (8 hex digits) of the same bytes: address -> digest.
+  base::Result<std::map<std::string, std::string>> pci_config_digest(base::Deadline deadline,
+                                                                     const std::vector<std::string>& addresses = {},
+                                                                     std::uint64_t bytes_max = 4096);
+
+  // Everything the guest has; `parts` (comma-separated: pci, block, net, port, rng, memory, cpu) leaves out the others.
+  // With the digest of an earlier inventory of the same parts the answer is short when nothing has changed.
+  base::Result<Inventory> inventory(base::Deadline deadline, const std::string& parts = "",
+                                    const std::string& since_digest = "");
+  // Asks the guest to say when a plug or an unplug has been handled. Any number may be under way; finish_await()
+  // returns as soon as the state holds, or when spec.timeout_ms are over with holds = false. kind bad_input: no such
+  // thing to wait for.
+  base::Result<PendingCommand> begin_await(const AwaitSpec& spec);
+  base::Result<AwaitReport> finish_await(const PendingCommand& command, base::Deadline deadline);
+  base::Result<AwaitReport> await_device(const AwaitSpec& spec, base::Deadline deadline);
+
+  // Makes the workload use a disk that was plugged: waits for it, fills its first area_bytes, or checks them (see
+  // DiskContent). From then on verify() reports it under disk.id (its serial number when that is empty).
+  // kind subject: the guest has no such disk, or refuses.
+  base::Result<AdoptReport> adopt_disk(const DiskIdentity& disk, base::Deadline deadline,
+                                       DiskContent content = DiskContent::automatic,
+                                       std::uint64_t area_bytes = 4u << 20);
+  // Ends the I/O, verifies at least disk_bytes_min and closes the disk. What it holds is remembered under its id.
+  base::Result<ReleaseReport> release_disk(const DiskIdentity& disk, base::Deadline deadline,
+                                           std::uint64_t disk_bytes_min = 1u << 30);
+  // The disk is going to be unplugged while in use: its I/O errors from now on are no fault, and when it is gone the
+  // workload drops it as if released. `expected` = false takes that back.
+  base::Result<void> expect_removal(const DiskIdentity& disk, base::Deadline deadline, bool expected = true);
 
   // Lines that the protocol does not allow, printable and bounded; counted when there are many.
   std::vector<std::string> take_protocol_errors();
