@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/commands.h"
+#include "fleet/fleet.h"
 #include "guest/image.h"
 #include "hypervisor/machine.h"
 #include "proc/run_dir.h"
@@ -87,10 +88,30 @@ std::vector<Check> live_checks() {
   return checks;
 }
 
+// One line a build; an empty fleet is no trouble, only fewer scenarios.
+std::vector<Check> fleet_checks() {
+  std::vector<Check> checks;
+  std::vector<std::string> troubles;
+  const auto builds = fleet::builds(&troubles);
+  if (!builds) return {{"fleet", false, false, builds.error().describe(), "make the folder readable"}};
+  for (const fleet::Build& build : *builds) {
+    checks.push_back({build.name, true, false,
+                      fmt::format("QEMU {}, {}", build.version,
+                                  build.suite.empty() ? build.binary : build.suite + " " + build.package_version),
+                      ""});
+  }
+  for (const std::string& trouble : troubles) checks.push_back({"fleet", false, false, trouble, ""});
+  if (checks.empty())
+    checks.push_back({"fleet", false, false, "no other QEMU builds", "migsoak fleet add debian:trixie"});
+  return checks;
+}
+
 std::vector<Check> all_checks() {
   std::vector<Check> checks = live_checks();
   checks.push_back(program("qemu-storage-daemon", "qemu-system-common", true, "the vhost-user target"));
   checks.push_back(guest_image());
+  checks.push_back(program("patchelf", "patchelf", false, "fetching other QEMU builds (migsoak fleet add)"));
+  for (Check& check : fleet_checks()) checks.push_back(std::move(check));
   checks.push_back(program("eu-stack", "elfutils", false, "user stacks in the evidence of a hang"));
   rlimit limit{};
   getrlimit(RLIMIT_NOFILE, &limit);

@@ -32,6 +32,7 @@ bool Build::has_mode(std::string_view mode) const {
 }
 
 bool Build::has_device(std::string_view device) const {
+  if (device.empty()) return false;
   return std::any_of(devices.begin(), devices.end(),
                      [&](const DeviceType& type) { return type.name == device || type.alias == device; });
 }

@@ -112,8 +112,9 @@ Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest
   for (std::size_t i = 0; i < commands.size(); ++i)
     text += fmt::format("\n{{\"execute\":\"{}\",\"id\":\"{}\"}}", commands[i], commands[i]);
   text += "\n";
-  if (::send(ours.get(), text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size()))
-    return base::fail_errno("writing QMP", errno);
+  // One that has already gone is told by the answers that do not come.
+  const auto sent = ::send(ours.get(), text.data(), text.size(), MSG_NOSIGNAL);
+  if (sent != static_cast<ssize_t>(text.size()) && errno != EPIPE) return base::fail_errno("writing QMP", errno);
   const auto answers = std::make_shared<Answers>(host.reactor.io());
   answers->socket.assign(boost::asio::local::stream_protocol(), ours.release());
   answers->read_more();
