@@ -57,6 +57,7 @@ class Batch {
   base::Result<bool> first_look(Indices& group);
   base::Result<void> look_at_masks(VmPair& vms, const Layout& layout, const Indices& group, const Attempt& first);
   base::Result<void> look_at_queues(VmPair& vms, const Layout& layout, const Indices& group);
+  base::Result<void> read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side);
   base::Result<void> masks_alone(std::size_t index);
   base::Result<void> split(const Indices& group);
   base::Result<void> give_up_on(std::size_t index, const Attempt& attempt);
@@ -221,6 +222,30 @@ base::Result<void> Batch::look_at_queues(VmPair& vms, const Layout& layout, cons
       facts_[group[subset[i]]].own_queues_to = to[i];
     }
   }
+  for (const auto& [vm, side] : {std::pair{vms.source.get(), Side::from}, {vms.destination.get(), Side::to}}) {
+    MIGSOAK_TRY(read_queue_properties(*vm, layout, group, side));
+  }
+  return {};
+}
+
+// What the devices' own properties say of the size of their first queue, under whatever name.
+base::Result<void> Batch::read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side) {
+  const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
+  std::vector<std::pair<std::size_t, std::uint64_t>> asked;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    if (!is_virtio(facts_[group[i]].device.driver)) continue;
+    const std::string path = fmt::format("/machine/peripheral/d{}/virtio-backend", layout.devices()[i].index);
+    for (const char* property : {"queue-size", "virtqueue_size", "rx_queue_size"}) {
+      asked.emplace_back(group[i], vm.qmp().send("qom-get", {{"path", path}, {"property", property}}));
+    }
+  }
+  for (const auto& [index, id] : asked) {
+    const auto reply = vm.qmp().take_reply(id, deadline);
+    if (!reply && reply.error().kind == ErrorKind::interrupted) return tl::unexpected<base::Error>(reply.error());
+    if (!reply || !reply->is_number_unsigned()) continue;
+    DeviceFacts& facts = facts_[index];
+    (side == Side::from ? facts.queue_property_from : facts.queue_property_to) = reply->get<std::uint32_t>();
+  }
   return {};
 }
 
@@ -241,7 +266,7 @@ base::Result<void> Batch::masks_alone(std::size_t index) {
     MIGSOAK_ASSIGN(const auto mask_to, read_masks(*vms.destination, layout, to, deadline));
     facts_[index].view = {from.front(), to.front(), mask_from.front(), mask_to.front()};
     facts_[index].looked_at = true;
-    return {};
+    return look_at_queues(vms, layout, group);
   };
   auto done = all();
   // Without masks there is a verdict still, only less of an explanation.

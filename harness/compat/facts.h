@@ -42,6 +42,8 @@ struct DeviceFacts {
   bool looked_at = false;        // `view` is filled
   ConfigView view;
   VirtioQueues own_queues_from, own_queues_to;  // each build's own idea, after a reset
+  // What the property of each build's device says of its first queue; 0: it has none.
+  std::uint32_t queue_property_from = 0, queue_property_to = 0;
   std::vector<StateFacts> states;
 };
 

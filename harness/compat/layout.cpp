@@ -117,7 +117,8 @@ std::vector<std::string> Layout::arguments(Side side) const {
     words.insert(words.end(), backend.arguments.begin(), backend.arguments.end());
     const std::string bus = placement_ == Placement::root_port ? fmt::format("bus=port{}", placed.index)
                             : placement_ == Placement::bridge  ? "bus=bridge"
-                                                               : "";
+                            : chipset_ == Chipset::q35         ? "bus=pcie.0"
+                                                               : "bus=pci.0";
     device(join_properties({placed.device.driver, fmt::format("id=d{}", placed.index), bus,
                             fmt::format("addr={:#x}", placed.devfn >> 3), backend.properties, own}));
   }

@@ -30,6 +30,7 @@ struct Work {
     const BuildPair* builds;
     std::vector<DevicePair> devices;
     std::optional<BatchFacts> outcome;
+    std::vector<DeviceFacts> controls;  // of the devices that wanted one
   };
   std::vector<Item> items;
   std::mutex mutex;
@@ -40,9 +41,10 @@ struct Work {
     const std::lock_guard lock(mutex);
     return next < items.size() ? &items[next++] : nullptr;
   }
-  void finish(Item& item, BatchFacts outcome) {
+  void finish(Item& item, BatchFacts outcome, std::vector<DeviceFacts> controls) {
     const std::lock_guard lock(mutex);
     item.outcome = std::move(outcome);
+    item.controls = std::move(controls);
     ++finished;
   }
   bool done() {
@@ -56,7 +58,7 @@ void add_batches(Work& work, const BuildPair& builds, const std::vector<DevicePa
   std::size_t batches = (devices.size() + kDevicesPerVm - 1) / kDevicesPerVm;
   if (batches > 1) batches = (batches + workers - 1) / workers * workers;
   for (std::size_t i = 0; i < batches; ++i) {
-    Work::Item item{&builds, {}, std::nullopt};
+    Work::Item item{&builds, {}, std::nullopt, {}};
     // Dealt like cards: neighbours in the list are often of a kind (all the VGAs), and better apart.
     for (std::size_t at = i; at < devices.size(); at += batches) item.devices.push_back(devices[at]);
     if (!item.devices.empty()) work.items.push_back(std::move(item));
@@ -82,6 +84,22 @@ Explanations gather_explanations(Lab& lab, const BuildPair& builds, base::Deadli
     if (auto dump = to->finish(own)) explanations.vmstate_to = std::move(*dump);
   }
   return explanations;
+}
+
+// The source's build to itself, for the devices with trouble that needs one.
+std::vector<DeviceFacts> run_controls(Lab& lab, const BuildPair& builds, const BatchFacts& outcome,
+                                      base::Deadline deadline) {
+  std::vector<DevicePair> devices;
+  if (outcome) {
+    for (const DeviceFacts& facts : *outcome) {
+      if (!wants_control(facts)) continue;
+      devices.push_back(facts.device);
+      devices.back().properties_to = facts.device.properties_from;
+    }
+  }
+  if (devices.empty()) return {};
+  const BuildPair own{builds.from, builds.from, builds.machine, builds.placement};
+  return run_batch(lab, own, devices, deadline).value_or(std::vector<DeviceFacts>{});
 }
 
 SurveyReport empty_report(const BuildPair& builds) {
@@ -117,7 +135,10 @@ base::Result<void> collect(Work& work, const BuildPair& builds, const std::vecto
     if (item.builds != &builds) continue;
     MIGSOAK_ASSIGN(const auto facts, std::move(*item.outcome));
     for (const DeviceFacts& one : facts) {
-      DeviceReport device = judge(one);
+      const auto control = std::find_if(item.controls.begin(), item.controls.end(), [&](const DeviceFacts& own) {
+        return own.device.driver == one.device.driver && own.device.properties_from == one.device.properties_from;
+      });
+      DeviceReport device = judge(one, control == item.controls.end() ? nullptr : &*control);
       if (vmstate_from && vmstate_to) device.vmstate = compare_vmstate(*vmstate_from, *vmstate_to, one.device.driver);
       device.machine_compat = compare_machine_properties(properties_from, properties_to, one.device.driver);
       const auto at = std::find_if(devices.begin(), devices.end(), [&](const DevicePair& pair) {
@@ -211,7 +232,11 @@ base::Result<SurveyReport> survey(const SurveyHost& host, const SurveyRequest& r
   const auto run = [&](std::size_t number) {
     proc::Reactor reactor(&stop);
     Lab lab{reactor, host.containment, host.run_dir, fmt::format("{}v", number), 0};
-    while (Work::Item* item = work.take()) work.finish(*item, run_batch(lab, *item->builds, item->devices, deadline));
+    while (Work::Item* item = work.take()) {
+      auto outcome = run_batch(lab, *item->builds, item->devices, deadline);
+      auto controls = run_controls(lab, *item->builds, outcome, deadline);
+      work.finish(*item, std::move(outcome), std::move(controls));
+    }
   };
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < std::min(workers, work.items.size()); ++i) threads.emplace_back(run, i);

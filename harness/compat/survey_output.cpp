@@ -42,10 +42,12 @@ base::Json device_json(const DeviceReport& device) {
   for (const ByteReport& byte : device.bytes) json["bytes"].push_back(byte_json(byte));
   for (const StateReport& state : device.states) {
     base::Json one{{"state", to_string(state.state)}, {"outcome", outcome_name(state.outcome)}};
+    if (state.self) one["self"] = true;
     if (!state.lines.empty()) one["lines"] = lines_json(state.lines);
     if (!state.decoded.empty()) one["decoded"] = base::printable(state.decoded, 800);
     json["states"].push_back(std::move(one));
   }
+  if (!device.self.empty()) json["self"] = lines_json(device.self);
   if (device.excused_bytes != 0) {
     json["excused"] = {{"count", device.excused_bytes}, {"reasons", lines_json(device.excuses)}};
   }
@@ -76,11 +78,19 @@ std::string device_lines(const DeviceReport& device) {
       text += "        " + base::printable(state.lines[i]) + "\n";
     }
   }
-  std::size_t shown = 0;
-  for (const ByteReport& byte : device.bytes) {
-    if (byte.breaks || device.device.asked_for || shown++ < kTextLines) text += byte_text(byte);
+  // What breaks comes first; without end is neither.
+  for (const bool breaks : {true, false}) {
+    std::size_t shown = 0;
+    for (const ByteReport& byte : device.bytes) {
+      if (byte.breaks == breaks && shown++ < kTextLines) text += byte_text(byte);
+    }
+    if (shown > kTextLines) {
+      text += fmt::format("      and {} more bytes that {}\n", shown - kTextLines, breaks ? "break" : "load");
+    }
   }
-  if (shown > kTextLines) text += fmt::format("      and {} more bytes that load\n", shown - kTextLines);
+  for (const std::string& line : device.self) {
+    text += fmt::format("      the source's build to itself: {}\n", base::printable(line));
+  }
   if (device.excused_bytes != 0) {
     text += fmt::format("      {} bytes changed on load, excused: {}\n", device.excused_bytes,
                         base::join(device.excuses, "; "));

@@ -35,6 +35,28 @@ const StateFacts* find_state(const DeviceFacts& facts, GuestState state) {
   return nullptr;
 }
 
+// The byte that a refused load tripped over; npos: another reason.
+std::size_t refused_offset(const StateFacts& state) {
+  for (const std::string& line : state.lines) {
+    if (const auto bad = pci::parse_bad_config_data(line)) return bad->offset;
+  }
+  return std::string::npos;
+}
+
+bool refused_by_itself(const StateFacts& state, const DeviceFacts* control) {
+  const StateFacts* own = control != nullptr ? find_state(*control, state.state) : nullptr;
+  return own != nullptr && state.outcome == LoadOutcome::refused && own->outcome == LoadOutcome::refused &&
+         refused_offset(*own) == refused_offset(state);
+}
+
+bool changed_by_itself(GuestState state, std::size_t offset, const DeviceFacts* control) {
+  const StateFacts* own = control != nullptr ? find_state(*control, state) : nullptr;
+  if (own == nullptr) return false;
+  return std::any_of(own->changed.begin(), own->changed.end(), [&](const ChangedByte& byte) {
+    return byte.offset == offset && ((byte.before ^ byte.after) & ~byte.excused & 0xff) != 0;
+  });
+}
+
 std::string outcome_text(const DeviceFacts& facts, GuestState state) {
   const StateFacts* found = find_state(facts, state);
   if (found == nullptr || found->outcome == LoadOutcome::unknown) return "not known";
@@ -69,7 +91,7 @@ std::vector<std::string> refusals_at(const DeviceReport& report, std::size_t off
   for (const StateReport& state : report.states) {
     for (const std::string& line : state.lines) {
       const auto bad = pci::parse_bad_config_data(line);
-      if (state.outcome != LoadOutcome::refused || !bad || bad->offset != offset) continue;
+      if (state.outcome != LoadOutcome::refused || state.self || !bad || bad->offset != offset) continue;
       states.emplace_back(to_string(state.state));
     }
   }
@@ -88,6 +110,11 @@ std::string byte_why(const ByteReport& byte, const std::vector<std::string>& ref
   return base::join(parts, "; ");
 }
 
+bool is_reported(const DeviceReport& report, std::size_t offset) {
+  return std::any_of(report.bytes.begin(), report.bytes.end(),
+                     [&](const ByteReport& byte) { return byte.offset == offset; });
+}
+
 void add_config_bytes(const DeviceFacts& facts, DeviceReport& report) {
   const ConfigView& view = facts.view;
   const auto bars = bar_differences(view);
@@ -99,7 +126,7 @@ void add_config_bytes(const DeviceFacts& facts, DeviceReport& report) {
     byte.to = view.image_to.u8(offset);
     byte.mask_from = view.mask_from.u8(offset);
     byte.mask_to = view.mask_to.u8(offset);
-    if (byte.from == byte.to && byte.mask_from == byte.mask_to) continue;
+    if ((byte.from == byte.to && byte.mask_from == byte.mask_to) || is_reported(report, offset)) continue;
     byte.field = pci::field_at(view.image_from, offset).name;
     const auto bar = std::find_if(bars.begin(), bars.end(), [&](const auto& entry) {
       const pci::Bar& one = entry.second.from.size != 0 ? entry.second.from : entry.second.to;
@@ -112,7 +139,8 @@ void add_config_bytes(const DeviceFacts& facts, DeviceReport& report) {
   }
 }
 
-void add_changed_bytes(const DeviceFacts& facts, DeviceReport& report) {
+void add_changed_bytes(const DeviceFacts& facts, const DeviceFacts* control, DeviceReport& report) {
+  std::size_t own = 0;
   std::map<std::size_t, std::pair<ChangedByte, std::vector<std::string>>> changed;
   for (const StateFacts& state : facts.states) {
     for (const ChangedByte& byte : state.changed) {
@@ -123,9 +151,16 @@ void add_changed_bytes(const DeviceFacts& facts, DeviceReport& report) {
         }
       }
       if (((byte.before ^ byte.after) & ~byte.excused & 0xff) == 0) continue;
+      if (changed_by_itself(state.state, byte.offset, control)) {
+        ++own;
+        continue;
+      }
       auto& [first, states] = changed.try_emplace(byte.offset, byte, std::vector<std::string>{}).first->second;
       states.emplace_back(to_string(state.state));
     }
+  }
+  if (own != 0) {
+    report.self.push_back(fmt::format("{} bytes, over all states, are not what they were before the load", own));
   }
   for (const auto& [offset, entry] : changed) {
     const auto& [byte, states] = entry;
@@ -146,7 +181,7 @@ void add_changed_bytes(const DeviceFacts& facts, DeviceReport& report) {
 bool ring_refused(const DeviceReport& report) {
   for (const StateReport& state : report.states) {
     for (const std::string& line : state.lines) {
-      if (state.outcome == LoadOutcome::refused && pci::parse_ring_too_large(line)) return true;
+      if (state.outcome == LoadOutcome::refused && !state.self && pci::parse_ring_too_large(line)) return true;
     }
   }
   return false;
@@ -175,12 +210,18 @@ void add_queues(const DeviceFacts& facts, DeviceReport& report) {
   }
   if (!from.sizes.empty() && !to.sizes.empty()) {
     const bool refused = ring_refused(report);
-    const std::string why = refused   ? "a queue that a driver has set up with the source's size is refused on load"
+    const std::string why = refused   ? "a queue of the source's size is refused on load"
                             : changed ? "silently changed on load, under a driver that has set up its queues"
                                       : "the builds' own sizes differ; on load the source's is kept";
+    const auto belied = [](std::uint32_t property, const VirtioQueues& queues, const char* side) {
+      if (property == 0 || property == queues.sizes.front()) return std::string();
+      return fmt::format("; the {}'s own queue-size property says {}", side, property);
+    };
+    const std::string properties =
+        belied(facts.queue_property_from, from, "source") + belied(facts.queue_property_to, to, "destination");
     for (std::size_t queue = 0; queue < std::min(from.sizes.size(), to.sizes.size()); ++queue) {
       add(queue == 0 ? "vring-num" : fmt::format("vring-num of queue {}", queue), from.sizes[queue], to.sizes[queue],
-          refused || changed, why);
+          refused || changed, queue == 0 ? why + properties : why);
     }
   }
   add("virtio queue count", from.queue_count, to.queue_count, changed,
@@ -251,7 +292,8 @@ void add_silent_bars(const DeviceFacts& facts, DeviceReport& report) {
 
 std::string incompatible_reason(const DeviceReport& report) {
   for (const StateReport& state : report.states) {
-    if (state.outcome == LoadOutcome::refused) return fmt::format("{}: {}", to_string(state.state), state.decoded);
+    if (state.outcome != LoadOutcome::refused || state.self) continue;
+    return fmt::format("{}: {}", to_string(state.state), state.decoded);
   }
   for (const ByteReport& byte : report.bytes) {
     if (byte.breaks) return fmt::format("{}: {}", byte.field, byte.why);
@@ -271,21 +313,46 @@ std::string_view to_string(Compatibility compatibility) {
   return "?";
 }
 
-DeviceReport judge(const DeviceFacts& facts) {
+bool wants_control(const DeviceFacts& facts) {
+  for (const StateFacts& state : facts.states) {
+    for (const ChangedByte& byte : state.changed) {
+      if (((byte.before ^ byte.after) & ~byte.excused & 0xff) != 0) return true;
+    }
+    if (state.outcome != LoadOutcome::refused) continue;
+    const std::size_t offset = refused_offset(state);
+    const ConfigView& view = facts.view;
+    const bool explained = facts.looked_at && offset < view.image_from.size() &&
+                           (view.image_from.u8(offset) != view.image_to.u8(offset) ||
+                            view.mask_from.u8(offset) != view.mask_to.u8(offset));
+    if (!explained) return true;
+  }
+  return false;
+}
+
+DeviceReport judge(const DeviceFacts& facts, const DeviceFacts* control) {
   DeviceReport report;
   report.device = facts.device;
   report.path = facts.path;
   report.unknown_to_both = facts.unknown_to_both;
-  for (const StateFacts& state : facts.states) report.states.push_back(state_report(facts, state));
+  for (const StateFacts& state : facts.states) {
+    report.states.push_back(state_report(facts, state));
+    StateReport& one = report.states.back();
+    one.self = refused_by_itself(state, control);
+    if (one.self) report.self.push_back(fmt::format("{} is refused: {}", to_string(one.state), one.decoded));
+  }
   if (facts.looked_at) {
+    add_changed_bytes(facts, control, report);
     add_config_bytes(facts, report);
     add_silent_bars(facts, report);
-    add_changed_bytes(facts, report);
     add_queues(facts, report);
+    // Registers outside configuration space come last.
+    std::stable_sort(report.bytes.begin(), report.bytes.end(), [](const ByteReport& a, const ByteReport& b) {
+      return a.offset.value_or(std::string::npos) < b.offset.value_or(std::string::npos);
+    });
   }
   const auto any = [&](LoadOutcome outcome) {
     return std::find_if(report.states.begin(), report.states.end(),
-                        [&](const StateReport& state) { return state.outcome == outcome; });
+                        [&](const StateReport& state) { return state.outcome == outcome && !state.self; });
   };
   const bool breaks =
       std::any_of(report.bytes.begin(), report.bytes.end(), [](const ByteReport& byte) { return byte.breaks; });
@@ -299,6 +366,9 @@ DeviceReport judge(const DeviceFacts& facts) {
     report.verdict = Compatibility::unknown;
     report.reason = fmt::format("{}: {}", to_string(state->state),
                                 state->lines.empty() ? "no answer" : base::printable(state->lines.front()));
+  } else if (!report.self.empty()) {
+    report.verdict = Compatibility::unknown;
+    report.reason = "not the pair: the source's build does not carry it to itself either: " + report.self.front();
   } else {
     report.verdict = report.bytes.empty() ? Compatibility::same : Compatibility::compatible;
   }

@@ -34,6 +34,7 @@ struct StateReport {
   LoadOutcome outcome = LoadOutcome::unknown;
   std::vector<std::string> lines;  // refused: QEMU's own; unknown: why
   std::string decoded;             // the refusal, in words
+  bool self = false;               // refused by the source's own build, too
 };
 
 struct DeviceReport {
@@ -44,12 +45,17 @@ struct DeviceReport {
   bool unknown_to_both = false;
   std::vector<ByteReport> bytes;
   std::vector<StateReport> states;
+  std::vector<std::string> self;            // what the source's build does not carry to itself either
   std::size_t excused_bytes = 0;            // changed on load and excused by hazards.def
   std::vector<std::string> excuses;         // their reasons, each once
   std::vector<std::string> vmstate;         // differences between the builds' -dump-vmstate: explains, decides nothing
   std::vector<std::string> machine_compat;  // likewise: machine-type compat properties
 };
 
-DeviceReport judge(const DeviceFacts& facts);
+// `control` (may be null): the same device from the source's build to itself. What that build does not carry to itself
+// either is no matter of the pair: it is told in `self`, and does not make the pair incompatible.
+DeviceReport judge(const DeviceFacts& facts, const DeviceFacts* control = nullptr);
+// Is there trouble that the builds' masks do not explain, so that a control is worth its time?
+bool wants_control(const DeviceFacts& facts);
 
 }  // namespace migsoak::compat
