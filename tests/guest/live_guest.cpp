@@ -14,7 +14,8 @@ namespace migsoak::guest {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-LiveGuest::LiveGuest(std::vector<LiveDisk> disks) : disks_(std::move(disks)) {}
+LiveGuest::LiveGuest(std::vector<LiveDisk> disks, LiveMachine machine)
+    : disks_(std::move(disks)), machine_(std::move(machine)) {}
 
 LiveGuest::~LiveGuest() {
   channel_.reset();
@@ -30,11 +31,13 @@ base::Result<std::unique_ptr<LiveGuest::Qemu>> LiveGuest::start_qemu(bool incomi
   const std::string base = run_dir_->path() + "/" + qemu->name;
   std::vector<std::string> argv = {"qemu-system-x86_64",
                                    "-M",
-                                   "q35",
+                                   machine_.type,
                                    "-accel",
                                    "tcg",
                                    "-m",
-                                   "128M",
+                                   machine_.memory,
+                                   "-smp",
+                                   machine_.cpus,
                                    "-nodefaults",
                                    "-display",
                                    "none",
@@ -48,6 +51,8 @@ base::Result<std::unique_ptr<LiveGuest::Qemu>> LiveGuest::start_qemu(bool incomi
     argv.insert(argv.end(), {"-chardev", fmt::format("socket,id={0},path={1}.{0},server=on,wait=off", port, base)});
   }
   argv.insert(argv.end(), {"-serial", "chardev:console", "-serial", "chardev:agent", "-mon", "chardev=monitor"});
+  argv.insert(argv.end(), {"-qmp", fmt::format("unix:{}.qmp,server=on,wait=off", base)});
+  argv.insert(argv.end(), machine_.more.begin(), machine_.more.end());
   for (std::size_t i = 0; i < disks_.size(); ++i) {
     const std::string node = fmt::format("d{}", i);
     argv.insert(argv.end(),

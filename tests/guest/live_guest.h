@@ -27,9 +27,16 @@ struct LiveDisk {
   bool writes_fail = false;  // every write meets an I/O error inside QEMU
 };
 
+struct LiveMachine {
+  std::string type = "q35";
+  std::string memory = "128M";
+  std::string cpus = "1";
+  std::vector<std::string> more;  // further arguments of QEMU
+};
+
 class LiveGuest {
  public:
-  explicit LiveGuest(std::vector<LiveDisk> disks);
+  explicit LiveGuest(std::vector<LiveDisk> disks, LiveMachine machine = {});
   ~LiveGuest();
 
   // Boots and says hello.
@@ -39,6 +46,11 @@ class LiveGuest {
 
   // One line on the monitor of the QEMU that runs the guest.
   base::Result<std::string> monitor(const std::string& line) { return monitor(*current_, line); }
+
+  // Path of a file in the guest's run directory.
+  std::string path(const std::string& name) const { return run_dir_->path() + "/" + name; }
+  // Where the QEMU that runs the guest serves QMP.
+  std::string qmp_path() const { return path(current_->name + ".qmp"); }
 
   proc::Reactor& reactor() { return reactor_; }
   GuestChannel& channel() { return *channel_; }
@@ -58,6 +70,7 @@ class LiveGuest {
   base::Result<std::string> monitor(const Qemu& qemu, const std::string& line);
 
   std::vector<LiveDisk> disks_;
+  LiveMachine machine_;
   proc::Reactor reactor_;
   std::unique_ptr<proc::RunDir> run_dir_;
   std::unique_ptr<proc::Containment> containment_;
