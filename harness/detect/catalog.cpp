@@ -35,6 +35,15 @@ const std::vector<WarmUp>& warm_ups() {
   return kTable;
 }
 
+const std::vector<VolatileConfig>& volatile_config() {
+  static const std::vector<VolatileConfig> kTable = {
+#define VOLATILE_CONFIG(name, field, bits, reason) {name, field, bits, reason},
+#include "detect/volatile_config.def"
+#undef VOLATILE_CONFIG
+  };
+  return kTable;
+}
+
 const std::vector<GateLimit>& gate_limits() {
   static const std::vector<GateLimit> kTable = {
 #define GATE_LIMIT(name, fallback, summary) {name, fallback, summary},
@@ -66,6 +75,7 @@ std::vector<std::string> exclusion_names() {
   std::vector<std::string> names;
   for (const KnownBenign& entry : known_benign()) names.push_back(entry.name);
   for (const WarmUp& entry : warm_ups()) names.push_back(entry.name);
+  for (const VolatileConfig& entry : volatile_config()) names.push_back(entry.name);
   return names;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,6 +22,14 @@ struct LogSignature {
 const std::vector<LogSignature>& log_signatures();
 // The first entry whose text the line contains; nullptr when none does. `console`: of the guest, else of a process.
 const LogSignature* signature_of(std::string_view line, bool console);
+
+// Read-only bits of configuration space that change of themselves (volatile_config.def).
+struct VolatileConfig {
+  std::string name, field;
+  std::uint64_t bits = 0;  // of the field, little-endian
+  std::string reason;
+};
+const std::vector<VolatileConfig>& volatile_config();
 
 // The limit in force: the scenario's, else the catalogue's. The name must be in gate_limits.def.
 double gate_limit(const record::GatePolicy& gate, const std::string& name);

@@ -29,7 +29,8 @@ bool matches(const record::Waive& waive, const Finding& finding) {
            wanted == base::json_get<std::string>(finding.evidence, other, "");
   };
   return is(waive.detector, finding.detector) && is(waive.kind, finding.kind) && is(waive.process, finding.process) &&
-         in(waive.device, "device", "disk") && in(waive.from, "from", "from_qemu") && in(waive.to, "to", "to_qemu");
+         (in(waive.device, "device", "disk") || in(waive.device, "device", "device_id")) &&
+         in(waive.from, "from", "from_qemu") && in(waive.to, "to", "to_qemu");
 }
 
 void merge_into(Finding& into, const Finding& other) {
@@ -107,6 +108,7 @@ void Judge::Impl::update() const {
       }
     }
     link_collapses(own);
+    link_config_space(own);
     for (Finding& finding : own) {
       const auto [found, fresh] = merged.try_emplace(finding.fingerprint, finding);
       if (!fresh) merge_into(found->second, finding);

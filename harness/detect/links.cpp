@@ -79,4 +79,41 @@ void link_collapses(std::vector<record::Finding>& findings) {
   }
 }
 
+namespace {
+
+bool explains(const record::Finding& drift, const record::Finding& failure) {
+  const auto text = [](const record::Finding& finding, const char* key) {
+    return base::json_get<std::string>(finding.evidence, key, "");
+  };
+  if (drift.detector != "config-space-drift") return false;
+  if (failure.kind == "config-space") {
+    if (drift.kind != "refused" || text(drift, "from") != text(failure, "from") ||
+        text(drift, "to") != text(failure, "to")) {
+      return false;
+    }
+    const std::string device = text(failure, "device");
+    return device.empty() || device == text(drift, "path") + "/" + text(drift, "section");
+  }
+  return failure.kind == "virtqueue-size" && drift.kind == "virtqueue" &&
+         drift.evidence.contains("refused_in_iteration");
+}
+
+}  // namespace
+
+void link_config_space(std::vector<record::Finding>& findings) {
+  for (record::Finding& failure : findings) {
+    if (failure.detector != "migration-failure") continue;
+    const auto cause =
+        std::find_if(findings.begin(), findings.end(), [&](const auto& drift) { return explains(drift, failure); });
+    if (cause == findings.end()) continue;
+    failure.evidence["cause"] = {{"detector", cause->detector},
+                                 {"fingerprint", cause->fingerprint},
+                                 {"title", cause->title},
+                                 {"iteration", cause->first_iteration.value_or(0)}};
+    failure.evidence["device_id"] = base::json_get<std::string>(cause->evidence, "device", "");
+    failure.title += fmt::format(" (explained by config-space-drift of {})",
+                                 base::json_get<std::string>(cause->evidence, "device", ""));
+  }
+}
+
 }  // namespace migsoak::detect

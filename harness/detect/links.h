@@ -1,4 +1,4 @@
-// Links: a collapse to the leak that foretold it.
+// Links: a collapse to the leak that foretold it, a failed migration to the configuration that explains it.
 #pragma once
 
 #include <vector>
@@ -11,5 +11,9 @@ namespace migsoak::detect {
 // process (or of a target that serves it) said that descriptors run out gets evidence.cause and says so in its title;
 // the leak gets evidence.collapsed_at_iteration.
 void link_collapses(std::vector<record::Finding>& findings);
+
+// A migration-failure over configuration space or a virtqueue gets evidence.cause, the config-space-drift finding that
+// tells which device, field and property it was, and evidence.device_id.
+void link_config_space(std::vector<record::Finding>& findings);
 
 }  // namespace migsoak::detect

@@ -98,6 +98,12 @@ std::uint64_t ecam_address(std::uint64_t base, PciLocation at) {
                  static_cast<std::uint64_t>(at.function) << 12);
 }
 
+std::uint64_t ecam_base(std::uint32_t low, std::uint32_t high) {
+  const unsigned length = low >> 1 & 3;
+  const std::uint32_t mask = length == 0 ? 0xf0000000 : length == 1 ? 0xf8000000 : 0xfc000000;
+  return (low & mask) | static_cast<std::uint64_t>(high) << 32;
+}
+
 std::string write_port(std::uint16_t port, std::uint32_t value) {
   return fmt::format("o /w {:#x} {:#x}", port, value);
 }

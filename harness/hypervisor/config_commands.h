@@ -20,6 +20,9 @@ std::uint32_t config_address(PciLocation at, std::size_t offset);
 // PCI Express Base 5.0, 7.2.2: where ECAM at `base` shows the function's first register.
 std::uint64_t ecam_address(std::uint64_t base, PciLocation at);
 
+// Intel 3 Series Express Chipset (P35/G33) datasheet 5.1.17, the two halves of PCIEXBAR: length in bits 2:1.
+std::uint64_t ecam_base(std::uint32_t low, std::uint32_t high);
+
 // Command lines of the human monitor (QEMU hmp-commands.hx: o, i, xp).
 std::string write_port(std::uint16_t port, std::uint32_t value);
 std::string read_port(std::uint16_t port);

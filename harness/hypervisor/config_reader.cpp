@@ -27,7 +27,6 @@ using Answers = std::vector<base::Result<base::Json>>;
 
 constexpr std::uint16_t kAddressPort = 0xcf8, kDataPort = 0xcfc;
 constexpr const char* kQ35HostBridge = "8086:29c0";  // 82G33 MCH
-// Intel 3 Series Express Chipset (P35/G33) datasheet 5.1.17, PCIEXBAR: enable bit and length in bits 2:1.
 constexpr std::size_t kPciexbar = 0x60;
 constexpr PciLocation kHostBridge{0, 0, 0};
 constexpr std::size_t kBusNumbers = 0x18;
@@ -36,12 +35,6 @@ constexpr int kBusesPerBridge = 8;
 constexpr std::size_t kConventionalWords = pci::kConventionalBytes / 4;
 constexpr std::size_t kExtendedWords = (pci::kExtendedBytes - pci::kConventionalBytes) / 4;
 constexpr std::uint16_t kPcieCapability = 0x10;
-
-std::uint64_t ecam_base(std::uint32_t low, std::uint32_t high) {
-  const unsigned length = low >> 1 & 3;
-  const std::uint32_t mask = length == 0 ? 0xf0000000 : length == 1 ? 0xf8000000 : 0xfc000000;
-  return (low & mask) | static_cast<std::uint64_t>(high) << 32;
-}
 
 bool has_pcie(const pci::ConfigImage& image) {
   const auto all = pci::capabilities(image);
@@ -136,6 +129,13 @@ void ConfigReading::Impl::take(std::size_t index, base::Deadline deadline) {
 }
 
 void ConfigReading::Impl::begin() {
+  if (request.running) {
+    send({{"query-pci", base::Json::object()}}, [this](const Answers& answers) {
+      if (answers[0]) return on_devices(*answers[0]);
+      failure = answers[0].error();
+    });
+    return;
+  }
   send({{"query-pci", base::Json::object()}, {"human-monitor-command", {{"command-line", read_port(kAddressPort)}}}},
        [this](const Answers& answers) {
          if (!answers[0]) {

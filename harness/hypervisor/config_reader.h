@@ -1,9 +1,9 @@
 // ConfigReader: configuration space of every PCI function and the state of every virtqueue, from outside a QEMU.
 //
-// Where it may be used: on a source that is paused (after the migration completed, or failed and still paused), and on
-// a destination that waits for its stream. Never on a machine that runs: reading through the ports moves the guest's
-// own latch (0xcf8), and x-query-virtio-queue-status asks a *running* vhost-user back end for its ring base, which
-// stops the ring (docs/interop/vhost-user, VHOST_USER_GET_VRING_BASE).
+// Where it may be used: on a source that is paused (after the migration completed), and on a destination that waits for
+// its stream. On a machine that runs only with `running` set: reading through the ports moves the guest's own latch
+// (0xcf8), and x-query-virtio-queue-status asks a *running* vhost-user back end for its ring base, which stops the ring
+// (docs/interop/vhost-user, VHOST_USER_GET_VRING_BASE).
 //
 // Nothing in a source is written but that latch, which gets its value back. A waiting destination is written to (ECAM
 // is switched on, bridges get bus numbers, without which what is behind them can't be read) and gets its values back;
@@ -43,7 +43,9 @@ struct ConfigReadRequest {
   std::string subject;          // process name for the documents: "qemu:a"
   std::int64_t process_id = 0;  // ProcessInstance::id
   std::string side;             // what the sampling remembers by
-  bool all_bytes = false;       // whatever the rule says (after a refused load)
+  bool all_bytes = false;       // whatever the rule says
+  // The machine runs (the source of a refused load, resumed): query-pci only, which touches nothing.
+  bool running = false;
 };
 
 // One reading in flight. Sends without waiting: begin() the first commands, advance() what follows from answers that

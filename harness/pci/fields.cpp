@@ -172,6 +172,11 @@ std::vector<DecodedField> decode(const ConfigImage& image) {
 
 ConfigImage specified_writable(const ConfigImage& image, const std::vector<Bar>& sizes) {
   ConfigImage mask(image.size());
+  for (std::size_t i = kHeaderBytes; i < image.size(); ++i) mask.set_u8(i, 0xff);
+  for (const Capability& capability : capabilities(image)) {
+    const std::size_t end = std::min(capability.offset + capability.length, image.size());
+    for (std::size_t i = capability.offset; i < end; ++i) mask.set_u8(i, 0);
+  }
   for (const FieldRow& row : field_rows(image)) {
     if (row.bar) continue;
     for (std::size_t i = 0; i < std::min<std::size_t>(row.field.length, 8); ++i) {

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <set>
 
+#include "record/config_space.h"
 #include "soak_model.h"
 
 namespace migsoak::detect {
@@ -37,6 +38,17 @@ Change grow(const std::string& process, std::vector<std::string> metrics, double
 Change at(std::int64_t iteration, record::Event e) {
   return [=](record::Observation& o, Soak&) {
     if (o.iteration == iteration) o.events.push_back(e);
+  };
+}
+
+Change other_bar_size_at(std::int64_t iteration) {
+  return [=](record::Observation& o, Soak&) {
+    for (const char* point : {"source", "destination"}) {
+      record::ConfigSpace space;
+      space.functions.push_back({"", "0000:00:04.0", "vd0", "1af4:1001", {{0, "io", 0x1000, 0x40}}, 0, "", ""});
+      if (o.iteration == iteration && point == std::string("destination")) space.functions[0].bars[0].size = 0x80;
+      o.documents.push_back({record::document_kind::kConfigSpace, "qemu:a", 1, point, record::to_json(space)});
+    }
   };
 }
 
@@ -88,6 +100,7 @@ TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
        [](record::Observation& o, Soak&) { if (o.iteration == 3) Soak::set(o, "guest", 0, "heartbeat_gap_ms", 7000); }},
       {"log-signature", "log-signature", kTarget, 3, 5, at(3, event(kinds::kLogLine, kTarget, "vu_panic: truncated msg"))},
       {"console signature", "log-signature", "guest", 3, 5, at(3, event(kinds::kConsoleLine, "guest", "BUG: unable to handle page fault"))},
+      {"BAR of another size", "config-space-drift", "qemu:a", 3, 5, other_bar_size_at(3)},
       {"output flood", "log-signature", kTarget, 3, 5, at(3, event(kinds::kOutputFlood, kTarget, "", {{"bytes_dropped", 9000}}))},
   };
   std::printf("%-38s %-18s %6s %6s\n", "planted", "detector", "proven", "due");

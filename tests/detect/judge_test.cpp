@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <set>
 
+#include "detect/catalog.h"
 #include "soak_model.h"
 
 namespace migsoak::detect {
@@ -17,9 +18,10 @@ using record::Verdict;
 namespace kinds = record::event_kind;
 
 TEST(Judge, CatalogueIsTheContracts) {
-  const std::set<std::string> expected = {
-      "fd-leak",           "zombie", "orphan", "memory-growth",    "thread-leak",     "mapping-leak", "leftover-file",
-      "migration-failure", "crash",  "hang",   "guest-corruption", "disk-corruption", "downtime",     "log-signature"};
+  const std::set<std::string> expected = {"config-space-drift", "fd-leak",     "zombie",       "orphan",
+                                          "memory-growth",      "thread-leak", "mapping-leak", "leftover-file",
+                                          "migration-failure",  "crash",       "hang",         "guest-corruption",
+                                          "disk-corruption",    "downtime",    "log-signature"};
   std::set<std::string> names;
   for (const DetectorInfo& info : detectors()) {
     EXPECT_TRUE(names.insert(info.name).second) << info.name;
@@ -30,7 +32,11 @@ TEST(Judge, CatalogueIsTheContracts) {
   for (const GateLimit& limit : gate_limits()) EXPECT_TRUE(limits.insert(limit.name).second) << limit.name;
   EXPECT_EQ(limits.count("downtime_ms_max"), 1U);
   for (const WarmUp& warm_up : warm_ups()) EXPECT_FALSE(warm_up.reason.empty());
-  EXPECT_EQ(exclusion_names().size(), known_benign().size() + warm_ups().size());
+  for (const VolatileConfig& entry : volatile_config()) EXPECT_FALSE(entry.reason.empty());
+  const std::vector<std::string> names_of_exclusions = exclusion_names();
+  EXPECT_EQ(names_of_exclusions.size(), known_benign().size() + warm_ups().size() + volatile_config().size());
+  EXPECT_EQ(std::set<std::string>(names_of_exclusions.begin(), names_of_exclusions.end()).size(),
+            names_of_exclusions.size());
 }
 
 TEST(Judge, VerdictsAreHonest) {

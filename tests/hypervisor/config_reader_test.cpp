@@ -204,6 +204,20 @@ TEST_F(ConfigReaderTest, VirtqueuesWithTheirProperty) {
   EXPECT_EQ(disk->queues[0].size_default, 64);
 }
 
+TEST_F(ConfigReaderTest, OfARunningMachineOnlyWhatTouchesNothing) {
+  auto machine = raise(with_disks("q1", "q35", false));
+  ASSERT_TRUE(machine);
+  auto reading = reader_.begin(machine->qmp(), {ReadPoint::source, "qemu:a", 1, "a", false, true});
+  const auto documents = reading->finish(soon());
+  ASSERT_TRUE(documents) << documents.error().describe();
+  EXPECT_EQ(reading->commands_sent(), 1);
+  ASSERT_EQ(documents->size(), 1u);
+  const ConfigSpace space = space_of(*documents);
+  EXPECT_EQ(space.method, "none");
+  EXPECT_EQ(space.find("0000:00:04.0")->bars[0].size, 0x80u);
+  EXPECT_EQ(space.find("0000:00:04.0")->size, 0);
+}
+
 TEST_F(ConfigReaderTest, InTheBackground) {
   auto machine = raise(with_disks("q1", "q35", true));
   ASSERT_TRUE(machine);

@@ -141,6 +141,8 @@ TEST(Fields, WhatSoftwareMayWrite) {
   EXPECT_EQ(mask.u32(0x24), 0xffffffffu);
   EXPECT_EQ(mask.u32(0x18), 0u);  // no BAR there
   EXPECT_EQ(mask.u8(0x3c), 0xff);
+  EXPECT_EQ(mask.u8(0x34), 0);
+  EXPECT_EQ(mask.u8(0xf0), 0xff);  // device-specific, in no capability
   EXPECT_EQ(mask.u8(0x9a), 0x00);
   EXPECT_EQ(mask.u8(0x9b), 0xc0);
   EXPECT_EQ(mask.u32(0x70 + 12), 0u);           // notify length

@@ -1,0 +1,151 @@
+#include "detect/config_documents.h"
+
+#include <fmt/format.h>
+
+#include <set>
+
+#include "base/text.h"
+#include "pci/fields.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+constexpr std::size_t kPropertyShownBytes = 60;
+constexpr std::size_t kPropertiesListedMax = 8;
+
+std::string value_words(const base::Json& props, const std::string& name) {
+  const auto found = props.find(name);
+  if (found == props.end()) return "not set";
+  if (found->is_string()) return base::printable(found->get<std::string>(), kPropertyShownBytes);
+  return base::printable(base::dump_json(*found), kPropertyShownBytes);
+}
+
+// "0000:00:05.0" for a device at "0x5" of a root bus; empty where the bus is not one.
+std::string path_of_entry(const base::Json& entry) {
+  const std::string bus = base::json_get<std::string>(entry, "bus", "");
+  const std::string address = base::json_get<std::string>(entry, "address", "");
+  if (bus != "pci.0" && bus != "pcie.0" && !bus.empty()) return "";
+  if (address.rfind("0000:", 0) == 0) return address;
+  char* end = nullptr;
+  const unsigned long slot = std::strtoul(address.c_str(), &end, 16);
+  if (address.empty() || end == address.c_str() || slot > 31) return "";
+  return fmt::format("0000:00:{:02x}.{}", slot, *end == '.' ? end + 1 : "0");
+}
+
+}  // namespace
+
+std::string DeviceName::words() const {
+  if (id.empty()) return address.empty() ? type : fmt::format("{} ({})", type, address);
+  return address.empty() ? fmt::format("{} ({})", id, type) : fmt::format("{} ({}, {})", id, type, address);
+}
+
+base::Json SideDocuments::device(const std::string& id) const {
+  for (const base::Json& entry : device_set) {
+    if (!id.empty() && base::json_get<std::string>(entry, "id", "") == id) return entry;
+  }
+  return {};
+}
+
+DeviceName SideDocuments::name_of(const std::string& path, const std::string& section) const {
+  DeviceName name;
+  name.address = path;
+  name.type = section;
+  const record::ConfigFunction* function = space ? space->find(path) : nullptr;
+  if (function != nullptr) {
+    name.id = function->id;
+    if (!function->address.empty()) name.address = function->address;
+    if (name.type.empty()) name.type = function->device;
+  } else {
+    for (const base::Json& entry : device_set) {
+      if (path_of_entry(entry) == path) name.id = base::printable(base::json_get<std::string>(entry, "id", ""));
+    }
+  }
+  const base::Json entry = device(name.id);
+  const std::string type = base::printable(base::json_get<std::string>(entry, "type", ""));
+  if (!type.empty()) name.type = type;
+  if (name.type.empty()) name.type = "device";
+  return name;
+}
+
+SideDocuments documents_at(const record::Observation& observation, const std::string& point) {
+  SideDocuments side;
+  side.side = point == "source" ? observation.plan.source_side : observation.plan.destination_side;
+  for (const record::Document& document : observation.documents) {
+    if (document.point != point) continue;
+    if (document.kind == record::document_kind::kConfigSpace) {
+      if (auto space = record::config_space_from_json(document.content)) side.space = std::move(*space);
+    } else if (document.kind == record::document_kind::kVirtqueues) {
+      if (auto queues = record::virtqueues_from_json(document.content)) side.virtqueues = std::move(*queues);
+    } else if (document.kind == record::document_kind::kDeviceSet) {
+      const base::Json devices = base::json_get(document.content, "devices", base::Json::array());
+      if (devices.is_array()) side.device_set = devices;
+    }
+  }
+  return side;
+}
+
+std::vector<std::string> differing_properties(const SideDocuments& source, const SideDocuments& destination,
+                                              const std::string& id) {
+  const base::Json before = source.device(id), after = destination.device(id);
+  std::vector<std::string> words;
+  if (!before.is_object() || !after.is_object()) return words;
+  const base::Json props_before = base::json_get(before, "props", base::Json::object());
+  const base::Json props_after = base::json_get(after, "props", base::Json::object());
+  if (!props_before.is_object() || !props_after.is_object()) return words;
+  std::set<std::string> names;
+  for (const auto& [name, value] : props_before.items()) names.insert(name);
+  for (const auto& [name, value] : props_after.items()) names.insert(name);
+  for (const std::string& name : names) {
+    const std::string from = value_words(props_before, name), to = value_words(props_after, name);
+    if (from == to || words.size() >= kPropertiesListedMax) continue;
+    words.push_back(fmt::format("{}: source {}, destination {}", base::printable(name, kPropertyShownBytes), from, to));
+  }
+  return words;
+}
+
+std::optional<pci::ConfigImage> image_of(const record::ConfigFunction& function) {
+  if (function.size <= 0) return std::nullopt;
+  auto image = pci::from_hex(function.bytes, static_cast<std::size_t>(function.size));
+  if (!image) return std::nullopt;
+  return std::move(*image);
+}
+
+std::vector<pci::Bar> bars_of(const record::ConfigFunction& function) {
+  std::vector<pci::Bar> bars;
+  for (const record::ConfigBar& known : function.bars) {
+    if (known.index < 0 || known.index > pci::kRomBar) continue;
+    pci::Bar bar;
+    bar.index = known.index;
+    bar.kind = known.index == pci::kRomBar ? pci::BarKind::rom
+               : known.kind == "io"        ? pci::BarKind::io
+               : known.kind == "mem64"     ? pci::BarKind::mem64
+                                           : pci::BarKind::mem32;
+    bar.address = known.address;
+    bar.size = known.size;
+    bars.push_back(bar);
+  }
+  return bars;
+}
+
+pci::ConfigImage writable_of(const record::ConfigFunction& function, const pci::ConfigImage& image) {
+  if (!function.writable.empty()) {
+    if (auto probed = pci::from_hex(function.writable, image.size())) return std::move(*probed);
+  }
+  return pci::specified_writable(image, bars_of(function));
+}
+
+std::string unfolded(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c >= '0' && c <= '9') {
+      out += '#';
+      out += static_cast<char>('A' + (c - '0'));
+    } else {
+      out += c == '/' ? '|' : c;  // a path would be folded as well
+    }
+  }
+  return out;
+}
+
+}  // namespace migsoak::detect

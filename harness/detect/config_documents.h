@@ -1,0 +1,54 @@
+// Internal to detect: what one side of an iteration looked like, from the documents that the record holds.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "detect/judge.h"
+#include "pci/config_image.h"
+#include "record/config_space.h"
+
+namespace migsoak::detect {
+
+// A device as a person names it, as far as the record tells.
+struct DeviceName {
+  std::string id;       // "vd0"; empty when the harness did not ask for it
+  std::string type;     // "virtio-blk"; vendor:device when nothing better is known
+  std::string address;  // "0000:00:05.0"
+  // "vd0 (virtio-blk, 0000:00:05.0)", "8086:2922 (0000:00:1f.2)"
+  std::string words() const;
+  // What stays the same across runs.
+  std::string key() const { return !id.empty() ? id : address.empty() ? type : address + " " + type; }
+};
+
+struct SideDocuments {
+  std::string side;
+  std::optional<record::ConfigSpace> space;
+  std::optional<record::Virtqueues> virtqueues;
+  base::Json device_set = base::Json::array();
+
+  // The entry of the device set with that id; null when there is none.
+  base::Json device(const std::string& id) const;
+  // Of the function at QEMU's device path. `section` is what the stream calls it ("virtio-blk"), when known.
+  DeviceName name_of(const std::string& path, const std::string& section = "") const;
+};
+// Documents of `point` ("source", "destination") in the observation; those that can't be read are left out.
+SideDocuments documents_at(const record::Observation& observation, const std::string& point);
+
+// "discard: source off, destination not set", one per property of that device that differs between the sides. Empty
+// when either side's set does not list it.
+std::vector<std::string> differing_properties(const SideDocuments& source, const SideDocuments& destination,
+                                              const std::string& id);
+
+// The image of a function; nothing when its bytes were not read (or are damaged).
+std::optional<pci::ConfigImage> image_of(const record::ConfigFunction& function);
+// BARs in pci's terms.
+std::vector<pci::Bar> bars_of(const record::ConfigFunction& function);
+// The destination's mask of writable bits: probed where somebody did, else by the specifications.
+pci::ConfigImage writable_of(const record::ConfigFunction& function, const pci::ConfigImage& image);
+
+// Text in which record::normalise_text() finds no digit to fold: "vd0" and "vd1" stay two devices.
+std::string unfolded(const std::string& text);
+
+}  // namespace migsoak::detect
