@@ -103,17 +103,15 @@ std::string Commands::verify(const Arguments& arguments) {
   const std::int64_t start_ns = monotonic_ns();
   const std::int64_t until_ns = start_ns + milliseconds_argument(arguments, "timeout_ms", 10'000);
   disks_.begin_verify(disk_bytes_min);  // the disks read while the memory is checked
+  devices_.begin();
   const std::string ram = ram_.verify();
   const std::int64_t ram_done_ns = monotonic_ns();
   const std::string disks = disks_.finish_verify(until_ns);
-  return JsonObject()
-      .boolean("ok", true)
-      .boolean("enough", ram_.bytes() >= ram_bytes_min)
-      .raw("ram", ram)
-      .raw("disks", disks)
-      .milliseconds("ram_ms", ram_done_ns - start_ns)
-      .milliseconds("guest_ms", monotonic_ns() - start_ns)
-      .str();
+  const std::string devices = devices_.finish(until_ns);
+  JsonObject json;
+  json.boolean("ok", true).boolean("enough", ram_.bytes() >= ram_bytes_min).raw("ram", ram).raw("disks", disks);
+  if (!devices.empty()) json.raw("devices", devices);
+  return json.milliseconds("ram_ms", ram_done_ns - start_ns).milliseconds("guest_ms", monotonic_ns() - start_ns).str();
 }
 
 std::string Commands::disks() {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "arguments.h"
+#include "device_use.h"
 #include "disk_set.h"
 #include "ram.h"
 #include "wire.h"
@@ -30,6 +31,7 @@ class Commands {
   RamRegion ram_;
   std::uint64_t ram_seed_ = 0;
   DiskSet disks_;
+  DeviceUse devices_;
 };
 
 // A command that only looks and may take long: it runs in a thread of its own, beside the others.

@@ -128,6 +128,7 @@ base::Result<VerifyReport> verify_from_answer(const base::Json& answer) {
   for (const base::Json& item : answer["disks"]) {
     report.disks.push_back(disk_from_json(item));
   }
+  if (!read_device_uses(answer, report.devices)) return nonsense("verify", answer);
   return report;
 }
 

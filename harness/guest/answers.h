@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -31,6 +32,8 @@ std::uint64_t count_of(const base::Json& object, std::string_view key);
 double milliseconds_of(const base::Json& object, std::string_view key);
 std::string name_of(const base::Json& object, std::string_view key);
 DiskReport disk_from_json(const base::Json& item);
+// The rows of "devices"; false when they are not what they should be.
+bool read_device_uses(const base::Json& answer, std::vector<DeviceUse>& uses);
 bool is_pci_address(const std::string& text);
 // kind subject.
 tl::unexpected<base::Error> nonsense(const char* command, const base::Json& answer);

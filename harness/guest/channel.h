@@ -68,9 +68,17 @@ struct DiskReport {
   base::Json first;
   bool good() const { return lost + stale + torn + misplaced + garbage + io_errors == 0; }
 };
+// A network interface, random number generator or serial port that the verification used once.
+struct DeviceUse {
+  std::string kind;  // "net" "rng" "port"
+  std::string name;  // "eth0" "virtio_rng.0", the port's name
+  std::string result;
+  bool good() const { return result == "ok"; }
+};
 struct VerifyReport {
   RamReport ram;
   std::vector<DiskReport> disks;
+  std::vector<DeviceUse> devices;
   double guest_ms = 0;  // what it took, by the guest's clock
 };
 struct Hello {

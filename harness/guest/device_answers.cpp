@@ -45,6 +45,10 @@ const base::Json& object_in(const base::Json& answer, const char* key) {
 
 }  // namespace
 
+bool read_device_uses(const base::Json& answer, std::vector<DeviceUse>& uses) {
+  return read_rows<3>(answer, "devices", [&](const auto& row) { uses.push_back({row[0], row[1], row[2]}); });
+}
+
 base::Result<Inventory> inventory_from_answer(const base::Json& answer) {
   MIGSOAK_TRY(check_answer("inventory", answer));
   Inventory inventory;

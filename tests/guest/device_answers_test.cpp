@@ -95,6 +95,18 @@ TEST(DeviceAnswers, ReadsAwaitAdoptAndRelease) {
   EXPECT_FALSE(release_from_answer(device_json(R"({"ok":true,"released":true})")));
 }
 
+TEST(DeviceAnswers, ReadsWhatAVerificationUsed) {
+  const std::string verified = R"({"ok":true,"ram":{},"disks":[],"devices":)";
+  const auto report = verify_from_answer(device_json(verified + R"([["net","eth0","ok"],["rng","r","\u0007"]]})"));
+  ASSERT_TRUE(report) << report.error().describe();
+  ASSERT_EQ(report->devices.size(), 2u);
+  EXPECT_TRUE(report->devices[0].good());
+  EXPECT_EQ(report->devices[0].name, "eth0");
+  EXPECT_FALSE(report->devices[1].good());
+  EXPECT_EQ(report->devices[1].result, "\\x07");
+  for (const char* bad : {"1}", "[1]}", R"([["net"]]})"}) EXPECT_FALSE(verify_from_answer(device_json(verified + bad)));
+}
+
 TEST(DeviceAnswers, ReadsDigestsAndNothingElse) {
   const auto digests = pci_digests_from_answer(device_json(R"({"ok":true,"digests":{"0000:00:04.0":"0123abcd"}})"));
   ASSERT_TRUE(digests);

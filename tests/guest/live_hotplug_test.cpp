@@ -13,6 +13,7 @@
 namespace migsoak::guest {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -144,6 +145,10 @@ TEST_P(LiveHotplugTest, VirtioDevicesComeToLifeAndGo) {
   EXPECT_EQ(full.ports[0].pci_address, serial);
   EXPECT_EQ(full.rngs, 1u);
 
+  std::vector<std::string> used;
+  for (const DeviceUse& it : verify().devices) used.push_back(it.kind + " " + it.result);
+  EXPECT_THAT(used, ElementsAre("net ok", "rng ok", "port ok"));
+
   ASSERT_TRUE(board_->unplug("port"));
   port.present = false;
   expect_await("virtserialport", port);
@@ -157,6 +162,7 @@ TEST_P(LiveHotplugTest, VirtioDevicesComeToLifeAndGo) {
   expect_unplugged("scsi", scsi);
   expect_unplugged("serial", serial);
   EXPECT_EQ(inventory().digest, before.digest) << "nothing is left of it";
+  EXPECT_THAT(verify().devices, IsEmpty());
   EXPECT_THAT(guest_->console().take_alarm_lines(), IsEmpty());
   EXPECT_THAT(channel().take_protocol_errors(), IsEmpty());
 }
