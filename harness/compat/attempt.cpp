@@ -21,12 +21,6 @@ bool is_ours(const base::Error& error) {
   return error.kind == ErrorKind::interrupted || error.kind == ErrorKind::environment;
 }
 
-// "hub 5 is not connected to host network", "Machine type ... is deprecated": said by any start of such a VM.
-std::vector<std::string> without_warnings(std::vector<std::string> lines) {
-  std::erase_if(lines, [](const std::string& line) { return line.find(": warning: ") != std::string::npos; });
-  return lines;
-}
-
 bool is_driver_state(GuestState state) {
   return state == GuestState::legacy_driver || state == GuestState::modern_driver;
 }
@@ -58,7 +52,7 @@ base::Result<bool> Trial::start() {
       (!from && from.error().kind == ErrorKind::timeout) || (!to && to.error().kind == ErrorKind::timeout);
   result.outcome = timeout ? AttemptOutcome::trouble : AttemptOutcome::not_started;
   result.side = !from ? Side::from : Side::to;
-  const auto lines = without_warnings((!from ? vms.source : vms.destination)->lines());
+  const auto lines = (!from ? vms.source : vms.destination)->lines();
   result.culprit = layout.device_in_start_error(lines);
   result.both_sides = !from && !to && layout.device_in_start_error(vms.destination->lines()) == result.culprit;
   result.lines = lines;
@@ -98,7 +92,7 @@ base::Result<bool> Trial::migrate() {
     return true;
   }
   result.outcome = AttemptOutcome::refused;
-  result.lines = without_warnings(loaded.lines);
+  result.lines = loaded.lines;
   result.culprit = layout.device_in_load_error(result.lines);
   if (loaded.status != "exit status 1") result.lines.push_back("the destination: " + loaded.status);
   return false;

@@ -49,6 +49,9 @@ class Batch {
       if (facts_[i].unknown_reason.empty()) all.push_back(i);
     }
     MIGSOAK_TRY(run_group(all));
+    if (!refused_.empty()) {
+      MIGSOAK_TRY(look_without_load(refused_));
+    }
     return std::move(facts_);
   }
 
@@ -58,9 +61,9 @@ class Batch {
   base::Result<void> look_at_masks(VmPair& vms, const Layout& layout, const Indices& group, const Attempt& first);
   base::Result<void> look_at_queues(VmPair& vms, const Layout& layout, const Indices& group);
   base::Result<void> read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side);
-  base::Result<void> masks_alone(std::size_t index);
+  base::Result<void> look_without_load(const Indices& group);
   base::Result<void> split(const Indices& group);
-  base::Result<void> give_up_on(std::size_t index, const Attempt& attempt);
+  void give_up_on(std::size_t index, const Attempt& attempt);
   base::Result<bool> bare_machine_loads();
   base::Result<void> run_states(const Indices& group);
   base::Result<void> run_state(VmPair first_pair, const Layout& layout, const Indices& group, GuestState state,
@@ -75,6 +78,7 @@ class Batch {
   const BuildPair& builds_;
   base::Deadline deadline_;
   std::vector<DeviceFacts> facts_;
+  Indices refused_;  // as they come out of reset
   std::optional<bool> bare_loads_;
   std::string bare_reason_;
 };
@@ -130,28 +134,29 @@ base::Result<bool> Batch::first_look(Indices& group) {
       return false;
     }
   }
-  MIGSOAK_TRY(give_up_on(index, result));
+  give_up_on(index, result);
   group.erase(group.begin() + static_cast<std::ptrdiff_t>(culprit));
   return false;
 }
 
 // Nothing more can be tried with this device: its untouched state did not get through.
-base::Result<void> Batch::give_up_on(std::size_t index, const Attempt& attempt) {
+void Batch::give_up_on(std::size_t index, const Attempt& attempt) {
   DeviceFacts& facts = facts_[index];
   switch (attempt.outcome) {
     case AttemptOutcome::refused:
       note_one(index, GuestState::untouched, LoadOutcome::refused, attempt.lines);
-      return masks_alone(index);
+      refused_.push_back(index);
+      return;
     case AttemptOutcome::not_started:
       facts.unknown_to_both = attempt.both_sides;
       facts.unknown_reason =
           fmt::format("{} can't make it: {}", side_name(builds_, attempt.side), reason_text(attempt.lines));
-      return {};
+      return;
     case AttemptOutcome::not_migratable:
       facts.unknown_reason =
           fmt::format("not migratable on {}: {}", side_name(builds_, Side::from), reason_text(attempt.lines));
-      return {};
-    default: facts.unknown_reason = "no answer: " + reason_text(attempt.lines); return {};
+      return;
+    default: facts.unknown_reason = "no answer: " + reason_text(attempt.lines); return;
   }
 }
 
@@ -249,9 +254,8 @@ base::Result<void> Batch::read_queue_properties(Throwaway& vm, const Layout& lay
   return {};
 }
 
-// A device whose untouched state is refused: the masks of both builds explain it all the same.
-base::Result<void> Batch::masks_alone(std::size_t index) {
-  const Indices group{index};
+// Devices whose untouched state is refused: the masks and queues of both builds explain it all the same.
+base::Result<void> Batch::look_without_load(const Indices& group) {
   MIGSOAK_ASSIGN(const Layout layout, layout_of(group));
   MIGSOAK_ASSIGN(VmPair vms, spawn_pair(lab_, builds_, layout));
   const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
@@ -264,8 +268,10 @@ base::Result<void> Batch::masks_alone(std::size_t index) {
     MIGSOAK_ASSIGN(const auto to, read_images(*vms.destination, layout, deadline));
     MIGSOAK_ASSIGN(const auto mask_from, read_masks(*vms.source, layout, from, deadline));
     MIGSOAK_ASSIGN(const auto mask_to, read_masks(*vms.destination, layout, to, deadline));
-    facts_[index].view = {from.front(), to.front(), mask_from.front(), mask_to.front()};
-    facts_[index].looked_at = true;
+    for (std::size_t i = 0; i < group.size(); ++i) {
+      facts_[group[i]].view = {from[i], to[i], mask_from[i], mask_to[i]};
+      facts_[group[i]].looked_at = true;
+    }
     return look_at_queues(vms, layout, group);
   };
   auto done = all();

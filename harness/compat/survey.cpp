@@ -72,6 +72,8 @@ struct Explanations {
 
 Explanations gather_explanations(Lab& lab, const BuildPair& builds, base::Deadline deadline) {
   Explanations explanations;
+  const bool one_build = builds.from.binary == builds.to.binary && builds.from.args == builds.to.args;
+  if (one_build) return explanations;
   const auto own = base::Deadline::in(kExplanationMax).sooner(deadline);
   auto from = VmstateDump::begin(lab, builds.from, builds.machine);
   auto to = VmstateDump::begin(lab, builds.to, builds.machine);

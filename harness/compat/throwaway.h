@@ -49,6 +49,7 @@ class Throwaway {
 
   qmp::Client& qmp();
   base::Result<QtestAnswers> run(const QtestScript& script, base::Deadline deadline);
+  // What QEMU said, without its warnings.
   std::vector<std::string> lines() const;
 
  private:

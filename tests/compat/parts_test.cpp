@@ -1,0 +1,159 @@
+// The parts that need no QEMU.
+#include <gmock/gmock.h>
+
+#include "compat/layout.h"
+#include "compat/verdict.h"
+#include "compat/vmstate.h"
+#include "pci/config_image.h"
+
+namespace migsoak::compat {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+TEST(CatalogTest, DevicesAsTheUserWritesThem) {
+  const auto device = parse_device("virtio-blk-pci,discard=off,write-zeroes=off");
+  ASSERT_TRUE(device);
+  EXPECT_EQ(device->driver, "virtio-blk-pci");
+  EXPECT_EQ(device->properties_from, "discard=off,write-zeroes=off");
+  EXPECT_EQ(device->properties_to, device->properties_from);
+  for (const char* bad : {"", ",a=b", "e1000,", "e1000,mac", "e1000,addr=5", "e1000,bus=pci.0", "drive=x"}) {
+    const auto refused = parse_device(bad);
+    ASSERT_FALSE(refused) << bad;
+    EXPECT_EQ(refused.error().kind, base::ErrorKind::bad_input);
+  }
+  EXPECT_FALSE(parse_device_pair("e1000", "e1000e"));
+}
+
+TEST(CatalogTest, BackendsLeaveAloneWhatTheUserNames) {
+  EXPECT_EQ(backend_for("virtio-blk-pci", "", 3).properties, "drive=n3");
+  EXPECT_EQ(backend_for("virtio-blk-pci", "drive=mine", 3).properties, "");
+  EXPECT_TRUE(backend_for("qemu-xhci", "", 0).arguments.empty());
+  EXPECT_THAT(unfit_reason("vhost-user-blk-pci"), HasSubstr("vhost"));
+  EXPECT_EQ(unfit_reason("virtio-blk-pci"), "");
+}
+
+TEST(LayoutTest, AnErrorNamesItsDevice) {
+  std::vector<DevicePair> devices(12, DevicePair{"e1000", "", "", false});
+  const auto root = Layout::make("pc", Placement::root, devices);
+  ASSERT_TRUE(root);
+  EXPECT_EQ(root->devices()[1].path, "0000:00:03.0");
+  EXPECT_EQ(root->device_in_load_error({"error while loading state for instance 0x0 of device '0000:00:03.0/e1000'"}),
+            1u);
+  EXPECT_EQ(root->device_in_load_error({"load of migration failed"}), Layout::kNone);
+  // d1 is not d11.
+  EXPECT_EQ(root->device_in_start_error({"qemu: -device e1000,id=d11,addr=0xd: no"}), 11u);
+  EXPECT_EQ(root->device_in_start_error({"qemu: -device e1000,id=d1,addr=0x3: no"}), 1u);
+  const auto ports = Layout::make("q35", Placement::root_port, devices);
+  ASSERT_TRUE(ports);
+  EXPECT_EQ(ports->devices()[9].path, "0000:00:02.1:00.0");
+  EXPECT_EQ(ports->device_in_load_error({"of device '0000:00:02.1:00.0/e1000'"}), 9u);
+  // The port itself is nobody's.
+  EXPECT_EQ(ports->device_in_load_error({"of device '0000:00:02.1/pcie-root-port'"}), Layout::kNone);
+}
+
+TEST(LayoutTest, PlacementsThatDoNotGoWithTheMachine) {
+  EXPECT_FALSE(Layout::make("pc", Placement::root_port, {}));
+  EXPECT_FALSE(Layout::make("microvm", Placement::root, {}));
+  EXPECT_FALSE(parse_placement("roof"));
+}
+
+DeviceFacts plain_facts() {
+  DeviceFacts facts;
+  facts.device.driver = "e1000";
+  facts.looked_at = true;
+  pci::ConfigImage image(pci::kConventionalBytes), mask(pci::kConventionalBytes);
+  image.set_u32(0, 0x100e8086);
+  mask.set_u32(0x10, 0xfffe0000);
+  facts.view = {image, image, mask, mask};
+  for (const GuestState state : {GuestState::untouched, GuestState::all_ones, GuestState::bars_even}) {
+    StateFacts one;
+    one.state = state;
+    one.outcome = LoadOutcome::loaded;
+    facts.states.push_back(one);
+  }
+  return facts;
+}
+
+TEST(VerdictTest, NothingDiffers) {
+  EXPECT_EQ(judge(plain_facts()).verdict, Compatibility::same);
+}
+
+// Link status and the like: differs, is not checked, is taken over.
+TEST(VerdictTest, AMaskThatDiffersAndLoadsIsCompatible) {
+  DeviceFacts facts = plain_facts();
+  facts.view.mask_to.set_u8(0x52, 0x20);
+  facts.view.image_to.set_u8(0x53, 0x20);
+  const DeviceReport report = judge(facts);
+  EXPECT_EQ(report.verdict, Compatibility::compatible);
+  ASSERT_EQ(report.bytes.size(), 2u);
+  EXPECT_FALSE(report.bytes[0].breaks);
+  EXPECT_THAT(report.bytes[0].why, HasSubstr("bit 5 writable on the destination only"));
+}
+
+TEST(VerdictTest, ABarOfAnotherSizeThatLoadsIsIncompatible) {
+  DeviceFacts facts = plain_facts();
+  facts.view.mask_to.set_u32(0x10, 0xfffc0000);
+  const DeviceReport report = judge(facts);
+  EXPECT_EQ(report.verdict, Compatibility::incompatible);
+  ASSERT_NE(report.bytes.size(), 0u);
+  EXPECT_EQ(report.bytes[0].field, "BAR0");
+  EXPECT_THAT(report.bytes[0].why, HasSubstr("source 0x20000 bytes, destination 0x40000"));
+}
+
+TEST(VerdictTest, AByteThatIsNotWhatItWasIsIncompatibleUnlessExcused) {
+  DeviceFacts facts = plain_facts();
+  facts.states[1].changed.push_back({0x44, 0x0f, 0x0d, 0, ""});
+  EXPECT_EQ(judge(facts).verdict, Compatibility::incompatible);
+  facts.states[1].changed[0].excused = 0x02;
+  facts.states[1].changed[0].reason = "because";
+  const DeviceReport excused = judge(facts);
+  EXPECT_EQ(excused.verdict, Compatibility::same);
+  EXPECT_EQ(excused.excused_bytes, 1u);
+  EXPECT_THAT(excused.excuses, ElementsAre("because"));
+}
+
+TEST(VerdictTest, WhatTheBuildDoesNotCarryToItselfIsNotBlamedOnThePair) {
+  DeviceFacts facts = plain_facts();
+  facts.states[1].changed.push_back({0x44, 0x0f, 0x0d, 0, ""});
+  EXPECT_TRUE(wants_control(facts));
+  const DeviceFacts control = facts;
+  const DeviceReport report = judge(facts, &control);
+  EXPECT_EQ(report.verdict, Compatibility::unknown);
+  EXPECT_THAT(report.reason, HasSubstr("not the pair"));
+  // Something else on top of it is the pair's.
+  facts.states[1].changed.push_back({0x45, 1, 0, 0, ""});
+  EXPECT_EQ(judge(facts, &control).verdict, Compatibility::incompatible);
+}
+
+TEST(VerdictTest, AStateThatWasNotTriedIsUnknown) {
+  DeviceFacts facts = plain_facts();
+  facts.states[2].outcome = LoadOutcome::unknown;
+  facts.states[2].lines = {"no time left"};
+  EXPECT_EQ(judge(facts).verdict, Compatibility::unknown);
+  EXPECT_EQ(judge(DeviceFacts{}).verdict, Compatibility::unknown);
+}
+
+TEST(VmstateTest, FieldsVersionsSizesAndSubsections) {
+  const auto dump = [](int version, int size, const std::string& more) {
+    return base::Json{
+        {"e1000",
+         {{"Name", "e1000"},
+          {"Description",
+           {{"name", "e1000"},
+            {"version_id", version},
+            {"Fields", {{{"field", "a"}, {"version_id", 0}, {"size", size}}, {{"field", more}, {"size", 4}}}}}}}}};
+  };
+  EXPECT_TRUE(compare_vmstate(dump(1, 4, "b"), dump(1, 4, "b"), "e1000").empty());
+  const auto lines = compare_vmstate(dump(1, 4, "b"), dump(2, 8, "c"), "e1000");
+  EXPECT_THAT(lines, Contains(HasSubstr("version_id 1 on the source, 2 on the destination")));
+  EXPECT_THAT(lines, Contains(HasSubstr("e1000/a: size 4 on the source, 8 on the destination")));
+  EXPECT_THAT(lines, Contains(HasSubstr("field 'b' on the source only")));
+  EXPECT_THAT(lines, Contains(HasSubstr("field 'c' on the destination only")));
+  EXPECT_THAT(vmstate_types("virtio-blk-pci-non-transitional"), Contains("virtio-blk-device"));
+}
+
+}  // namespace
+}  // namespace migsoak::compat
