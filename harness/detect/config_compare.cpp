@@ -130,7 +130,7 @@ std::uint64_t ConfigCompare::volatile_bits(const std::string& field, std::uint64
   return 0;
 }
 
-void ConfigCompare::compare_bytes(const Reading& first, const Reading& second, bool pristine,
+void ConfigCompare::compare_bytes(const Reading& first, const Reading& second, CompareAs as,
                                   std::vector<ConfigDifference>& into) {
   const auto a = image_of(*first.function), b = image_of(*second.function);
   if (!a || !b || *a == *b) return;
@@ -149,12 +149,12 @@ void ConfigCompare::compare_bytes(const Reading& first, const Reading& second, b
     const std::string bar = field.name.substr(0, field.name.find(','));
     if (told.count(bar) > 0) continue;
     if (other_layout && (field.offset >= kCapabilitiesFrom || field.offset == kCapabilityPointer)) continue;
-    const std::uint64_t guests = pristine ? 0 : number_at(writable, field);
+    const std::uint64_t guests = as == CompareAs::time_pristine ? 0 : number_at(writable, field);
     const std::uint64_t value_a = number_at(*a, field), value_b = number_at(*b, field);
     std::uint64_t differing = (value_a ^ value_b) & ~guests;
-    // What a port says of its link and slot follows from what is plugged in behind it.
+    // What a port says of its link and slot follows from what is plugged in behind it at the time.
     const bool topology = pci::is_bridge(*b) && (field.name == "PCIe slot status" || field.name == "PCIe link status");
-    if (pristine && topology) continue;
+    if (as != CompareAs::sides && topology) continue;
     if (differing != 0) differing &= ~volatile_bits(field.name, differing);
     if (differing == 0) continue;
     ConfigDifference difference;
@@ -173,9 +173,9 @@ void ConfigCompare::compare_bytes(const Reading& first, const Reading& second, b
   }
 }
 
-std::vector<ConfigDifference> ConfigCompare::compare(const Reading& first, const Reading& second, bool pristine) {
+std::vector<ConfigDifference> ConfigCompare::compare(const Reading& first, const Reading& second, CompareAs as) {
   std::vector<ConfigDifference> found = different_bars(first, second);
-  compare_bytes(first, second, pristine, found);
+  compare_bytes(first, second, as, found);
   for (ConfigDifference& difference : found) {
     difference.evidence["field"] = difference.field;
     difference.evidence["offset"] = difference.offset;

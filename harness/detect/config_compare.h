@@ -23,21 +23,27 @@ struct Reading {
   std::string role;  // "source", "destination", "iteration 3"
 };
 
+enum class CompareAs {
+  sides,          // a running guest's source and the waiting destination
+  time,           // two readings of one side's source: what the guest owns may have changed
+  time_pristine,  // two readings of one side's destination: no guest had its hands on it, all bits count
+};
+
 class ConfigCompare {
  public:
   explicit ConfigCompare(const record::GatePolicy& gate) : gate_(gate) {}
 
   // BARs of different size, capabilities of one side only, and read-only bits that differ: those that `second` does not
-  // let software write. `pristine`: both were read before a guest had its hands on them; then all bits count.
-  // Bytes are compared only where both have them.
-  std::vector<ConfigDifference> compare(const Reading& first, const Reading& second, bool pristine);
+  // let software write. Bytes are
+  // compared only where both have them.
+  std::vector<ConfigDifference> compare(const Reading& first, const Reading& second, CompareAs as);
 
   // How often an entry of volatile_config.def held a difference back.
   const std::map<std::string, std::int64_t>& held_back() const { return held_back_; }
 
  private:
   std::uint64_t volatile_bits(const std::string& field, std::uint64_t differing);
-  void compare_bytes(const Reading& first, const Reading& second, bool pristine, std::vector<ConfigDifference>& into);
+  void compare_bytes(const Reading& first, const Reading& second, CompareAs as, std::vector<ConfigDifference>& into);
 
   record::GatePolicy gate_;
   std::map<std::string, std::int64_t> held_back_;

@@ -264,7 +264,8 @@ void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
     // A device that is on one side only is the device tree's affair; another device at the same place, too.
     if (to == nullptr || (from.id != to->id && !from.id.empty() && !to->id.empty())) continue;
     const DeviceName device = source_.name_of(from.path);
-    for (const ConfigDifference& difference : compare_.compare({&from, "source"}, {to, "destination"}, false)) {
+    for (const ConfigDifference& difference :
+         compare_.compare({&from, "source"}, {to, "destination"}, CompareAs::sides)) {
       if (refused_.count(device.key() + '\n' + difference.field) > 0) continue;
       bool fresh = false;
       record::Finding& finding = file(observation, "qemu:" + plan.destination_side, "silent", device,
@@ -289,12 +290,14 @@ void ConfigSpaceDrift::take_drift(const record::Observation& observation, const 
     const std::string key = remembered_key(side.side, point, function.path);
     const auto before = remembered_.find(key);
     const bool comparable = before != remembered_.end() && before->second.lineage == observation.lineage &&
-                            before->second.entry == entry && before->second.function.id == function.id;
+                            before->second.entry == entry && before->second.function.id == function.id &&
+                            before->second.function.device == function.device;
     if (comparable) {
       const DeviceName device = side.name_of(function.path);
       const Reading then{&before->second.function, fmt::format("iteration {}", before->second.iteration)};
       const Reading now{&function, fmt::format("iteration {}", observation.iteration)};
-      for (const ConfigDifference& difference : compare_.compare(then, now, pristine)) {
+      for (const ConfigDifference& difference :
+           compare_.compare(then, now, pristine ? CompareAs::time_pristine : CompareAs::time)) {
         bool fresh = false;
         record::Finding& finding =
             file(observation, "qemu:" + side.side, "drift", device, device.key(), difference.field, fresh);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "detect/event_text.h"
 
 namespace migsoak::detect {
@@ -91,7 +92,9 @@ std::optional<VirtqueueTrouble> VirtqueueDrift::seen(const record::Plan& plan, c
     if (device.property_value) {
       trouble.evidence["property"] = device.property;
       trouble.evidence["property_value"] = *device.property_value;
-      trouble.title += fmt::format(", while its property {} says {}", device.property, *device.property_value);
+      trouble.title += beyond_property
+                           ? fmt::format(", while its property {} says {}", device.property, *device.property_value)
+                           : fmt::format(" (its property {} is {})", device.property, *device.property_value);
     }
     if (room != nullptr) {
       trouble.evidence["destination_size_max"] = room->size_default;
@@ -99,7 +102,10 @@ std::optional<VirtqueueTrouble> VirtqueueDrift::seen(const record::Plan& plan, c
           fmt::format("; {} made it with {}", side_words(sides_, plan.destination_side), room->size_default);
     }
     const auto properties = differing_properties(source, destination, device.id);
-    if (!properties.empty()) trouble.evidence["properties"] = properties;
+    if (!properties.empty()) {
+      trouble.evidence["properties"] = properties;
+      trouble.title += "; property " + base::join(properties, "; ");
+    }
     return trouble;
   }
   return std::nullopt;
@@ -128,6 +134,10 @@ std::vector<VirtqueueTrouble> VirtqueueDrift::troubles(const record::Observation
                                                        const SideDocuments& source, const SideDocuments& destination) {
   std::vector<VirtqueueTrouble> found;
   if (source.virtqueues) {
+    // A device that went takes its origin along: one of the same name may come back on another side.
+    std::erase_if(origins_, [&](const auto& origin) {
+      return source.virtqueues->find(origin.first.substr(0, origin.first.find(' '))) == nullptr;
+    });
     for (const record::VirtioDevice& device : source.virtqueues->devices) {
       if (auto trouble = seen(observation.plan, device, source, destination)) found.push_back(std::move(*trouble));
     }

@@ -198,6 +198,28 @@ TEST(ConfigSpaceDrift, ADeviceThatWasChangedOnPurposeMayDiffer) {
   EXPECT_TRUE(of(judged(8, change(true)), "config-space-drift").empty());
 }
 
+// A device comes to a root port and goes: the port says so, and that is no drift. Between the sides it would be one.
+TEST(ConfigSpaceDrift, APortTellsOfWhatIsPluggedIn) {
+  const auto port = [](bool occupied) {
+    pci::ConfigImage image = pci::image_of(pci::kRootPort, pci::kExtendedBytes);
+    image.set_u8(0x6e, occupied ? 0x40 : 0);
+    record::ConfigSpace space;
+    space.functions.push_back({"", "0000:00:08.0", "rp1", "1b36:000c", {}, 4096, pci::to_hex(image), ""});
+    return record::to_json(space);
+  };
+  const auto plugged = [&](bool both) {
+    return [&, both](record::Observation& o, Soak&) {
+      o.documents.push_back({kind::kConfigSpace, "qemu:a", 1, "source", port(o.iteration > 4)});
+      o.documents.push_back({kind::kConfigSpace, "qemu:b", 1, "destination", port(both && o.iteration > 4)});
+    };
+  };
+  EXPECT_TRUE(judged(10, plugged(true)).empty());
+  const auto findings = judged(10, plugged(false));
+  ASSERT_EQ(findings.size(), 2u) << describe(findings);
+  EXPECT_THAT(findings[0].title, HasSubstr("PCIe slot status (byte 0x6e): source 0x0040, destination 0x0000: bit 6 is "
+                                           "read-only"));
+}
+
 TEST(ConfigSpaceDrift, WhatChangesOfItselfIsExcludedWithItsReason) {
   const auto busy = [](record::Observation& o, Soak&) {
     Disk running;
@@ -277,6 +299,19 @@ TEST(Virtqueues, BlameTheBuildThatBootedTheGuest) {
   const auto failures = of(findings, "migration-failure");
   ASSERT_EQ(failures.size(), 1u);
   EXPECT_EQ(failures[0].evidence["cause"]["fingerprint"], drifts[0].fingerprint);
+}
+
+TEST(Virtqueues, ASmallerQueueOnTheDestinationNamesTheProperty) {
+  const auto findings = judged(1, sides({Disk{}}, [](Disk& disk) {
+                                 disk.queue_size = disk.queue_default = disk.queue_property = 128;
+                                 disk.props = {{"queue-size", 128}};
+                               }));
+  ASSERT_EQ(findings.size(), 1u) << describe(findings);
+  EXPECT_EQ(
+      findings[0].title,
+      "vd0 (virtio-blk, 0000:00:04.0): virtqueue 0 has 256 entries since the guest set it up on a (QEMU 7.2.22) (its "
+      "property queue-size is 256); b (QEMU 7.2.22) made it with 128; property queue-size: source not set, "
+      "destination 128");
 }
 
 TEST(Virtqueues, ASmallerRingThanAllowedIsFine) {
