@@ -109,8 +109,19 @@ base::Result<void> Trial::look_after() {
 
 base::Result<VmPair> spawn_pair(Lab& lab, const BuildPair& builds, const Layout& layout) {
   VmPair pair;
-  MIGSOAK_ASSIGN(pair.source, Throwaway::spawn(lab, builds.from, layout.arguments(Side::from), false));
-  MIGSOAK_ASSIGN(pair.destination, Throwaway::spawn(lab, builds.to, layout.arguments(Side::to), true));
+  if (layout.needs_vhost_exports()) {
+    MIGSOAK_ASSIGN(pair.exports, VhostExports::start(lab, builds.from, layout, base::Deadline::in(kStepMax)));
+  }
+  const auto arguments = [&](Side side) {
+    auto words = layout.arguments(side);
+    for (std::string& word : words) {
+      const auto at = word.find(kVhostSocket);
+      if (at != std::string::npos) word.replace(at, kVhostSocket.size(), pair.exports->socket_stem(side));
+    }
+    return words;
+  };
+  MIGSOAK_ASSIGN(pair.source, Throwaway::spawn(lab, builds.from, arguments(Side::from), false));
+  MIGSOAK_ASSIGN(pair.destination, Throwaway::spawn(lab, builds.to, arguments(Side::to), true));
   return pair;
 }
 

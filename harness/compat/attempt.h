@@ -6,12 +6,15 @@
 #include <vector>
 
 #include "compat/batch.h"
+#include "compat/vhost_exports.h"
 
 namespace migsoak::compat {
 
 struct VmPair {
+  std::unique_ptr<VhostExports> exports;  // outlives the VMs
   std::unique_ptr<Throwaway> source, destination;
 };
+// kind subject: the vhost-user backends did not come up.
 base::Result<VmPair> spawn_pair(Lab& lab, const BuildPair& builds, const Layout& layout);
 
 enum class AttemptOutcome {

@@ -114,7 +114,16 @@ base::Result<void> Batch::run_group(Indices group) {
 base::Result<bool> Batch::first_look(Indices& group) {
   MIGSOAK_ASSIGN(const Layout layout, layout_of(group));
   for (std::size_t i = 0; i < group.size(); ++i) facts_[group[i]].path = layout.devices()[i].path;
-  MIGSOAK_ASSIGN(VmPair vms, spawn_pair(lab_, builds_, layout));
+  auto spawned = spawn_pair(lab_, builds_, layout);
+  if (!spawned && spawned.error().kind != ErrorKind::subject) return tl::unexpected<base::Error>(spawned.error());
+  if (!spawned) {
+    for (const std::size_t index : group) {
+      if (needs_vhost_export(facts_[index].device.driver)) facts_[index].unknown_reason = spawned.error().describe();
+    }
+    std::erase_if(group, [&](std::size_t index) { return !facts_[index].unknown_reason.empty(); });
+    return false;
+  }
+  VmPair vms = std::move(*spawned);
   MIGSOAK_ASSIGN(const Attempt result, attempt(vms, layout, GuestState::untouched, {}, {}, deadline_));
   for (std::size_t i = 0; i < result.fresh.size(); ++i) facts_[group[i]].view.image_to = result.fresh[i];
   for (std::size_t i = 0; i < result.before.size(); ++i) facts_[group[i]].view.image_from = result.before[i];

@@ -23,6 +23,7 @@ enum class BackendKind {
   character,
   two_characters,
   four_characters,
+  vhost_user_blk,
   audio,
   can,
   bmc,
@@ -87,6 +88,8 @@ std::vector<std::string> backend_arguments(BackendKind kind, std::size_t index) 
     case BackendKind::character: return characters("");
     case BackendKind::two_characters: return characters("b");
     case BackendKind::four_characters: return characters("bcd");
+    case BackendKind::vhost_user_blk:
+      return {"-chardev", fmt::format("socket,id={},path={}{}", id, kVhostSocket, index)};
     case BackendKind::audio: return {"-audiodev", "none,id=" + id};
     case BackendKind::can: return object("can-bus");
     case BackendKind::bmc: return {"-device", "ipmi-bmc-sim,id=" + id};
@@ -100,6 +103,13 @@ std::vector<std::string> keys_of(std::string_view properties) {
     if (!property.empty()) keys.push_back(property.substr(0, property.find('=')));
   }
   return keys;
+}
+
+const CatalogLine* find_line(std::string_view driver) {
+  for (const CatalogLine& line : kDevices) {
+    if (line.driver == driver) return &line;
+  }
+  return nullptr;
 }
 
 bool matches(std::string_view pattern, std::string_view driver) {
@@ -148,6 +158,7 @@ base::Result<DevicePair> parse_device_pair(std::string_view from, std::string_vi
 }
 
 std::string unfit_reason(std::string_view driver) {
+  if (find_line(driver) != nullptr) return "";  // a prefix may be too wide
   for (const UnfitLine& line : kUnfit) {
     if (matches(line.driver, driver)) return std::string(line.reason);
   }
@@ -155,9 +166,8 @@ std::string unfit_reason(std::string_view driver) {
 }
 
 Backend backend_for(std::string_view driver, std::string_view user_properties, std::size_t index) {
-  const auto* const found =
-      std::find_if(std::begin(kDevices), std::end(kDevices), [&](const auto& line) { return line.driver == driver; });
-  if (found == std::end(kDevices)) return {};
+  const CatalogLine* found = find_line(driver);
+  if (found == nullptr) return {};
   const auto user_keys = keys_of(user_properties);
   std::vector<std::string> properties;
   for (const std::string& property : base::split(found->properties, ',')) {
@@ -170,8 +180,13 @@ Backend backend_for(std::string_view driver, std::string_view user_properties, s
   return {backend_arguments(found->backend, index), base::join(properties, ",")};
 }
 
+bool needs_vhost_export(std::string_view driver) {
+  const CatalogLine* line = find_line(driver);
+  return line != nullptr && line->backend == BackendKind::vhost_user_blk;
+}
+
 bool is_virtio(std::string_view driver) {
-  return driver.starts_with("virtio-");
+  return driver.starts_with("virtio-") || needs_vhost_export(driver);
 }
 
 }  // namespace migsoak::compat

@@ -34,6 +34,11 @@ struct Backend {
 };
 Backend backend_for(std::string_view driver, std::string_view user_properties, std::size_t index);
 
+// Stands in such a backend's arguments for the beginning of its socket's path, which differs from VM to VM.
+inline constexpr std::string_view kVhostSocket = "@vhost@";
+bool needs_vhost_export(std::string_view driver);
+
+// Is there a virtio device behind the PCI function, vhost-user or not?
 bool is_virtio(std::string_view driver);
 
 }  // namespace migsoak::compat

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace migsoak::compat {
@@ -99,9 +101,18 @@ base::Result<Layout> Layout::make(std::string machine, Placement placement, cons
   return layout;
 }
 
+bool Layout::needs_vhost_exports() const {
+  return std::any_of(devices_.begin(), devices_.end(),
+                     [](const PlacedDevice& placed) { return needs_vhost_export(placed.device.driver); });
+}
+
 std::vector<std::string> Layout::arguments(Side side) const {
   // maxmem: memory devices (virtio-mem, virtio-pmem) want address space for themselves.
   std::vector<std::string> words{"-machine", machine_, "-m", "16M,slots=4,maxmem=4G"};
+  if (needs_vhost_exports()) {
+    words[1] += ",memory-backend=ram";
+    words.insert(words.end(), {"-object", "memory-backend-memfd,id=ram,size=16M,share=on"});
+  }
   const auto device = [&](const std::string& text) { words.insert(words.end(), {"-device", text}); };
   if (placement_ == Placement::bridge) {
     device(fmt::format("{},id=bridge,addr={:#x}",

@@ -48,6 +48,8 @@ class Layout {
   const std::vector<PlacedDevice>& devices() const { return devices_; }
   // devfn on bus 0 of the conventional bridge in front of the devices; 0: none.
   std::uint8_t bridge_devfn() const { return bridge_devfn_; }
+  // Does any of the devices have a vhost-user backend? RAM is shared with it then.
+  bool needs_vhost_exports() const;
   // QEMU's arguments for machine and devices, without monitors and such.
   std::vector<std::string> arguments(Side side) const;
   // The device that a message names by its path, or by an id of a -device, -object, ... argument; npos: none.

@@ -54,7 +54,18 @@ struct Work {
 };
 
 // Batches of about equal size, so that the workers end together.
-void add_batches(Work& work, const BuildPair& builds, const std::vector<DevicePair>& devices, std::size_t workers) {
+void add_batches(Work& work, const BuildPair& builds, const std::vector<DevicePair>& all, std::size_t workers) {
+  std::vector<DevicePair> devices;
+  // Those with a backend process want shared RAM, which is not everybody's: they keep to themselves.
+  std::vector<DevicePair> with_exports;
+  for (const DevicePair& device : all) {
+    (needs_vhost_export(device.driver) ? with_exports : devices).push_back(device);
+  }
+  for (std::size_t at = 0; at < with_exports.size(); at += kDevicesPerVm) {
+    const auto begin = with_exports.begin() + static_cast<std::ptrdiff_t>(at);
+    const auto end = begin + static_cast<std::ptrdiff_t>(std::min(kDevicesPerVm, with_exports.size() - at));
+    work.items.push_back({&builds, {begin, end}, std::nullopt, {}});
+  }
   std::size_t batches = (devices.size() + kDevicesPerVm - 1) / kDevicesPerVm;
   if (batches > 1) batches = (batches + workers - 1) / workers * workers;
   for (std::size_t i = 0; i < batches; ++i) {

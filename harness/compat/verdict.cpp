@@ -19,6 +19,16 @@ bool refused_by_itself(const StateFacts& state, const DeviceFacts* control) {
          refused_offset(*own) == refused_offset(state);
 }
 
+// The line does not always name the bit: builds differ in what they print after having taken bits off. What each build
+// offers does.
+std::string features_refused(const pci::UnsupportedFeatures& features, const DeviceFacts& facts) {
+  const std::string type = pci::virtio_type_of(facts.device.driver);
+  const std::uint64_t gone = facts.own_queues_from.features & ~facts.own_queues_to.features;
+  if (features.missing() != 0 || gone == 0) return pci::explain(features, type);
+  return fmt::format("virtio features: the destination does not offer {}, which the guest accepted on the source",
+                     base::join(pci::virtio_feature_names(gone, type), " "));
+}
+
 StateReport state_report(const DeviceFacts& facts, const StateFacts& state) {
   StateReport report;
   report.state = state.state;
@@ -39,7 +49,7 @@ StateReport state_report(const DeviceFacts& facts, const StateFacts& state) {
       return report;
     }
     if (const auto features = pci::parse_unsupported_features(line)) {
-      report.decoded = pci::explain(*features, pci::virtio_type_of(facts.device.driver));
+      report.decoded = features_refused(*features, facts);
       return report;
     }
     if (const auto ring = pci::parse_ring_too_large(line)) {

@@ -127,6 +127,8 @@ std::vector<std::string> vmstate_types(std::string_view driver) {
   }
   if (driver.starts_with("virtio-") && driver.ends_with("-pci")) {
     types.push_back(std::string(driver.substr(0, driver.size() - 4)) + "-device");
+  } else if (driver.starts_with("vhost-user-") && driver.ends_with("-pci")) {
+    types.emplace_back(driver.substr(0, driver.size() - 4));
   } else if (driver == "virtio-vga") {
     types.emplace_back("virtio-gpu-device");
   }

@@ -97,6 +97,15 @@ TEST_F(Golden, VirtqueueSize) {
   EXPECT_EQ(vring->to, 128u);
 }
 
+// With a storage daemon behind each side.
+TEST_F(Golden, VhostUserBlk) {
+  const DeviceReport same = survey_one(pair_of("vhost-user-blk-pci", "", ""));
+  EXPECT_EQ(same.verdict, Compatibility::same) << same.reason;
+  const DeviceReport queues = survey_one(pair_of("vhost-user-blk-pci", "config-wce=off", ""));
+  EXPECT_NE(queues.verdict, Compatibility::unknown) << queues.reason;
+  EXPECT_THAT(queues.bytes, Contains(::testing::Field(&ByteReport::field, "virtio features")));
+}
+
 TEST_F(Golden, ConventionalBridgeShowsItToo) {
   const DeviceReport report = survey_one(pair_of("virtio-blk-pci", kOldBlk, ""), "pc", Placement::bridge);
   EXPECT_EQ(report.verdict, Compatibility::incompatible);

@@ -31,7 +31,10 @@ TEST(CatalogTest, BackendsLeaveAloneWhatTheUserNames) {
   EXPECT_EQ(backend_for("virtio-blk-pci", "", 3).properties, "drive=n3");
   EXPECT_EQ(backend_for("virtio-blk-pci", "drive=mine", 3).properties, "");
   EXPECT_TRUE(backend_for("qemu-xhci", "", 0).arguments.empty());
-  EXPECT_THAT(unfit_reason("vhost-user-blk-pci"), HasSubstr("vhost"));
+  EXPECT_THAT(unfit_reason("vhost-user-scsi-pci"), HasSubstr("vhost"));
+  // A line of its own goes before a prefix.
+  EXPECT_EQ(unfit_reason("vhost-user-blk-pci"), "");
+  EXPECT_TRUE(needs_vhost_export("vhost-user-blk-pci"));
   EXPECT_EQ(unfit_reason("virtio-blk-pci"), "");
 }
 

@@ -1,0 +1,35 @@
+// VhostExports: the vhost-user backends of one pair of throwaway VMs: one storage daemon, empty disks, an export for
+// each device on either side (an export serves one client, qemu-storage-daemon(1)).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/result.h"
+#include "compat/layout.h"
+#include "compat/throwaway.h"
+#include "proc/child_process.h"
+
+namespace migsoak::compat {
+
+class VhostExports {
+ public:
+  // Of the source's build where it brings one, else the one in PATH: the same for both sides, so that what differs is
+  // theirs. Returns once all exports listen. kind subject: it ended first, with its last word.
+  static base::Result<std::unique_ptr<VhostExports>> start(Lab& lab, const fleet::Build& build, const Layout& layout,
+                                                           base::Deadline deadline);
+  ~VhostExports();  // kills it, removes its sockets
+
+  // What stands for kVhostSocket in the arguments of that side.
+  std::string socket_stem(Side side) const;
+
+ private:
+  VhostExports() = default;
+  std::string stem_;
+  std::vector<std::string> sockets_;
+  std::unique_ptr<proc::ChildProcess> child_;
+};
+
+}  // namespace migsoak::compat
