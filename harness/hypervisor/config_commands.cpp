@@ -16,11 +16,11 @@ constexpr std::size_t kFunctionsMax = 1024;
 constexpr int kDepthMax = 8;
 constexpr std::size_t kIdBytesMax = 200;
 
-// "0x1234" at the front of `text`, which is moved on.
+// "0x1234" at the front of `text`, which is moved on. QEMU 5.2 prints a zero without "0x" (printf's "%#0*x").
 std::optional<std::uint64_t> take_hex(std::string_view& text) {
-  if (text.substr(0, 2) != "0x") return std::nullopt;
+  if (text.substr(0, 2) == "0x") text.remove_prefix(2);
   std::uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data() + 2, text.data() + text.size(), value, 16);
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
   if (error != std::errc()) return std::nullopt;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   return value;

@@ -28,7 +28,7 @@ std::string write_port(std::uint16_t port, std::uint32_t value);
 std::string read_port(std::uint16_t port);
 std::string read_physical(std::uint64_t address, std::size_t words);
 
-// "portl[0x0cfc] = 0xb0000001"
+// "portl[0x0cfc] = 0xb0000001"; of QEMU 5.2 also "portl[0x0cf8] = 0000000000"
 std::optional<std::uint32_t> parse_port(const base::Json& answer);
 // "00000000b0020000: 0x10011af4 0x00100107 ...", any number of lines; empty when anything else is in there ("Cannot
 // access memory").

@@ -245,6 +245,7 @@ TEST_F(ConfigReaderTest, AMachineThatGoesAwayIsAnErrorNotAHang) {
 
 TEST(ConfigCommands, WhatTheMonitorMayAnswer) {
   EXPECT_EQ(parse_port("portl[0x0cfc] = 0xb0000001\r\n"), 0xb0000001u);
+  EXPECT_EQ(parse_port("portl[0x0cf8] = 0000000000\r\n"), 0u);
   EXPECT_FALSE(parse_port("unknown command: 'i'\r\n"));
   EXPECT_FALSE(parse_port("portl[0x0cfc] = nonsense"));
   EXPECT_FALSE(parse_port(7));
