@@ -132,9 +132,20 @@ std::vector<std::string> OperationPlanner::removable() const {
   for (const DeviceSpec& device : devices_) {
     const bool cold = std::any_of(scenario_.devices.begin(), scenario_.devices.end(),
                                   [&device](const DeviceScenario& other) { return other.id == device.id; });
-    if (!cold && ops::find_hotplug_kind(device.type) != nullptr) ids.push_back(device.id);
+    const std::vector<std::string>& keep = scenario_.hotplug.keep;
+    const bool kept = std::find(keep.begin(), keep.end(), device.type) != keep.end();
+    if (!cold && !kept && ops::find_hotplug_kind(device.type) != nullptr) ids.push_back(device.id);
   }
   return ids;
+}
+
+// CPUs come and go at the end of their row, as libvirt has it: a guest with a gap in it does not always boot.
+bool OperationPlanner::has_later_sibling(const std::string& id) const {
+  const auto own = std::find_if(devices_.begin(), devices_.end(), [&id](const auto& d) { return d.id == id; });
+  return own != devices_.end() && own->type == "cpu" &&
+         std::any_of(devices_.begin(), devices_.end(), [&own](const DeviceSpec& other) {
+           return other.type == "cpu" && hypervisor::number_of(other.address) > hypervisor::number_of(own->address);
+         });
 }
 
 int OperationPlanner::plugged() const {
@@ -193,8 +204,9 @@ bool OperationPlanner::find_place(const std::string& kind, base::Rng& rng, Plann
   const auto last = last_address_.find(into.device);
   const bool back = last != last_address_.end() && rng.below(2) == 0 &&
                     std::find(places.begin(), places.end(), last->second) != places.end();
-  // A sweep goes on from slot to slot, as an administrator does.
-  const std::string place = back ? last->second : scenario_.hotplug.sweep > 0 ? places.front() : pick(places, rng);
+  // A sweep goes on from slot to slot, as an administrator does; CPUs come in a row.
+  const bool in_order = scenario_.hotplug.sweep > 0 || kind == "cpu";
+  const std::string place = in_order ? places.front() : back ? last->second : pick(places, rng);
   into.bus = place.substr(0, place.find('/'));
   into.address = place.substr(place.find('/') + 1);
   return true;
@@ -216,7 +228,7 @@ bool OperationPlanner::draw_plug(base::Rng& rng, PlannedOperation& into) {
 
 bool OperationPlanner::draw_unplug(base::Rng& rng, PlannedOperation& into) {
   std::vector<std::string> ids = removable();
-  std::erase_if(ids, [this](const std::string& id) { return is_touched(id); });
+  std::erase_if(ids, [this](const std::string& id) { return is_touched(id) || has_later_sibling(id); });
   if (ids.empty()) return false;
   into.device = pick(ids, rng);
   const auto device =
@@ -225,6 +237,7 @@ bool OperationPlanner::draw_unplug(base::Rng& rng, PlannedOperation& into) {
   into.kind = device->type;
   into.bus = device->bus;
   into.address = device->address;
+  if (into.timing == "at-once" && !ops::find_hotplug_kind(into.kind)->unplug_settles.empty()) into.timing = "settled";
   return true;
 }
 

@@ -46,6 +46,7 @@ class OperationPlanner {
   std::vector<std::string> free_addresses(const std::string& kind) const;  // "bus/address"
   std::vector<std::string> free_ids(const std::string& kind) const;
   std::vector<std::string> removable() const;
+  bool has_later_sibling(const std::string& id) const;
   bool draw_plug(base::Rng& rng, record::PlannedOperation& into);
   bool draw_unplug(base::Rng& rng, record::PlannedOperation& into);
   void take(record::PlannedOperation operation);

@@ -100,6 +100,10 @@ bool IterationRunner::boot() {
     if (!still_whole()) return false;
     return give_up("guest", 0, started.error(), "start of the guest's workload");
   }
+  if (const auto adopted = operations_.adopt_boot_disks(); !adopted) {
+    if (!still_whole()) return false;
+    return give_up("guest", 0, adopted.error(), "start of the guest's disks");
+  }
   (void)lineage_.channel().take_gap();
   record::Event& event =
       add_event(kind::kLineageStart, "guest", 0,

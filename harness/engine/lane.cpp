@@ -63,7 +63,8 @@ class LaneLoop {
       lineage_first_ = index;
       (void)artifacts_.prune();
       const std::string machine = context_.preflight.machine_for(observation.plan);
-      lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number, machine, planner_.devices_before(index));
+      lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number, machine,
+                                           planner_.devices_before(planner_.lineage_begin(index)));
       observation.processes_born.push_back(context_.harness);
     }
     IterationRunner runner(*lineage_, observation, side_after(index));

@@ -21,6 +21,8 @@ class OperationRunner {
   // What the guest has when all operations have gone as planned: the destination's devices.
   hypervisor::DeviceSet planned() const;
 
+  // A guest that boots with disks which its agent does not take of itself: those behind a SCSI controller.
+  base::Result<void> adopt_boot_disks();
   // The settled ones, each confirmed by the guest before the next. Errors: the guest or its QEMU can't go on.
   base::Result<void> run_settled(Player& source);
   // Right before the migration: asked for, not waited for.
@@ -42,6 +44,7 @@ class OperationRunner {
   base::Result<void> plug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
   base::Result<void> unplug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
   base::Result<void> confirm_plug(const hypervisor::DeviceSpec& device, Running& running);
+  base::Result<bool> wait_unplugged(hypervisor::Machine& machine, const std::string& id);
   base::Result<void> finish_unplug(Player& player, Running& running);
   base::Result<bool> await(const hypervisor::DeviceSpec& device, bool present);
   base::Result<void> let_go_of_disk(const hypervisor::DeviceSpec& device);

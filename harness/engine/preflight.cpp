@@ -7,6 +7,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 
 #include "base/text.h"
 #include "engine/device_plan.h"
@@ -75,21 +76,94 @@ base::Json environment_json(const Preflight& preflight, proc::ContainmentLevel c
 
 }  // namespace
 
+namespace {
+
+// The same for both directions.
+std::string machine_key(const std::string& machine, const std::string& left, const std::string& right) {
+  return fmt::format("{}|{}|{}", machine, std::min(left, right), std::max(left, right));
+}
+
+// What the scenario's word for a QEMU means: an entry of the fleet, a path, or a program in PATH.
+Result<fleet::Build> find_build(const fleet::Host& host, const std::string& word, const std::string& what) {
+  const bool path = word.find('/') != std::string::npos;
+  if (!path && word.starts_with("debian:")) {
+    // The first time it is downloaded.
+    return fleet::resolve(host, word, fleet::WhenMissing::fetch, base::Deadline::in(std::chrono::minutes(10)),
+                          [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
+  }
+  if (!path) {
+    MIGSOAK_ASSIGN(const std::optional<fleet::Build> entry, fleet::find(word), what);
+    if (entry) return *entry;
+  }
+  MIGSOAK_TRY(find_program(word, what));
+  fleet::Build build;
+  build.binary = word;
+  return build;
+}
+
+// One machine type for the builds of these sides. Builds of one version agree on any.
+Result<std::string> common_machine(const fleet::Host& host, Preflight& preflight,
+                                   const std::vector<const SideScenario*>& sides, const std::string& machine) {
+  std::set<std::string> versions;
+  for (const SideScenario* side : sides) versions.insert(preflight.qemu.at(side->qemu).version);
+  if (versions.size() < 2) return machine;
+  std::vector<fleet::Build> builds;
+  for (const SideScenario* side : sides) {
+    fleet::Build& build = preflight.builds.at(side->qemu);
+    if (build.machines.empty()) {
+      const fleet::OwnBuild own{side->name, preflight.qemu.at(side->qemu).path, build.args, build.env};
+      MIGSOAK_ASSIGN(build, fleet::question(host, own, base::Deadline::in(std::chrono::seconds(20))));
+    }
+    builds.push_back(build);
+  }
+  return fleet::choose_machine(builds, machine);
+}
+
+Result<void> choose_machines(const fleet::Host& host, const Scenario& scenario, Preflight& preflight) {
+  const std::string what = scenario.file + ": guest.machine";
+  for (const std::string& machine : scenario.guest.machines) {
+    if (scenario.route != Route::pairs) {
+      std::vector<const SideScenario*> all;
+      for (const SideScenario& side : scenario.sides) all.push_back(&side);
+      MIGSOAK_ASSIGN(preflight.machines[machine_key(machine, "", "")], common_machine(host, preflight, all, machine),
+                     what);
+      continue;
+    }
+    for (const SideScenario& left : scenario.sides) {
+      for (const SideScenario& right : scenario.sides) {
+        if (left.name >= right.name) continue;
+        MIGSOAK_ASSIGN(preflight.machines[machine_key(machine, left.name, right.name)],
+                       common_machine(host, preflight, {&left, &right}, machine), what);
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 std::string Preflight::machine_for(const record::Plan& plan) const {
-  return plan.machine;
+  const auto own = machines.find(machine_key(plan.machine, plan.source_side, plan.destination_side));
+  if (own != machines.end()) return own->second;
+  const auto all = machines.find(machine_key(plan.machine, "", ""));
+  return all != machines.end() ? all->second : plan.machine;
 }
 
 Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario,
                                 const std::string& run_dir) {
   Preflight preflight;
+  const fleet::Host host{reactor, containment};
   MIGSOAK_ASSIGN(preflight.image, guest::locate_image());
   for (const SideScenario& side : scenario.sides) {
     if (preflight.qemu.contains(side.qemu)) continue;
     const std::string what = fmt::format("{}: side.{}.qemu", scenario.file, side.name);
-    MIGSOAK_TRY(find_program(side.qemu, what));
+    MIGSOAK_ASSIGN(fleet::Build build, find_build(host, side.qemu, what));
     MIGSOAK_ASSIGN(
         auto identity,
-        hypervisor::identify_qemu(reactor, containment, side.qemu, base::Deadline::in(std::chrono::seconds(15))), what);
+        hypervisor::identify_qemu(reactor, containment, build.binary, base::Deadline::in(std::chrono::seconds(15))),
+        what);
+    if (!build.package_version.empty()) identity.package = "qemu-system-x86 " + build.package_version;
+    preflight.builds.emplace(side.qemu, std::move(build));
     for (const std::string& machine : scenario.guest.machines) {
       MIGSOAK_TRY(hypervisor::check_machine_type(reactor, containment, identity, machine,
                                                  base::Deadline::in(std::chrono::seconds(10))),
@@ -98,6 +172,7 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
     preflight.packages[side.qemu] = identity.package;
     preflight.qemu.emplace(side.qemu, std::move(identity));
   }
+  MIGSOAK_TRY(choose_machines(host, scenario, preflight));
   for (const TargetScenario& target : scenario.targets) {
     const bool command = target.kind == "command";
     const std::string& program = command ? target.argv.front() : target.executable;
@@ -110,6 +185,9 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
   hypervisor::MachineSpec probe;
   probe.side = scenario.sides.front().name;
   probe.qemu = preflight.qemu.at(scenario.sides.front().qemu).path;
+  const fleet::Build& first = preflight.builds.at(scenario.sides.front().qemu);
+  probe.qemu_args = first.args;
+  probe.env = first.env;
   probe.machine = scenario.guest.machines.front();
   probe.memory_bytes = scenario.guest.memory_bytes;
   probe.cpus = scenario.guest.cpus;

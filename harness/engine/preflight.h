@@ -5,6 +5,7 @@
 #include <string>
 
 #include "engine/scenario.h"
+#include "fleet/fleet.h"
 #include "guest/image.h"
 #include "hypervisor/machine.h"
 #include "record/manifest.h"
@@ -16,6 +17,8 @@ struct Preflight {
   guest::GuestImage image;
   std::string accel;                                     // "kvm" | "tcg"
   std::map<std::string, hypervisor::QemuIdentity> qemu;  // by the scenario's words
+  std::map<std::string, fleet::Build> builds;            // by the scenario's words: how each is started
+  std::map<std::string, std::string> machines;           // see machine_for()
   // The machine type of a guest that goes to and fro between the sides of this plan.
   std::string machine_for(const record::Plan& plan) const;
   std::map<std::string, std::string> packages;  // of QEMUs and targets, by the scenario's words

@@ -75,6 +75,7 @@ struct HotplugScenario {
   int ports = 8;        // root ports (q35)
   std::vector<std::pair<std::string, std::uint64_t>> kinds;                            // name, weight
   std::vector<std::pair<std::string, std::uint64_t>> timings;                          // name, weight
+  std::vector<std::string> keep;                                                       // kinds that are never unplugged
   std::string target;                                                                  // of vhost-user kinds
   std::uint64_t size_bytes = 16u << 20;                                                // of each plugged disk
   std::map<std::string, std::map<std::string, base::Json>> props;                      // kind -> properties

@@ -55,6 +55,13 @@ Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug) {
   MIGSOAK_TRY(in.read_integer("ports", hotplug.ports, 1, 20));
   MIGSOAK_TRY(in.read_size("size", hotplug.size_bytes, 1ull << 20, 1ull << 40));
   in.read("target", hotplug.target);
+  in.read("keep", hotplug.keep);
+  for (const std::string& kind : hotplug.keep) {
+    if (ops::find_hotplug_kind(kind) == nullptr) {
+      return in.error("keep", fmt::format("'{}' is not one of {}", base::printable(kind),
+                                          base::join(ops::hotplug_kind_names(), ", ")));
+    }
+  }
   MIGSOAK_TRY(read_weights(in, "kinds", ops::hotplug_kind_names(), hotplug.kinds));
   MIGSOAK_TRY(read_weights(in, "timings", ops::hotplug_timings(), hotplug.timings));
   if (hotplug.timings.empty()) hotplug.timings = {{"settled", 1}};

@@ -83,6 +83,7 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"hotplug.sweep", integer},
                                  {"hotplug.ports", integer},
                                  {"hotplug.target", string},
+                                 {"hotplug.keep", string_list},
                                  {"hotplug.size", size},
                                  {"hotplug.kinds", table},
                                  {"hotplug.kinds.*", integer},

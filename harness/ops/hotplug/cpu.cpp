@@ -13,6 +13,7 @@ HotplugKind kind_cpu() {
   kind.prefix = "cp";
   kind.most = 3;
   kind.first_address = 1;
+  kind.unplug_settles = "the number of CPUs is part of the machine's state: both ends have to agree on it";
   kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
                  int boot_cpus) -> base::Json {
     const auto count = std::count_if(devices.begin(), devices.end(),

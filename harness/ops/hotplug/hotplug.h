@@ -22,6 +22,8 @@ struct HotplugKind {
   // For kinds that are not on PCI: the bus, the first address on it, and the device that must be there from the start.
   std::string bus, controller, controller_type;
   int first_address;
+  // Why an unplug of it may not be under way at the switch-over (the plan then waits for it); empty: it may.
+  std::string unplug_settles;
   // Arguments of the agent's `await` (guest-images/agent/PROTOCOL.md) that name the device, without `state`. What the
   // guest can only count is named by how many the set has of it. `boot_cpus`: it had from the start.
   base::Json (*sign)(const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int boot_cpus);

@@ -13,6 +13,11 @@ HotplugKind kind_memory() {
   kind.prefix = "dm";
   kind.most = 4;
   kind.first_address = 0;
+  kind.unplug_settles =
+      "a DIMM's RAM block that goes while a migration is set up deadlocks QEMU under TCG: the RCU thread holds the big "
+      "lock "
+      "and waits for the list of RAM blocks (qemu_ram_free), the migration holds the list and waits for a CPU "
+      "(ram_save_setup, memory_global_after_dirty_log_sync). Seen on 7.2";
   kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int) -> base::Json {
     const auto count = std::count_if(devices.begin(), devices.end(),
                                      [&device](const auto& other) { return other.type == device.type; });

@@ -94,6 +94,20 @@ Result<Json> device_arguments(hypervisor::Machine& machine, const Properties& fr
   return arguments;
 }
 
+bool backend_is_memory(const Backend& backend) {
+  return backend.option == "object" && text_of(backend.properties, "qom-type").starts_with("memory-backend-");
+}
+
+// RAM is freed later, by QEMU's RCU thread. Nothing but the list of RAM blocks tells when.
+Result<void> wait_ram_freed(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
+  for (;;) {
+    MIGSOAK_ASSIGN(const Json blocks,
+                   machine.qmp().execute("human-monitor-command", {{"command-line", "info ramblock"}}, deadline));
+    if (!blocks.is_string() || blocks.get<std::string>().find(id) == std::string::npos) return {};
+    if (deadline.passed()) return base::fail(ErrorKind::timeout, "the RAM of " + id + " is not freed");
+  }
+}
+
 // Backends from the last to the first; what is not there is not an error here: the caller has a better one.
 void drop_quietly(hypervisor::Machine& machine, const std::vector<Backend>& backends, base::Deadline deadline) {
   for (auto it = backends.rbegin(); it != backends.rend(); ++it) {
@@ -150,6 +164,7 @@ Result<void> drop_backends(hypervisor::Machine& machine, const hypervisor::Devic
     const Command command = drop_command(*it);
     auto done = machine.qmp().execute(command.name, command.arguments, deadline);
     if (!done) return tl::unexpected<Error>(std::move(done.error()).with_context(command.name));
+    if (backend_is_memory(*it)) MIGSOAK_TRY(wait_ram_freed(machine, it->id, deadline));
   }
   return {};
 }

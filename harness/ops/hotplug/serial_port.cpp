@@ -14,6 +14,10 @@ HotplugKind kind_serial_port() {
   kind.controller = "ports0";
   kind.controller_type = "virtio-serial";
   kind.first_address = 1;
+  kind.unplug_settles =
+      "a port that goes while the state is being sent is missing from the controller's list of ports, and the load is "
+      "refused (hw/char/virtio-serial-bus.c, fetch_active_ports_list): the two ends of a migration have to have the "
+      "same";
   kind.sign = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
     return {{"what", "port"}, {"name", device.id}};
   };
