@@ -6,15 +6,12 @@
 #include <deque>
 
 #include "base/text.h"
-#include "compat/attempt.h"
-#include "compat/config_access.h"
+#include "compat/batch_run.h"
 
 namespace migsoak::compat {
 using base::ErrorKind;
 
 namespace {
-
-using Indices = std::vector<std::size_t>;
 
 constexpr std::size_t kReasonLines = 4;
 
@@ -31,57 +28,20 @@ std::string side_name(const BuildPair& builds, Side side) {
   return "QEMU " + build.version;
 }
 
-// Runs the devices of one batch; indices into `facts_` throughout, except where a layout's own are meant.
-class Batch {
- public:
-  Batch(Lab& lab, const BuildPair& builds, const std::vector<DevicePair>& devices, base::Deadline deadline)
-      : lab_(lab), builds_(builds), deadline_(deadline) {
-    for (const DevicePair& device : devices) {
-      facts_.emplace_back();
-      facts_.back().device = device;
-    }
+}  // namespace
+
+base::Result<std::vector<DeviceFacts>> Batch::run() {
+  Indices all;
+  for (std::size_t i = 0; i < facts_.size(); ++i) {
+    facts_[i].unknown_reason = unfit_reason(facts_[i].device.driver);
+    if (facts_[i].unknown_reason.empty()) all.push_back(i);
   }
-
-  base::Result<std::vector<DeviceFacts>> run() {
-    Indices all;
-    for (std::size_t i = 0; i < facts_.size(); ++i) {
-      facts_[i].unknown_reason = unfit_reason(facts_[i].device.driver);
-      if (facts_[i].unknown_reason.empty()) all.push_back(i);
-    }
-    MIGSOAK_TRY(run_group(all));
-    if (!refused_.empty()) {
-      MIGSOAK_TRY(look_without_load(refused_));
-    }
-    return std::move(facts_);
+  MIGSOAK_TRY(run_group(all));
+  if (!refused_.empty()) {
+    MIGSOAK_TRY(look_without_load(refused_));
   }
-
- private:
-  base::Result<void> run_group(Indices group);
-  base::Result<bool> first_look(Indices& group);
-  base::Result<void> look_at_masks(VmPair& vms, const Layout& layout, const Indices& group, const Attempt& first);
-  base::Result<void> look_at_queues(VmPair& vms, const Layout& layout, const Indices& group);
-  base::Result<void> read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side);
-  base::Result<void> look_without_load(const Indices& group);
-  base::Result<void> split(const Indices& group);
-  void give_up_on(std::size_t index, const Attempt& attempt);
-  base::Result<bool> bare_machine_loads();
-  base::Result<void> run_states(const Indices& group);
-  base::Result<void> run_state(VmPair first_pair, const Layout& layout, const Indices& group, GuestState state,
-                               const Indices& applicable);
-  void note(const Layout& layout, const Indices& group, GuestState state, const Indices& subset,
-            const Attempt& attempt);
-  void note_one(std::size_t index, GuestState state, LoadOutcome outcome, std::vector<std::string> lines);
-  base::Result<Layout> layout_of(const Indices& group) const;
-  std::vector<ConfigView> views_of(const Indices& group) const;
-
-  Lab& lab_;
-  const BuildPair& builds_;
-  base::Deadline deadline_;
-  std::vector<DeviceFacts> facts_;
-  Indices refused_;  // as they come out of reset
-  std::optional<bool> bare_loads_;
-  std::string bare_reason_;
-};
+  return std::move(facts_);
+}
 
 base::Result<Layout> Batch::layout_of(const Indices& group) const {
   std::vector<DevicePair> devices;
@@ -131,18 +91,21 @@ base::Result<bool> Batch::first_look(Indices& group) {
     MIGSOAK_TRY(look_at_masks(vms, layout, group, result));
     return true;
   }
-  const std::size_t culprit = group.size() == 1 ? 0 : result.culprit;
-  if (culprit == Layout::kNone) return false;
-  const std::size_t index = group[culprit];
   vms = {};
-  if (result.outcome == AttemptOutcome::refused && result.culprit == Layout::kNone) {
+  if (result.culprit == Layout::kNone && result.outcome != AttemptOutcome::not_migratable) {
+    // Before anyone searches for a culprit: it may be none of the devices.
     MIGSOAK_ASSIGN(const bool bare, bare_machine_loads());
     if (!bare) {
-      facts_[index].unknown_reason = "the machine does not load without any device either: " + bare_reason_;
+      for (const std::size_t index : group) {
+        facts_[index].unknown_reason = "the machine without any device does no better: " + bare_reason_;
+      }
       group.clear();
       return false;
     }
   }
+  const std::size_t culprit = group.size() == 1 ? 0 : result.culprit;
+  if (culprit == Layout::kNone) return false;
+  const std::size_t index = group[culprit];
   give_up_on(index, result);
   group.erase(group.begin() + static_cast<std::ptrdiff_t>(culprit));
   return false;
@@ -186,109 +149,6 @@ base::Result<bool> Batch::bare_machine_loads() {
   return *bare_loads_;
 }
 
-base::Result<void> Batch::look_at_masks(VmPair& vms, const Layout& layout, const Indices& group, const Attempt& first) {
-  note(
-      layout, group, GuestState::untouched,
-      [&] {
-        Indices all;
-        for (std::size_t i = 0; i < group.size(); ++i) all.push_back(i);
-        return all;
-      }(),
-      first);
-  const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
-  auto from = read_masks(*vms.source, layout, first.before, deadline);
-  auto to = read_masks(*vms.destination, layout, first.fresh, deadline);
-  for (const auto* masks : {&from, &to}) {
-    if (*masks) continue;
-    if (masks->error().kind == ErrorKind::interrupted) return tl::unexpected<base::Error>(masks->error());
-    for (const std::size_t index : group) {
-      facts_[index].unknown_reason = "masks could not be read: " + masks->error().describe();
-    }
-    return {};
-  }
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    DeviceFacts& facts = facts_[group[i]];
-    facts.view.mask_from = std::move((*from)[i]);
-    facts.view.mask_to = std::move((*to)[i]);
-    facts.looked_at = true;
-  }
-  // Without the builds' own idea of the queues there is a verdict still.
-  if (auto looked = look_at_queues(vms, layout, group); !looked && looked.error().kind == ErrorKind::interrupted) {
-    return looked;
-  }
-  return {};
-}
-
-base::Result<void> Batch::look_at_queues(VmPair& vms, const Layout& layout, const Indices& group) {
-  const auto views = views_of(group);
-  for (const GuestState state : {GuestState::legacy_driver, GuestState::modern_driver}) {
-    Indices subset;
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      if (driver_applies(state, views[i])) subset.push_back(i);
-    }
-    const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
-    MIGSOAK_TRY(prepare_access(*vms.source, layout, deadline));
-    MIGSOAK_TRY(prepare_access(*vms.destination, layout, deadline));
-    MIGSOAK_ASSIGN(const auto from, reset_and_look(*vms.source, layout, state, subset, views, deadline));
-    MIGSOAK_ASSIGN(const auto to, reset_and_look(*vms.destination, layout, state, subset, views, deadline));
-    for (std::size_t i = 0; i < subset.size(); ++i) {
-      facts_[group[subset[i]]].own_queues_from = from[i];
-      facts_[group[subset[i]]].own_queues_to = to[i];
-    }
-  }
-  for (const auto& [vm, side] : {std::pair{vms.source.get(), Side::from}, {vms.destination.get(), Side::to}}) {
-    MIGSOAK_TRY(read_queue_properties(*vm, layout, group, side));
-  }
-  return {};
-}
-
-// What the devices' own properties say of the size of their first queue, under whatever name.
-base::Result<void> Batch::read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side) {
-  const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
-  std::vector<std::pair<std::size_t, std::uint64_t>> asked;
-  for (std::size_t i = 0; i < group.size(); ++i) {
-    if (!is_virtio(facts_[group[i]].device.driver)) continue;
-    const std::string path = fmt::format("/machine/peripheral/d{}/virtio-backend", layout.devices()[i].index);
-    for (const char* property : {"queue-size", "virtqueue_size", "rx_queue_size"}) {
-      asked.emplace_back(group[i], vm.qmp().send("qom-get", {{"path", path}, {"property", property}}));
-    }
-  }
-  for (const auto& [index, id] : asked) {
-    const auto reply = vm.qmp().take_reply(id, deadline);
-    if (!reply && reply.error().kind == ErrorKind::interrupted) return tl::unexpected<base::Error>(reply.error());
-    if (!reply || !reply->is_number_unsigned()) continue;
-    DeviceFacts& facts = facts_[index];
-    (side == Side::from ? facts.queue_property_from : facts.queue_property_to) = reply->get<std::uint32_t>();
-  }
-  return {};
-}
-
-// Devices whose untouched state is refused: the masks and queues of both builds explain it all the same.
-base::Result<void> Batch::look_without_load(const Indices& group) {
-  MIGSOAK_ASSIGN(const Layout layout, layout_of(group));
-  MIGSOAK_ASSIGN(VmPair vms, spawn_pair(lab_, builds_, layout));
-  const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
-  const auto all = [&]() -> base::Result<void> {
-    MIGSOAK_TRY(vms.source->wait_ready(deadline));
-    MIGSOAK_TRY(vms.destination->wait_ready(deadline));
-    MIGSOAK_TRY(prepare_access(*vms.source, layout, deadline));
-    MIGSOAK_TRY(prepare_access(*vms.destination, layout, deadline));
-    MIGSOAK_ASSIGN(const auto from, read_images(*vms.source, layout, deadline));
-    MIGSOAK_ASSIGN(const auto to, read_images(*vms.destination, layout, deadline));
-    MIGSOAK_ASSIGN(const auto mask_from, read_masks(*vms.source, layout, from, deadline));
-    MIGSOAK_ASSIGN(const auto mask_to, read_masks(*vms.destination, layout, to, deadline));
-    for (std::size_t i = 0; i < group.size(); ++i) {
-      facts_[group[i]].view = {from[i], to[i], mask_from[i], mask_to[i]};
-      facts_[group[i]].looked_at = true;
-    }
-    return look_at_queues(vms, layout, group);
-  };
-  auto done = all();
-  // Without masks there is a verdict still, only less of an explanation.
-  if (!done && done.error().kind == ErrorKind::interrupted) return done;
-  return {};
-}
-
 base::Result<void> Batch::run_states(const Indices& group) {
   MIGSOAK_ASSIGN(const Layout layout, layout_of(group));
   const auto views = views_of(group);
@@ -309,7 +169,9 @@ base::Result<void> Batch::run_states(const Indices& group) {
       }
     }
     if (round.applicable.empty()) continue;
-    MIGSOAK_ASSIGN(round.vms, spawn_pair(lab_, builds_, layout));
+    auto spawned = spawn_pair(lab_, builds_, layout);
+    if (!spawned && spawned.error().kind != ErrorKind::subject) return tl::unexpected<base::Error>(spawned.error());
+    if (spawned) round.vms = std::move(*spawned);  // else run_state() tries once more
     rounds.push_back(std::move(round));
   }
   for (Round& round : rounds) {
@@ -332,7 +194,14 @@ base::Result<void> Batch::run_state(VmPair first_pair, const Layout& layout, con
     }
     VmPair vms = std::move(first_pair);
     if (!vms.source) {
-      MIGSOAK_ASSIGN(vms, spawn_pair(lab_, builds_, layout));
+      auto spawned = spawn_pair(lab_, builds_, layout);
+      if (!spawned && spawned.error().kind != ErrorKind::subject) return tl::unexpected<base::Error>(spawned.error());
+      if (!spawned) {
+        for (const std::size_t i : subset)
+          note_one(group[i], state, LoadOutcome::unknown, {spawned.error().describe()});
+        continue;
+      }
+      vms = std::move(*spawned);
     }
     MIGSOAK_ASSIGN(const Attempt result, attempt(vms, layout, state, subset, views, deadline_));
     if (result.outcome == AttemptOutcome::loaded) {
@@ -355,39 +224,6 @@ base::Result<void> Batch::run_state(VmPair first_pair, const Layout& layout, con
   }
   return {};
 }
-
-void Batch::note_one(std::size_t index, GuestState state, LoadOutcome outcome, std::vector<std::string> lines) {
-  StateFacts facts;
-  facts.state = state;
-  facts.outcome = outcome;
-  facts.lines = std::move(lines);
-  facts_[index].states.push_back(std::move(facts));
-}
-
-void Batch::note(const Layout& layout, const Indices& group, GuestState state, const Indices& subset,
-                 const Attempt& attempt) {
-  for (std::size_t position = 0; position < subset.size(); ++position) {
-    const std::size_t i = subset[position];
-    const pci::ConfigImage& before = attempt.before[layout.devices()[i].index];
-    const pci::ConfigImage& after = attempt.after[layout.devices()[i].index];
-    StateFacts facts;
-    facts.state = state;
-    facts.outcome = LoadOutcome::loaded;
-    for (std::size_t offset = 0; offset < before.size(); ++offset) {
-      const auto difference = static_cast<std::uint8_t>(before.u8(offset) ^ after.u8(offset));
-      if (difference == 0) continue;
-      ChangedByte changed{offset, before.u8(offset), after.u8(offset), 0, ""};
-      const std::uint32_t excused = volatile_bits(before, offset & ~std::size_t{3}, &changed.reason);
-      changed.excused = static_cast<std::uint8_t>(difference & (excused >> (8 * (offset & 3))));
-      facts.changed.push_back(std::move(changed));
-    }
-    if (position < attempt.queues_before.size()) facts.queues_before = attempt.queues_before[position];
-    if (position < attempt.queues_after.size()) facts.queues_after = attempt.queues_after[position];
-    facts_[group[i]].states.push_back(std::move(facts));
-  }
-}
-
-}  // namespace
 
 base::Result<std::vector<DeviceFacts>> run_batch(Lab& lab, const BuildPair& builds,
                                                  const std::vector<DevicePair>& devices, base::Deadline deadline) {

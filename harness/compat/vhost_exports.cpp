@@ -7,6 +7,11 @@
 
 namespace migsoak::compat {
 
+namespace {
+// Nobody tells that a socket has appeared.
+constexpr auto kLookEvery = std::chrono::milliseconds(3);
+}  // namespace
+
 std::string VhostExports::socket_stem(Side side) const {
   return stem_ + (side == Side::from ? "s" : "d");
 }
@@ -38,21 +43,21 @@ base::Result<std::unique_ptr<VhostExports>> VhostExports::start(Lab& lab, const 
       exports->sockets_.push_back(path);
     }
   }
-  // Arguments are taken in order: once the monitor answers, all exports are there.
-  const std::string monitor = exports->stem_ + "m";
-  spec.argv.insert(spec.argv.end(), {"--chardev", fmt::format("socket,id=m,path={},server=on,wait=off", monitor),
-                                     "--monitor", "chardev=m"});
-  exports->sockets_.push_back(monitor);
+  // Arguments are taken in order: once the last one's socket is there, all exports are.
+  const std::string last = exports->stem_ + "m";
+  spec.argv.insert(spec.argv.end(), {"--chardev", fmt::format("socket,id=m,path={},server=on,wait=off", last)});
+  exports->sockets_.push_back(last);
   MIGSOAK_ASSIGN(exports->child_, proc::ChildProcess::spawn(lab.reactor, lab.containment, std::move(spec)));
-  qmp::Client client(lab.reactor);
-  auto connected = client.connect(monitor, deadline, [&] { return exports->child_->exited(); });
-  if (connected) return exports;
-  if (exports->child_->exited()) {
-    const auto lines = exports->child_->last_lines();
-    return base::fail(base::ErrorKind::subject,
-                      "qemu-storage-daemon: " + (lines.empty() ? std::string("it said nothing") : lines.back()));
+  const auto waited = lab.reactor.run_until(
+      [&] { return exports->child_->exited() || ::access(last.c_str(), F_OK) == 0; }, deadline, kLookEvery);
+  if (waited == proc::Wait::interrupted) return base::fail(base::ErrorKind::interrupted, "interrupted");
+  if (waited == proc::Wait::timeout) {
+    return base::fail(base::ErrorKind::subject, "qemu-storage-daemon did not come up in time");
   }
-  return tl::unexpected<base::Error>(std::move(connected.error()).with_context("qemu-storage-daemon"));
+  if (!exports->child_->exited()) return exports;
+  const auto lines = exports->child_->last_lines();
+  return base::fail(base::ErrorKind::subject,
+                    "qemu-storage-daemon: " + (lines.empty() ? std::string("it said nothing") : lines.back()));
 }
 
 }  // namespace migsoak::compat

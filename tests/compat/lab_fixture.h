@@ -15,7 +15,7 @@ namespace migsoak::compat {
 
 // Generous: a deadline of a test is for hangs, not for speed.
 inline base::Deadline soon() {
-  return base::Deadline::in(std::chrono::seconds(60));
+  return base::Deadline::in(std::chrono::seconds(100));
 }
 
 class LabFixture : public ::testing::Test {
