@@ -47,6 +47,10 @@ class LiveGuest {
   // One line on the monitor of the QEMU that runs the guest.
   base::Result<std::string> monitor(const std::string& line) { return monitor(*current_, line); }
 
+  // For the QEMUs that are started from now on: what was plugged.
+  void add_arguments(const std::vector<std::string>& arguments) {
+    machine_.more.insert(machine_.more.end(), arguments.begin(), arguments.end());
+  }
   // Path of a file in the guest's run directory.
   std::string path(const std::string& name) const { return run_dir_->path() + "/" + name; }
   // Where the QEMU that runs the guest serves QMP.

@@ -272,6 +272,41 @@ TEST_P(LiveHotplugTest, OnlyAnAnnouncedRemovalUnderIoIsNoFault) {
   EXPECT_FALSE(disks[0].good());
 }
 
+TEST_P(LiveHotplugTest, PluggedDevicesAndWaitingGoOnThroughAMigration) {
+  boot();
+  board_->execute("object-add", {{"qom-type", "rng-builtin"}, {"id", "entropy"}});
+  const std::string blk = plug_disk("vd1", 0, board_->add_disk_file("one", 8 * kMegabyte));
+  const std::string rng = board_->plug_pci("virtio-rng-pci", "rng", 1, {{"rng", "entropy"}});
+  adopt(by_address("data", blk));
+  expect_plugged("virtio-rng", rng);
+  AwaitSpec gone;
+  gone.pci_address = blk;
+  gone.present = false;
+  gone.timeout_ms = 30'000;
+  const auto waiting = channel().begin_await(gone);
+  ASSERT_TRUE(waiting);
+
+  guest_->add_arguments(
+      {"-object", "rng-builtin,id=entropy", "-device", "virtio-rng-pci,id=rng,rng=entropy," + board_->place_text(1),
+       "-blockdev", "driver=file,node-name=one,locking=off,filename=" + guest_->path("one"), "-device",
+       "virtio-blk-pci,id=vd1,serial=vd1,drive=one,werror=report,rerror=report," + board_->place_text(0)});
+  const auto migrated = guest_->migrate();
+  ASSERT_TRUE(migrated) << migrated.error().describe();
+  board_.emplace(*guest_, GetParam());
+  const VerifyReport report = verify();
+  ASSERT_THAT(report.disks, SizeIs(1));
+  EXPECT_TRUE(report.disks[0].good()) << report.disks[0].first;
+  ASSERT_THAT(report.devices, SizeIs(1));
+  EXPECT_TRUE(report.devices[0].good()) << report.devices[0].result;
+  EXPECT_FALSE(channel().answered(*waiting));
+  EXPECT_TRUE(release({"data", "", "", ""}).disk.good());
+  EXPECT_TRUE(board_->unplug("vd1"));
+  const auto answer = channel().finish_await(*waiting, patient());
+  ASSERT_TRUE(answer) << answer.error().describe();
+  EXPECT_TRUE(answer->holds);
+  expect_unplugged("rng", rng);
+}
+
 TEST_P(LiveHotplugTest, WaitingIsBoundedAndBesideEverythingElse) {
   boot();
   AwaitSpec never;

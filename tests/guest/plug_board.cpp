@@ -55,6 +55,10 @@ std::string PlugBoard::plug_pci(const std::string& driver, const std::string& id
   return fmt::format("0000:{:02x}:00.0", place + 1);  // firmware numbers the buses in the order of the ports
 }
 
+std::string PlugBoard::place_text(int place) const {
+  return type_ == "pc" ? fmt::format("bus=pci.0,addr={:#x}", 0x10 + place) : fmt::format("bus=rp{}", place);
+}
+
 void PlugBoard::plug_cpu(const std::string& id) {
   for (const base::Json& slot : execute("query-hotpluggable-cpus")) {
     if (slot.contains("qom-path") || slot["props"].value("core-id", 0) + slot["props"].value("socket-id", 0) != 1) {

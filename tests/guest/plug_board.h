@@ -22,6 +22,8 @@ class PlugBoard {
   base::Json execute(const std::string& command, const base::Json& arguments = base::Json::object());
   // device_add at the n-th place for PCI devices; returns the guest's PCI address of it.
   std::string plug_pci(const std::string& driver, const std::string& id, int place, base::Json properties);
+  // "bus=...,addr=..." of that place on a command line.
+  std::string place_text(int place) const;
   // device_add with these properties.
   void plug(const std::string& driver, const std::string& id, base::Json properties);
   // device_add of a vCPU.
