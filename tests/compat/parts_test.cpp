@@ -1,6 +1,7 @@
 // The parts that need no QEMU.
 #include <gmock/gmock.h>
 
+#include "compat/config_access.h"
 #include "compat/layout.h"
 #include "compat/verdict.h"
 #include "compat/vmstate.h"
@@ -137,6 +138,48 @@ TEST(VerdictTest, AStateThatWasNotTriedIsUnknown) {
   facts.states[2].lines = {"no time left"};
   EXPECT_EQ(judge(facts).verdict, Compatibility::unknown);
   EXPECT_EQ(judge(DeviceFacts{}).verdict, Compatibility::unknown);
+}
+
+// A function with a PCIe capability at 0x40, virtio's PCI cfg access capability at 0x80, SR-IOV at 0x100.
+pci::ConfigImage image_with_hazards() {
+  pci::ConfigImage image(pci::kExtendedBytes);
+  image.set_u32(0x00, 0x10411af4);
+  image.set_u16(0x06, 0x0010);
+  image.set_u8(0x34, 0x40);
+  image.set_u32(0x40, 0x00028010);
+  image.set_u32(0x80, 0x05140009);
+  image.set_u32(0x100, 0x00010010);
+  return image;
+}
+
+std::uint32_t allowed_at(const std::vector<WritableDword>& dwords, std::size_t offset) {
+  for (const WritableDword& dword : dwords) {
+    if (dword.offset == offset) return dword.allowed;
+  }
+  ADD_FAILURE() << "no dword at " << offset;
+  return 0;
+}
+
+TEST(HazardsTest, CommandsAreNotWritten) {
+  const auto dwords = writable_dwords(image_with_hazards());
+  EXPECT_EQ(allowed_at(dwords, 0x48), 0xffff7fffu);  // device control: function level reset
+  EXPECT_EQ(allowed_at(dwords, 0x58), 0xfffff7ffu);  // slot control: interlock
+  EXPECT_EQ(allowed_at(dwords, 0x108), 0u);          // SR-IOV control
+  EXPECT_EQ(allowed_at(dwords, 0x4c), 0xffffffffu);
+  // The command register is the last: addresses take effect together.
+  EXPECT_EQ(dwords.back().offset, 0x04u);
+  // Without the capabilities nothing is left out.
+  for (const WritableDword& dword : writable_dwords(pci::ConfigImage(pci::kConventionalBytes))) {
+    EXPECT_EQ(dword.allowed, 0xffffffffu);
+  }
+}
+
+TEST(HazardsTest, VolatileBitsComeWithTheirReason) {
+  std::string reason;
+  EXPECT_EQ(volatile_bits(image_with_hazards(), 0x90, &reason), 0xffffffffu);
+  EXPECT_THAT(reason, HasSubstr("window"));
+  EXPECT_EQ(volatile_bits(image_with_hazards(), 0x8c, nullptr), 0u);
+  EXPECT_EQ(volatile_bits(pci::ConfigImage(pci::kConventionalBytes), 0x90, nullptr), 0u);
 }
 
 TEST(VmstateTest, FieldsVersionsSizesAndSubsections) {
