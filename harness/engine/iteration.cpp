@@ -156,7 +156,9 @@ bool IterationRunner::raise_destination() {
   }
   sample("host", 0, "spawn_ms", destination_->spawn_ms);
   if (!still_whole()) return false;
-  return destination_ != nullptr || stay_on_source();
+  if (destination_ == nullptr) return stay_on_source();
+  begin_reading(destination_, hypervisor::ReadPoint::destination, false);
+  return true;
 }
 
 // One that was raised early for a plan that a failed migration has overtaken.
@@ -211,13 +213,16 @@ bool IterationRunner::migrate() {
                                   progress,
                                   [this] { operations_.send_refused(*source_); }};
   record_device_sets();
+  finish_reading(hypervisor::ReadPoint::destination);
   const ops::MigrationOutcome outcome = mode->run(migration);
   operations_.look_at_source(*source_);
   sample_peaks();
   record_outcome(outcome);
   if (outcome.result == ops::MigrationResult::completed) {
     lineage_.last_migration_ms = outcome.total_ms;
-    ask_source_to_quit();
+    // What the source was at the moment it stopped; it quits when that has been read.
+    begin_reading(source_, hypervisor::ReadPoint::source, false);
+    if (source_reading_ == nullptr) ask_source_to_quit();
     begin_raising_next();
     return true;
   }
@@ -245,6 +250,7 @@ bool IterationRunner::switch_over() {
   sample("guest", 0, "heartbeat_gap_guest_ms", gap.guest_ms);
   sample("guest", 0, "heartbeats_lost", static_cast<double>(gap.lost));
   sample_peaks();
+  if (source_reading_ != nullptr) source_reading_->advance();
   if (context_.scenario.guest.workload == "verify") {
     const auto sent = lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
                                                       context_.scenario.guest.disk_verify_bytes);
@@ -271,6 +277,7 @@ void IterationRunner::ask_source_to_quit() {
 bool IterationRunner::retire_source() {
   phase("teardown");
   if (source_ == nullptr) return still_whole();  // ended unasked, and was noted
+  finish_reading(hypervisor::ReadPoint::source);
   if (!source_->asked_to_quit) ask_source_to_quit();
   const std::string name = source_->name;
   const std::int64_t id = source_->process_id;

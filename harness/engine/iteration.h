@@ -29,6 +29,8 @@ class IterationRunner {
   bool match_destination();
   bool conclude_operations(Player* player);
   void record_device_sets();
+  void begin_reading(Player* player, hypervisor::ReadPoint point, bool running);
+  void finish_reading(hypervisor::ReadPoint point);
   void retire_unused();
   bool settle_disks();
   bool migrate();
@@ -64,6 +66,8 @@ class IterationRunner {
   record::Observation& into_;
   std::string next_side_;
   OperationRunner operations_;
+  // Config space and virtqueues of both ends, being read while other things go on.
+  std::unique_ptr<hypervisor::ConfigReading> source_reading_, destination_reading_;
   base::Clock::time_point began_ = base::Clock::now();
   base::Clock::time_point quit_began_;
   Player* source_ = nullptr;

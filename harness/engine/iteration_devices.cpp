@@ -50,6 +50,7 @@ bool IterationRunner::begin_operations() {
 // What an operation did not do as planned, the destination must not have done either.
 bool IterationRunner::match_destination() {
   if (destination_ != nullptr && same_devices(destination_->devices, lineage_.devices())) return true;
+  destination_reading_.reset();
   if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
   destination_ = nullptr;
   phase("spawn");
@@ -68,6 +69,28 @@ bool IterationRunner::conclude_operations(Player* player) {
   if (!still_whole()) return false;
   if (!done) return give_up("guest", 0, done.error(), "hotplug after the migration");
   return true;
+}
+
+void IterationRunner::begin_reading(Player* player, hypervisor::ReadPoint point, bool running) {
+  if (!context_.scenario.config_space || player == nullptr || !player->machine->qmp().connected()) return;
+  auto& reading = point == hypervisor::ReadPoint::source ? source_reading_ : destination_reading_;
+  hypervisor::ConfigReadRequest request;
+  request.point = point;
+  request.subject = player->name;
+  request.process_id = player->process_id;
+  request.side = player->machine->spec().side;
+  request.running = running;
+  reading = lineage_.config_reader().begin(player->machine->qmp(), request);
+}
+
+// What could not be read is not there: a QEMU that is gone or hangs tells of itself otherwise.
+void IterationRunner::finish_reading(hypervisor::ReadPoint point) {
+  auto& reading = point == hypervisor::ReadPoint::source ? source_reading_ : destination_reading_;
+  if (reading == nullptr) return;
+  auto documents = reading->finish(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  reading.reset();
+  if (!documents) return;
+  for (record::Document& document : *documents) into_.documents.push_back(std::move(document));
 }
 
 void IterationRunner::record_device_sets() {

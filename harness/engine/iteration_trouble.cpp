@@ -72,8 +72,15 @@ bool IterationRunner::still_whole() {
     const auto held = [&players](const Player* wanted) {
       return std::any_of(players.begin(), players.end(), [wanted](const Player& p) { return &p == wanted; });
     };
-    if (!held(source_)) source_ = nullptr;
-    if (!held(destination_)) destination_ = nullptr;
+    // A reading speaks to its QEMU's QMP client, which went with it.
+    if (!held(source_)) {
+      source_ = nullptr;
+      source_reading_.reset();
+    }
+    if (!held(destination_)) {
+      destination_ = nullptr;
+      destination_reading_.reset();
+    }
     if (!held(next_)) next_ = nullptr;
     const bool target_gone = std::any_of(lineage_.targets().begin(), lineage_.targets().end(),
                                          [](const TargetPlayer& player) { return player.lost; });
@@ -110,6 +117,7 @@ bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outco
                   {"to", into_.plan.destination_side},
                   {"source_status", outcome.source_status},
                   {"destination_log", destination_->machine->child().last_lines()}};
+  destination_reading_.reset();
   // The destination of a refused load ends by itself, with an error status: part of the failure, not a second one.
   if (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost) {
     const proc::ExitStatus status = destination_->machine->child().exit_status().value_or(proc::ExitStatus{});
@@ -121,6 +129,8 @@ bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outco
   }
   if (!still_whole()) return false;
   if (source_ == nullptr) return lose_guest("the migration failed and the source ended");
+  begin_reading(source_, hypervisor::ReadPoint::source, /*running=*/true);
+  finish_reading(hypervisor::ReadPoint::source);
   if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
   return stay_on_source();
 }

@@ -13,6 +13,7 @@
 #include "engine/recorder.h"
 #include "guest/channel.h"
 #include "guest/console.h"
+#include "hypervisor/config_reader.h"
 #include "probes/probe.h"
 #include "target/target.h"
 
@@ -93,6 +94,7 @@ class Lineage {
   guest::GuestChannel& channel() { return channel_; }
   guest::Console& console() { return console_; }
   probes::ProbeState& probe_state() { return probe_state_; }
+  hypervisor::ConfigReader& config_reader() { return config_reader_; }
   bool can_raise_early() const;
   // Hung-up sockets that the targets kept at the last quiet point.
   int hung_up_sockets = 0;
@@ -131,6 +133,7 @@ class Lineage {
   std::list<Player> players_;
   Player* current_ = nullptr;
   probes::ProbeState probe_state_;
+  hypervisor::ConfigReader config_reader_;
   std::int64_t spawned_count_ = 0;
   std::vector<std::string> images_;
 };

@@ -98,12 +98,25 @@ bool backend_is_memory(const Backend& backend) {
   return backend.option == "object" && text_of(backend.properties, "qom-type").starts_with("memory-backend-");
 }
 
+// A block of the list that `info ramblock` prints (its columns: the name, 24 wide, then sizes) is about to be freed:
+// its device took the name away, its RAM is still there.
+bool has_nameless_block(const std::string& list) {
+  constexpr std::size_t kNameColumns = 24;
+  for (const std::string& line : base::split(list, '\n')) {
+    const auto first = line.find_first_not_of(' ');
+    if (first != std::string::npos && first >= kNameColumns) return true;
+  }
+  return false;
+}
+
 // RAM is freed later, by QEMU's RCU thread. Nothing but the list of RAM blocks tells when.
 Result<void> wait_ram_freed(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
   for (;;) {
     MIGSOAK_ASSIGN(const Json blocks,
                    machine.qmp().execute("human-monitor-command", {{"command-line", "info ramblock"}}, deadline));
-    if (!blocks.is_string() || blocks.get<std::string>().find(id) == std::string::npos) return {};
+    if (!blocks.is_string()) return {};
+    const auto list = blocks.get<std::string>();
+    if (list.find(id) == std::string::npos && !has_nameless_block(list)) return {};
     if (deadline.passed()) return base::fail(ErrorKind::timeout, "the RAM of " + id + " is not freed");
   }
 }
