@@ -58,8 +58,11 @@ base::Json device_json(const DeviceReport& device) {
 
 std::string byte_text(const ByteReport& byte) {
   if (!byte.offset)
-    return fmt::format("      {}: {} on the source, {} on the destination: {}\n", byte.field, byte.from, byte.to,
-                       byte.why);
+    // Feature bits are read in hex, sizes and counts are not.
+    const bool bits = byte.field.ends_with("features");
+  return fmt::format("      {}: {} on the source, {} on the destination: {}\n", byte.field,
+                     bits ? fmt::format("{:#x}", byte.from) : fmt::format("{}", byte.from),
+                     bits ? fmt::format("{:#x}", byte.to) : fmt::format("{}", byte.to), byte.why);
   const std::string masks =
       byte.mask_from && byte.mask_to ? fmt::format(", writable {:#04x}/{:#04x}", *byte.mask_from, *byte.mask_to) : "";
   return fmt::format("      {:#04x} {}: {:#04x}/{:#04x}{}: {}\n", *byte.offset, byte.field, byte.from, byte.to, masks,
@@ -134,8 +137,8 @@ std::string to_text(const SurveyReport& report) {
     text += device_lines(device);
     ++counts[static_cast<std::size_t>(device.verdict)];
   }
-  text += fmt::format("{} devices: {} same, {} compatible, {} incompatible, {} unknown", report.devices.size(),
-                      counts[0], counts[1], counts[2], counts[3]);
+  text += fmt::format("{} device{}: {} same, {} compatible, {} incompatible, {} unknown", report.devices.size(),
+                      report.devices.size() == 1 ? "" : "s", counts[0], counts[1], counts[2], counts[3]);
   if (report.seconds > 0) text += fmt::format("; {:.2f} s", report.seconds);
   text += "\n";
   if (!report.left_out.empty()) {
