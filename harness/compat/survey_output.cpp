@@ -57,12 +57,13 @@ base::Json device_json(const DeviceReport& device) {
 }
 
 std::string byte_text(const ByteReport& byte) {
-  if (!byte.offset)
+  if (!byte.offset) {
     // Feature bits are read in hex, sizes and counts are not.
     const bool bits = byte.field.ends_with("features");
-  return fmt::format("      {}: {} on the source, {} on the destination: {}\n", byte.field,
-                     bits ? fmt::format("{:#x}", byte.from) : fmt::format("{}", byte.from),
-                     bits ? fmt::format("{:#x}", byte.to) : fmt::format("{}", byte.to), byte.why);
+    const auto number = [&](std::uint64_t value) { return bits ? fmt::format("{:#x}", value) : std::to_string(value); };
+    return fmt::format("      {}: {} on the source, {} on the destination: {}\n", byte.field, number(byte.from),
+                       number(byte.to), byte.why);
+  }
   const std::string masks =
       byte.mask_from && byte.mask_to ? fmt::format(", writable {:#04x}/{:#04x}", *byte.mask_from, *byte.mask_to) : "";
   return fmt::format("      {:#04x} {}: {:#04x}/{:#04x}{}: {}\n", *byte.offset, byte.field, byte.from, byte.to, masks,
