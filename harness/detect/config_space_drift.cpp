@@ -321,8 +321,16 @@ void ConfigSpaceDrift::take_drift(const record::Observation& observation, const 
 
 void ConfigSpaceDrift::take_virtqueues(const record::Observation& observation) {
   for (const VirtqueueTrouble& trouble : queues_.troubles(observation, source_, destination_)) {
+    // One finding for all devices of a type: their queues are made by the same code.
+    const std::string what = trouble.device.type.empty() ? trouble.device.key() : trouble.device.type;
     const auto strike = book_.strike(observation.iteration, "qemu:" + trouble.origin_side, "virtqueue",
-                                     unfolded(trouble.origin_side + ' ' + trouble.device.key()));
+                                     unfolded(trouble.origin_side + ' ' + what));
+    constexpr std::size_t kDevicesMax = 16;
+    base::Json& devices = strike.finding.evidence["devices"];
+    const std::string id = trouble.device.key();
+    if (devices.size() < kDevicesMax && std::find(devices.begin(), devices.end(), id) == devices.end()) {
+      devices.push_back(id);
+    }
     if (!strike.fresh) {
       // A refusal says more than the reading that foretold it.
       if (!trouble.refused || strike.finding.evidence.contains("refused_in_iteration")) continue;

@@ -66,8 +66,14 @@ std::optional<DecodedError> features(const std::string& line) {
   decoded.kind = "virtio-features";
   decoded.identity = "virtio features " + bits;
   decoded.words =
-      fmt::format("virtio features: the guest negotiated {} on the source, which the destination does not offer",
-                  names.empty() ? "?" : names);
+      names.empty()
+          // Seen from 11.1 on vhost-user-blk: what it prints as allowed holds all that it refuses.
+          ? fmt::format(
+                "virtio features: the destination refuses the guest's {:#x}, though all of them are among those "
+                "it says it allows, {:#x}",
+                error->offered_by_stream, error->allowed)
+          : fmt::format("virtio features: the guest negotiated {} on the source, which the destination does not offer",
+                        names);
   decoded.fields = {{"source", fmt::format("{:x}", error->offered_by_stream)},
                     {"allowed", fmt::format("{:x}", error->allowed)},
                     {"missing_bits", bits}};

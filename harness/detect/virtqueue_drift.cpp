@@ -32,6 +32,7 @@ void VirtqueueDrift::begin(const record::Observation& observation) {
     lineage_ = observation.lineage;
     boot_side_ = observation.plan.source_side;
     origins_.clear();
+    first_seen_.clear();
   }
   for (const record::Event& event : observation.events) {
     if (event.kind != kinds::kLineageStart) continue;
@@ -116,7 +117,9 @@ VirtqueueTrouble VirtqueueDrift::told(const record::Observation& observation, co
   VirtqueueTrouble trouble;
   trouble.device = refusal.device;
   trouble.refused = true;
-  trouble.origin_side = origin_of(refusal.device.key(), refusal.ring.size, boot_side_);
+  const auto first = first_seen_.find(refusal.device.id);
+  trouble.origin_side =
+      origin_of(refusal.device.key(), refusal.ring.size, first != first_seen_.end() ? first->second : boot_side_);
   trouble.evidence = evidence_of(trouble.device, trouble.origin_side, plan);
   trouble.evidence["queue"] = refusal.ring.queue;
   trouble.evidence["size"] = refusal.ring.size;
@@ -133,6 +136,13 @@ VirtqueueTrouble VirtqueueDrift::told(const record::Observation& observation, co
 std::vector<VirtqueueTrouble> VirtqueueDrift::troubles(const record::Observation& observation,
                                                        const SideDocuments& source, const SideDocuments& destination) {
   std::vector<VirtqueueTrouble> found;
+  std::map<std::string, std::string> now;
+  for (const base::Json& device : source.device_set) {
+    const std::string id = base::json_get<std::string>(device, "id", "");
+    const auto known = first_seen_.find(id);
+    now[id] = known != first_seen_.end() ? known->second : observation.plan.source_side;
+  }
+  if (!now.empty()) first_seen_ = std::move(now);
   if (source.virtqueues) {
     // A device that went takes its origin along: one of the same name may come back on another side.
     std::erase_if(origins_, [&](const auto& origin) {

@@ -49,7 +49,8 @@ class VirtqueueDrift {
   std::vector<Refusal> refusals_;  // of the iteration at hand
   int lineage_ = -1;
   std::string boot_side_;
-  std::map<std::string, std::string> origins_;  // device id and size -> side that had it first
+  std::map<std::string, std::string> first_seen_;  // device id -> side on which the lineage got it
+  std::map<std::string, std::string> origins_;     // device id and size -> side that had it first
 };
 
 // "10.0.13" of a side; the executable when the version is not known.

@@ -291,8 +291,9 @@ std::vector<PlannedOperation> OperationPlanner::next(std::int64_t iteration, boo
     // The fuller the guest, the likelier something goes.
     const auto most = static_cast<std::uint64_t>(scenario_.hotplug.plugged_max);
     const bool unplug = rng.below(most) < static_cast<std::uint64_t>(plugged());
-    const bool drawn = unplug ? draw_unplug(rng, operation) || draw_plug(rng, operation)
-                              : draw_plug(rng, operation) || draw_unplug(rng, operation);
+    const bool may_plug = on_first_side || !scenario_.hotplug.plug_on_first;
+    const bool drawn = unplug || !may_plug ? draw_unplug(rng, operation) || (may_plug && draw_plug(rng, operation))
+                                           : draw_plug(rng, operation) || draw_unplug(rng, operation);
     if (drawn) take(std::move(operation));
   }
   return operations_;

@@ -92,7 +92,7 @@ void Planner::fold_to(std::int64_t iteration) {
   for (; folded_ < iteration; ++folded_) {
     base::Rng rng = base::Rng::for_iteration(scenario_.seed, static_cast<std::uint64_t>(folded_));
     (void)without_operations(folded_, rng);
-    (void)operations_->next(folded_ - begin, sides_of(folded_).source == 0, rng);
+    (void)operations_->next(folded_ - begin, sides_of(folded_).source == sides_of(begin).source, rng);
   }
 }
 
@@ -106,7 +106,8 @@ record::Plan Planner::make(std::int64_t iteration) {
   record::Plan plan = without_operations(iteration, rng);
   if (!scenario_.hotplug.used()) return plan;
   fold_to(iteration);
-  plan.operations = operations_->next(iteration - folded_begin_, sides_of(iteration).source == 0, rng);
+  plan.operations =
+      operations_->next(iteration - folded_begin_, sides_of(iteration).source == sides_of(folded_begin_).source, rng);
   folded_ = iteration + 1;
   return plan;
 }

@@ -69,10 +69,11 @@ struct HotplugStep {
   std::string timing = "settled";
 };
 struct HotplugScenario {
-  int operations = 0;   // drawn in each iteration
-  int plugged_max = 8;  // devices plugged at once, of all kinds
-  int sweep = 0;        // disks to plug one by one, each when the guest stands on the first side
-  int ports = 8;        // root ports (q35)
+  int operations = 0;          // drawn in each iteration
+  int plugged_max = 8;         // devices plugged at once, of all kinds
+  bool plug_on_first = false;  // plugs only where the lineage was booted
+  int sweep = 0;               // disks to plug one by one, each when the guest stands on the first side
+  int ports = 8;               // root ports (q35)
   std::vector<std::pair<std::string, std::uint64_t>> kinds;                            // name, weight
   std::vector<std::pair<std::string, std::uint64_t>> timings;                          // name, weight
   std::vector<std::string> keep;                                                       // kinds that are never unplugged

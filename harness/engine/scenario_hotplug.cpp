@@ -53,6 +53,9 @@ Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug) {
   MIGSOAK_TRY(in.read_integer("plugged_max", hotplug.plugged_max, 1, 64));
   MIGSOAK_TRY(in.read_integer("sweep", hotplug.sweep, 0, 24));
   MIGSOAK_TRY(in.read_integer("ports", hotplug.ports, 1, 20));
+  std::string plug_on = "any";
+  MIGSOAK_TRY(in.read_choice("plug_on", plug_on, {"any", "first"}));
+  hotplug.plug_on_first = plug_on == "first";
   MIGSOAK_TRY(in.read_size("size", hotplug.size_bytes, 1ull << 20, 1ull << 40));
   in.read("target", hotplug.target);
   in.read("keep", hotplug.keep);

@@ -80,6 +80,7 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"hotplug", table},
                                  {"hotplug.operations", integer},
                                  {"hotplug.plugged_max", integer},
+                                 {"hotplug.plug_on", string},
                                  {"hotplug.sweep", integer},
                                  {"hotplug.ports", integer},
                                  {"hotplug.target", string},

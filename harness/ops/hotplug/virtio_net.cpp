@@ -7,7 +7,7 @@ namespace migsoak::ops {
 HotplugKind kind_virtio_net() {
   HotplugKind kind{};
   kind.name = "virtio-net";
-  kind.summary = "a network card on a user-mode network";
+  kind.summary = "a network card on a UDP socket";
   kind.prefix = "vn";
   kind.most = 4;
   kind.sign = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {

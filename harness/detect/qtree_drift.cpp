@@ -1,0 +1,112 @@
+// qtree-drift: devices that are not as the plan has them. What the plan asked for and QEMU or the guest did otherwise:
+// refused, not refused where it had to be, done without the guest ever showing it. (An unplug that the guest never
+// acknowledges is a hang of the guest and found as such.)
+#include <fmt/format.h>
+
+#include "detect/event_text.h"
+#include "detect/finding_book.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+struct DeviationWords {
+  std::string process, kind, what;
+};
+
+class QtreeDrift final : public BookDetector {
+ public:
+  explicit QtreeDrift(const record::Manifest& manifest) : BookDetector("qtree-drift"), sides_(manifest.sides) {}
+
+ private:
+  void fold(const record::Observation& observation) override {
+    for (const record::Event& event : observation.events) {
+      if (event.kind == kinds::kHotplug) take_operation(observation, event);
+    }
+  }
+  void take_operation(const record::Observation& observation, const record::Event& event);
+  std::string build_of(const std::string& side) const;
+
+  std::vector<record::SideInfo> sides_;
+};
+
+std::string QtreeDrift::build_of(const std::string& side) const {
+  for (const record::SideInfo& info : sides_) {
+    if (info.name == side) return info.qemu_version.empty() ? info.qemu : info.qemu_version;
+  }
+  return "";
+}
+
+// Where the plan had the device; empty when it has none of that name, or no place for it.
+std::string planned_place(const record::Plan& plan, const std::string& device, const std::string& action) {
+  for (const record::PlannedOperation& operation : plan.operations) {
+    if (operation.device != device || operation.action != action || operation.address.empty()) continue;
+    return operation.bus.empty() ? operation.address : operation.bus + " " + operation.address;
+  }
+  return "";
+}
+
+// The side whose QEMU was asked: it stands in the event where that is not the source.
+std::string asked_side(const record::Observation& observation, const record::Event& event) {
+  const std::string side = detail_text(event, "side");
+  return side.empty() ? observation.plan.source_side : side;
+}
+
+// What is wrong with an operation, and whose doing that is. An empty kind: nothing.
+DeviationWords deviation_of(const record::Observation& observation, const record::Event& event) {
+  const std::string result = detail_text(event, "result");
+  const std::string device = detail_text(event, "kind") + " " + detail_text(event, "device");
+  const bool plug = detail_text(event, "action") == "plug";
+  const std::string qemu = "qemu:" + asked_side(observation, event);
+  const std::string verb = plug ? "plug" : "unplug";
+  if (result == "refused") return {qemu, "hotplug-refused", fmt::format("{} refused to {} {}", qemu, verb, device)};
+  if (result == "not-refused") {
+    return {qemu, "hotplug-not-refused",
+            fmt::format("{} accepted to {} {} during a migration, which it has to refuse", qemu, verb, device)};
+  }
+  if (result == "done" && !base::json_get<bool>(event.detail, "confirmed", true)) {
+    return {"guest", "hotplug-unconfirmed",
+            fmt::format("the guest did not confirm the {} of {} that {} had done", verb, device, qemu)};
+  }
+  return {};
+}
+
+void QtreeDrift::take_operation(const record::Observation& observation, const record::Event& event) {
+  const DeviationWords words = deviation_of(observation, event);
+  if (words.kind.empty()) return;
+  const std::string action = detail_text(event, "action");
+  const std::string device = detail_text(event, "device");
+  const std::string error = detail_text(event, "error");
+  const std::string machine = detail_text(event, "machine");
+  // One finding for each kind of device and error: ids and places are the plan's, they do not make it another trouble.
+  const std::string identity = fmt::format("{} {} {}", action, detail_text(event, "kind"), error);
+  const auto strike = book_.strike(observation.iteration, words.process, words.kind, identity);
+  if (!strike.fresh) return;
+  record::Finding& finding = strike.finding;
+  const record::Plan& plan = observation.plan;
+  const std::string place = planned_place(plan, device, action);
+  finding.title = fmt::format("{}{}{} in iteration {}{}", words.what, place.empty() ? "" : " at " + place,
+                              machine.empty() ? "" : " (" + machine + ")", observation.iteration,
+                              error.empty() ? "" : ": " + error);
+  finding.evidence["device"] = device;
+  finding.evidence["type"] = detail_text(event, "kind");
+  finding.evidence["action"] = action;
+  finding.evidence["timing"] = detail_text(event, "timing");
+  if (!place.empty()) finding.evidence["address"] = place;
+  if (!error.empty()) finding.evidence["error"] = error;
+  if (!machine.empty()) finding.evidence["machine"] = machine;
+  finding.evidence["phase"] = event.phase;
+  finding.evidence["mode"] = plan.mode;
+  finding.evidence["from"] = plan.source_side;
+  finding.evidence["to"] = plan.destination_side;
+  finding.evidence["from_qemu"] = build_of(plan.source_side);
+  finding.evidence["to_qemu"] = build_of(plan.destination_side);
+}
+
+}  // namespace
+
+std::unique_ptr<Detector> make_qtree_drift(const record::Manifest& manifest) {
+  return std::make_unique<QtreeDrift>(manifest);
+}
+
+}  // namespace migsoak::detect
