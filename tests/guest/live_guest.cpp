@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -13,6 +14,17 @@ namespace migsoak::guest {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+
+namespace {
+
+bool listens(const std::string& path) {
+  const auto sockets = proc::read_unix_sockets();
+  return sockets && std::any_of(sockets->begin(), sockets->end(), [&](const auto& socket) {
+           return socket.second.listening && socket.second.path == path;
+         });
+}
+
+}  // namespace
 
 LiveGuest::LiveGuest(std::vector<LiveDisk> disks, LiveMachine machine)
     : disks_(std::move(disks)), machine_(std::move(machine)) {}
@@ -123,8 +135,10 @@ base::Result<std::string> LiveGuest::monitor(const Qemu& qemu, const std::string
 base::Result<void> LiveGuest::migrate() {
   MIGSOAK_ASSIGN(auto next, start_qemu(true));
   const std::string migration_socket = run_dir_->path() + "/" + next->name + ".migration";
-  // QEMU opens it well after the character devices.
-  reactor_.run_until([&] { return std::filesystem::exists(migration_socket); }, patient(), milliseconds(5));
+  // QEMU opens it well after the character devices, and the path is there a moment before anybody listens.
+  if (reactor_.run_until([&] { return listens(migration_socket); }, patient(), milliseconds(5)) != proc::Wait::ready) {
+    return base::fail(base::ErrorKind::timeout, "no destination listens on " + migration_socket);
+  }
   MIGSOAK_TRY(monitor(*current_, "migrate_set_parameter max-bandwidth 10G"));
   MIGSOAK_TRY(monitor(*current_, "migrate -d unix:" + migration_socket));
   if (auto beat = channel_->wait_heartbeat(next->channel_stream, patient()); !beat) {
