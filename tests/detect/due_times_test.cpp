@@ -101,6 +101,8 @@ TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
       {"log-signature", "log-signature", kTarget, 3, 5, at(3, event(kinds::kLogLine, kTarget, "vu_panic: truncated msg"))},
       {"console signature", "log-signature", "guest", 3, 5, at(3, event(kinds::kConsoleLine, "guest", "BUG: unable to handle page fault"))},
       {"BAR of another size", "config-space-drift", "qemu:a", 3, 5, other_bar_size_at(3)},
+      {"device_add refused", "qtree-drift", "qemu:b", 3, 5,
+       at(3, event(kinds::kHotplug, "guest", "", {{"result", "refused"}, {"action", "plug"}, {"kind", "virtio-blk"}, {"device", "vb0"}, {"error", "bus is full"}}))},
       {"output flood", "log-signature", kTarget, 3, 5, at(3, event(kinds::kOutputFlood, kTarget, "", {{"bytes_dropped", 9000}}))},
   };
   std::printf("%-38s %-18s %6s %6s\n", "planted", "detector", "proven", "due");
