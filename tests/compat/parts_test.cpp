@@ -178,6 +178,8 @@ TEST(HazardsTest, VolatileBitsComeWithTheirReason) {
   std::string reason;
   EXPECT_EQ(volatile_bits(image_with_hazards(), 0x90, &reason), 0xffffffffu);
   EXPECT_THAT(reason, HasSubstr("window"));
+  EXPECT_EQ(volatile_bits(image_with_hazards(), 0x50, &reason), 0xffff0000u);
+  EXPECT_THAT(reason, HasSubstr("link status"));
   EXPECT_EQ(volatile_bits(image_with_hazards(), 0x8c, nullptr), 0u);
   EXPECT_EQ(volatile_bits(pci::ConfigImage(pci::kConventionalBytes), 0x90, nullptr), 0u);
 }
