@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "detect/config_documents.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
 #include "detect/migration_decode.h"
@@ -100,7 +101,9 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   const std::string kind = !best.decoded.kind.empty() ? best.decoded.kind
                            : !best.status.empty()     ? best.status
                                                       : "failed";
-  const std::string identity = best.decoded.identity.empty() ? best.text : best.decoded.identity;
+  std::string identity = best.decoded.identity.empty() ? best.text : best.decoded.identity;
+  // Of more than two sides the one that was left says which pair it is.
+  if (sides_.size() > 2) identity += ' ' + unfolded(plan.source_side);
   const auto strike = book_.strike(observation.iteration, best.process, kind, identity);
   if (!strike.fresh) return;
   record::Finding& finding = strike.finding;
