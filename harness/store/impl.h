@@ -161,6 +161,7 @@ struct Store::Impl {
   base::Result<void> load_series(std::int64_t id, std::vector<Point>& into) const;
   base::Result<void> load_samples(std::int64_t set, const std::string& processes, record::Observation& into) const;
   base::Result<void> load_events(record::Observation& into) const;
+  base::Result<record::Event> event_of(const Query& row) const;  // the columns as load_events() selects them
   void load_processes(record::Observation& into) const;
   void load_descriptors(std::int64_t first, std::int64_t count, record::Observation& into) const;
   const SeriesKey& series_of(std::int64_t id) const;

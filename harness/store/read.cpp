@@ -144,6 +144,20 @@ void Store::Impl::load_descriptors(std::int64_t first, std::int64_t count, recor
   while (rows.step()) into.deaths.push_back({rows.integer(0), rows.small(1)});
 }
 
+base::Result<record::Event> Store::Impl::event_of(const Query& row) const {
+  record::Event event;
+  event.kind = row.text(0);
+  event.subject = row.text(1);
+  event.process_id = row.integer(2);
+  event.phase = row.text(3);
+  event.at_ms = row.real(4);
+  event.text = row.text(5);
+  if (!row.is_null(6)) {
+    MIGSOAK_ASSIGN(event.detail, parse_stored(row.text(6)), "database " + base::printable(path) + ", event");
+  }
+  return event;
+}
+
 base::Result<void> Store::Impl::load_events(record::Observation& into) const {
   Query rows(
       statement("SELECT e.kind, e.subject, e.process_id, e.phase, e.at_ms, coalesce(t.value, ''), d.value FROM event e "
@@ -151,19 +165,28 @@ base::Result<void> Store::Impl::load_events(record::Observation& into) const {
                 "ORDER BY e.position"));
   rows.bind(into.iteration);
   while (rows.step()) {
-    record::Event event;
-    event.kind = rows.text(0);
-    event.subject = rows.text(1);
-    event.process_id = rows.integer(2);
-    event.phase = rows.text(3);
-    event.at_ms = rows.real(4);
-    event.text = rows.text(5);
-    if (!rows.is_null(6)) {
-      MIGSOAK_ASSIGN(event.detail, parse_stored(rows.text(6)), "database " + base::printable(path) + ", event");
-    }
+    MIGSOAK_ASSIGN(record::Event event, event_of(rows));
     into.events.push_back(std::move(event));
   }
   return {};
+}
+
+base::Result<void> Store::for_each_event(
+    const std::string& kind,
+    const std::function<base::Result<void>(std::int64_t iteration, const record::Event&)>& visit) const {
+  return impl_->guarded([&]() -> base::Result<void> {
+    Query rows(
+        impl_->statement("SELECT e.kind, e.subject, e.process_id, e.phase, e.at_ms, coalesce(t.value, ''), d.value, "
+                         "e.iteration FROM event e JOIN iteration i ON i.iteration = e.iteration LEFT JOIN text t ON "
+                         "t.id = e.text LEFT JOIN text d ON d.id = e.detail WHERE e.kind = ? AND i.status <> 'started' "
+                         "ORDER BY e.iteration, e.position"));
+    rows.bind(kind);
+    while (rows.step()) {
+      MIGSOAK_ASSIGN(const record::Event event, impl_->event_of(rows));
+      MIGSOAK_TRY(visit(rows.integer(7), event));
+    }
+    return {};
+  });
 }
 
 base::Result<record::Observation> Store::Impl::load(std::int64_t iteration) const {

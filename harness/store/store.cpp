@@ -252,8 +252,9 @@ base::Result<std::vector<Store::IterationRow>> Store::iterations() const {
   return impl_->guarded([&]() -> base::Result<std::vector<IterationRow>> {
     std::vector<IterationRow> all;
     Query rows(
-        impl_->statement("SELECT iteration, lane, lineage, status, verdict, source, destination, mode, "
-                         "transport, phase, started_unix_ms, duration_ms FROM iteration ORDER BY iteration"));
+        impl_->statement("SELECT i.iteration, i.lane, i.lineage, i.status, i.verdict, i.source, i.destination, i.mode, "
+                         "i.transport, i.phase, i.started_unix_ms, i.duration_ms, p.value FROM iteration i "
+                         "LEFT JOIN text p ON p.id = i.plan ORDER BY i.iteration"));
     while (rows.step()) {
       IterationRow row;
       row.iteration = rows.integer(0);
@@ -270,6 +271,11 @@ base::Result<std::vector<Store::IterationRow>> Store::iterations() const {
       row.phase = rows.text(9);
       row.started_unix_ms = rows.integer(10);
       row.duration_ms = rows.real(11);
+      if (!rows.is_null(12)) {
+        MIGSOAK_ASSIGN(const base::Json plan, parse_stored(rows.text(12)), "plan in " + base::printable(path()));
+        row.machine = base::json_get<std::string>(plan, "machine", "");
+        row.operations = static_cast<std::int64_t>(base::json_get(plan, "operations", base::Json::array()).size());
+      }
       all.push_back(std::move(row));
     }
     return all;

@@ -48,6 +48,11 @@ class Store {
   base::Result<void> for_each_observation(
       const std::function<base::Result<void>(const record::Observation&)>& visit) const;
   base::Result<record::Observation> observation(std::int64_t iteration) const;
+  // Events of one kind (record::event_kind), of finished iterations in order, and nothing else of them. Stops when
+  // `visit` returns an error; it must not call back into the store.
+  base::Result<void> for_each_event(
+      const std::string& kind,
+      const std::function<base::Result<void>(std::int64_t iteration, const record::Event&)>& visit) const;
 
   struct Summary {
     std::int64_t iterations_finished = 0;
@@ -85,6 +90,8 @@ class Store {
     std::string source, destination, mode, transport, phase;
     std::int64_t started_unix_ms = 0;
     double duration_ms = 0;
+    std::string machine;          // of the plan; empty in records of before there was a choice
+    std::int64_t operations = 0;  // hotplug operations that the plan asked for
   };
   base::Result<std::vector<IterationRow>> iterations() const;
 

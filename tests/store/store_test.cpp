@@ -233,6 +233,50 @@ TEST(Store, VisitorsErrorStopsTheWalkAndMayCallTheStore) {
   EXPECT_EQ(store->observation(77).error().kind, base::ErrorKind::bad_input);
 }
 
+TEST(Store, EventsOfOneKindAndTheOperationsOfAPlan) {
+  const scratch::Directory directory;
+  const auto store = created(directory.file("results.db"));
+  for (int i = 0; i < 3; ++i) {
+    record::Observation o;
+    o.iteration = i;
+    o.plan = {i, "a", "b", "precopy", "unix"};
+    if (i == 1) {
+      o.plan.machine = "q35";
+      o.plan.operations.resize(2);
+    }
+    o.status = record::IterationStatus::completed;
+    o.events = {{"hotplug", "guest", 0, "hotplug", 1.5, "plug", {{"kind", "cpu"}}},
+                {"log-line", "qemu:a", 7, "spawn", 2, "noise", base::Json::object()}};
+    ASSERT_TRUE(store->begin(o));
+    if (i < 2) {
+      ASSERT_TRUE(store->finish(o, Verdict::pass));
+    }
+  }
+  std::vector<std::int64_t> iterations;
+  ASSERT_TRUE(store->for_each_event("hotplug", [&](std::int64_t iteration, const record::Event& event) {
+    iterations.push_back(iteration);
+    EXPECT_EQ(event.kind, "hotplug");
+    EXPECT_EQ(event.subject, "guest");
+    EXPECT_EQ(event.phase, "hotplug");
+    EXPECT_EQ(event.at_ms, 1.5);
+    EXPECT_EQ(event.text, "plug");
+    EXPECT_EQ(event.detail, base::Json({{"kind", "cpu"}}));
+    return base::Result<void>();
+  }));
+  EXPECT_EQ(iterations, (std::vector<std::int64_t>{0, 1}));
+  const auto stopped = store->for_each_event("hotplug", [&](std::int64_t, const record::Event&) -> base::Result<void> {
+    return base::fail(base::ErrorKind::subject, "enough");
+  });
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().message, "enough");
+  const auto rows = store->iterations();
+  ASSERT_TRUE(rows);
+  EXPECT_EQ((*rows)[0].machine, "");
+  EXPECT_EQ((*rows)[0].operations, 0);
+  EXPECT_EQ((*rows)[1].machine, "q35");
+  EXPECT_EQ((*rows)[1].operations, 2);
+}
+
 TEST(Store, LanesWriteFromTheirOwnThreads) {
   const scratch::Directory directory;
   const std::string path = directory.file("results.db");
