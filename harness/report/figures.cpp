@@ -18,6 +18,31 @@ record::Verdict verdict_of(const store::Store::Summary& summary, const std::vect
   return failed ? record::Verdict::fail : record::Verdict::unknown;
 }
 
+base::Result<std::string> why_unknown(const store::Store& store, const store::Store::Summary& summary) {
+  if (summary.end_reason.starts_with("harness: ")) {
+    return "the harness or its environment failed: " + base::printable(summary.end_reason.substr(9), 300);
+  }
+  std::int64_t troubles = 0, first = 0;
+  std::string what;
+  MIGSOAK_TRY(store.for_each_event(record::event_kind::kHarnessError,
+                                   [&](std::int64_t iteration, const record::Event& event) -> base::Result<void> {
+                                     if (troubles++ > 0) return {};
+                                     first = iteration;
+                                     what = base::printable(event.text, 300);
+                                     return {};
+                                   }));
+  if (troubles > 0) {
+    return fmt::format("the harness or its environment failed {}, first in iteration {}: {}",
+                       troubles == 1 ? "once" : fmt::format("{} times", troubles), first, what);
+  }
+  if (const auto unknown = summary.by_status.find("unknown"); unknown != summary.by_status.end()) {
+    return fmt::format("of {} iterations nothing can be said", unknown->second);
+  }
+  if (!summary.verdict) return "the run has no end on record: it is still going on, or was killed";
+  if (summary.iterations_finished == 0) return "no iteration was finished";
+  return "the run ended as unknown: " + base::printable(summary.end_reason, 300);
+}
+
 base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store) {
   MIGSOAK_ASSIGN(std::vector<record::Finding> findings, store.findings());
   for (record::Finding& finding : findings) {
@@ -57,15 +82,6 @@ std::string flatten(const base::Json& object, std::size_t bytes_max) {
     parts.push_back(base::printable(key, 60) + "=" + base::printable(shown, 300));
   }
   return base::printable(base::join(parts, ", "), bytes_max);
-}
-
-std::string evidence_of(const record::Finding& finding) {
-  base::Json rest = finding.evidence;
-  if (rest.is_object()) {
-    rest.erase("confidence");
-    if (rest.empty()) return "";
-  }
-  return flatten(rest, 2000);
 }
 
 double percentile(std::vector<double> values, double percent) {

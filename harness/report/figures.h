@@ -13,6 +13,9 @@ namespace migsoak::report {
 // The run's verdict. One that never ended (killed, or still going on) can only be fail or unknown.
 record::Verdict verdict_of(const store::Store::Summary& summary, const std::vector<record::Finding>& findings);
 
+// Why a run without findings is unknown: "the run has no end on record …". One line, printable.
+base::Result<std::string> why_unknown(const store::Store& store, const store::Store::Summary& summary);
+
 // The store's findings with their replay commands filled in.
 base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store);
 
@@ -20,9 +23,11 @@ base::Result<std::vector<record::Finding>> findings_with_replay(const store::Sto
 std::string confidence_of(const record::Finding& finding);
 // "since iteration 0, proven at 9 · 4 per iteration · exhausted at iteration 143"
 std::string course_of(const record::Finding& finding);
-// The evidence as "key=value, key=value", printable, without what is shown elsewhere.
-std::string evidence_of(const record::Finding& finding);
-// "key=value, key=value" of any object, printable; at most bytes_max.
+// The evidence as "key=value, key=value", printable, what explains most first (evidence.def), without what is shown
+// elsewhere. brief: for one line or two, so without what the title says and without long or raw values.
+enum class Evidence { brief, full };
+std::string evidence_of(const record::Finding& finding, Evidence extent);
+// "key=value, key=value" of any object in the order of its keys, printable; at most bytes_max.
 std::string flatten(const base::Json& object, std::size_t bytes_max);
 
 // Nearest-rank percentile, 0 < percent <= 100, of values in any order; not-a-number is left out. 0 when there are none.

@@ -23,9 +23,14 @@ base::Result<std::string> findings_text(const store::Store& store) {
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   const record::Manifest& manifest = store.manifest();
-  std::string out = fmt::format("{}  {}  {} iterations, {}\n", record::to_string(verdict_of(summary, findings)),
-                                base::printable(manifest.run), summary.iterations_finished,
-                                findings.empty() ? "nothing found" : fmt::format("{} found", findings.size()));
+  const record::Verdict verdict = verdict_of(summary, findings);
+  std::string found = findings.empty() ? "nothing found" : fmt::format("{} found", findings.size());
+  if (verdict == record::Verdict::unknown) {
+    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary));
+    found += ", but " + why;
+  }
+  std::string out = fmt::format("{}  {}  {} iterations, {}\n", record::to_string(verdict),
+                                base::printable(manifest.run), summary.iterations_finished, found);
   for (const record::Finding& finding : findings) {
     out += fmt::format("\n{} {}", record::to_string(finding.severity), base::printable(finding.detector));
     if (!finding.process.empty()) out += " " + base::printable(finding.process);
@@ -35,7 +40,7 @@ base::Result<std::string> findings_text(const store::Store& store) {
     const std::string course = course_of(finding);
     if (!course.empty()) out += "  " + course + "\n";
     out += "  how sure: " + confidence_of(finding) + "\n";
-    const std::string evidence = evidence_of(finding);
+    const std::string evidence = evidence_of(finding, Evidence::full);
     if (!evidence.empty()) out += "  evidence: " + evidence + "\n";
     if (!finding.replay.empty()) out += "  replay: " + base::printable(finding.replay, 4096) + "\n";
     out += "  fingerprint: " + base::printable(finding.fingerprint) + "\n";

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "report/figures.h"
+#include "report/matrix.h"
 #include "report/report.h"
 
 namespace migsoak::report {
@@ -79,7 +80,7 @@ std::string describe(const record::Finding& finding) {
   const std::string course = course_of(finding);
   if (!course.empty()) text += xml_text(course) + "\n";
   text += "how sure: " + xml_text(confidence_of(finding)) + "\n";
-  const std::string evidence = evidence_of(finding);
+  const std::string evidence = evidence_of(finding, Evidence::full);
   if (!evidence.empty()) text += "evidence: " + xml_text(evidence, 2000) + "\n";
   if (!finding.replay.empty()) text += "replay: " + xml_text(finding.replay, 4096) + "\n";
   return text;
@@ -152,6 +153,50 @@ Case end_case(const std::string& suite_name, const store::Store::Summary& summar
   return one;
 }
 
+Case pair_case(const std::string& suite_name, const Matrix& matrix, const record::SideInfo& row,
+               const record::SideInfo& column, const std::vector<record::Finding>& findings) {
+  Case one;
+  one.suite = suite_name;
+  one.name = xml_text((matrix.by_boot ? "booted on " : "") + side_text(row) +
+                      (matrix.by_boot ? ", to and fro with " : " to ") + side_text(column));
+  const MatrixCell* cell = matrix.find(row.name, column.name);
+  if (cell == nullptr || !cell->ran()) {
+    one.outcome = "skipped";
+    one.message = "not run";
+    return one;
+  }
+  one.seconds = cell->seconds;
+  one.output = xml_text(cell_text(*cell));
+  for (const std::size_t i : cell->waives) one.output += "\nwaived: " + xml_text(waive_text(matrix.waives[i]));
+  std::set<std::size_t> why = cell->findings;
+  why.insert(cell->also.begin(), cell->also.end());
+  if (cell->fails()) {
+    one.outcome = "failure";
+    one.type = why.empty() ? "unexplained" : xml_text(findings[*why.begin()].detector);
+    one.message = why.empty() ? one.output : xml_text(findings[*why.begin()].title);
+    for (const std::size_t i : why) one.body += describe(findings[i]);
+  } else if (cell->waived > 0) {
+    one.outcome = "skipped";
+    one.message = "waived";
+  } else if (cell->unknown > 0) {
+    one.outcome = "error";
+    one.type = "unknown";
+    one.message = one.output;
+  }
+  return one;
+}
+
+Suite pair_suite(const std::string& suite_name, const Matrix& matrix, const std::vector<record::Finding>& findings) {
+  Suite suite;
+  for (const record::SideInfo& row : matrix.sides) {
+    for (const record::SideInfo& column : matrix.sides) {
+      if (row.name == column.name && matrix.find(row.name, column.name) == nullptr) continue;
+      suite.cases.push_back(pair_case(suite_name, matrix, row, column, findings));
+    }
+  }
+  return suite;
+}
+
 }  // namespace
 
 base::Result<std::string> junit(const store::Store& store, const std::vector<std::string>& detectors) {
@@ -162,6 +207,8 @@ base::Result<std::string> junit(const store::Store& store, const std::vector<std
   std::vector<std::pair<std::string, Suite>> suites;
   suites.emplace_back(scenario + ".run", Suite{{end_case(scenario + ".run", summary)}});
   suites.emplace_back(scenario + ".detectors", detector_suite(scenario + ".detectors", findings, detectors));
+  MIGSOAK_ASSIGN(const std::optional<Matrix> matrix, matrix_of(store, findings));
+  if (matrix) suites.emplace_back(scenario + ".pairs", pair_suite(scenario + ".pairs", *matrix, findings));
   std::map<std::int64_t, std::vector<const record::Finding*>> by_iteration;
   for (const record::Finding& finding : findings) {
     const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;

@@ -13,8 +13,9 @@ namespace migsoak::report {
 // One screen: verdict, what broke, since when, how sure, evidence, replay command; sparklines; exclusions.
 // width_columns: of the terminal. colour: ANSI.
 base::Result<std::string> text(const store::Store& store, int width_columns, bool colour);
-// JUnit XML: one testcase per iteration and per detector. `detectors`: the names of those that judged, so that the ones
-// without findings are listed as passed; detectors with findings are listed in any case.
+// JUnit XML: one testcase per iteration and per detector, and in a run with a version matrix one per ordered pair.
+// `detectors`: the names of those that judged, so that the ones without findings are listed as passed; detectors with
+// findings are listed in any case.
 base::Result<std::string> junit(const store::Store& store, const std::vector<std::string>& detectors = {});
 // The object of `migsoak findings DB --json` (design.md).
 base::Result<base::Json> findings_json(const store::Store& store);

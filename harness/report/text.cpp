@@ -3,11 +3,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
+#include <map>
 
 #include "base/text.h"
+#include "report/coverage.h"
 #include "report/figures.h"
+#include "report/matrix.h"
+#include "report/page.h"
 #include "report/report.h"
+#include "report/wishes.h"
 
 namespace migsoak::report {
 
@@ -16,35 +20,9 @@ namespace {
 constexpr std::size_t kFindingsShownMax = 5;    // the rest is counted: `migsoak findings` lists them
 constexpr std::size_t kExclusionsShownMax = 4;  // likewise
 constexpr std::size_t kSparkColumns = 40;
-constexpr int kLabelColumns = 13;
+constexpr std::size_t kModesShownMax = 8;
 
 using Series = std::vector<store::Store::Point>;
-
-class Page {
- public:
-  Page(int width_columns, bool colour) : width_(std::clamp(width_columns, 40, 200)), colour_(colour) {}
-
-  enum class Ink { plain, bad, odd, good, faint };
-  std::string ink(Ink ink, const std::string& text) const {
-    if (!colour_ || ink == Ink::plain) return text;
-    const char* code = ink == Ink::bad ? "1;31" : ink == Ink::odd ? "1;33" : ink == Ink::good ? "1;32" : "2";
-    return fmt::format("\033[{}m{}\033[0m", code, text);
-  }
-  void line(const std::string& text) { out_ += text + "\n"; }
-  // "label        text", wrapped under itself.
-  void labelled(const std::string& label, const std::string& text, int lines_max = 2) {
-    out_ += ink(Ink::faint, fmt::format("{:<{}}", label, kLabelColumns)) +
-            wrap(text, width_, kLabelColumns, lines_max) + "\n";
-  }
-  void paragraph(const std::string& text, int lines_max = 2) { out_ += "  " + wrap(text, width_, 2, lines_max) + "\n"; }
-  int width() const { return width_; }
-  std::string take() { return std::move(out_); }
-
- private:
-  int width_;
-  bool colour_;
-  std::string out_;
-};
 
 Page::Ink ink_of(record::Verdict verdict) {
   switch (verdict) {
@@ -69,10 +47,6 @@ std::vector<double> values_of(const Series& series) {
   return values;
 }
 
-std::string plural(std::int64_t count, const char* one) {
-  return fmt::format("{} {}{}", count, one, count == 1 ? "" : "s");
-}
-
 void head(Page& page, const store::Store& store, const store::Store::Summary& summary, record::Verdict verdict) {
   const record::Manifest& manifest = store.manifest();
   page.line(page.ink(ink_of(verdict), upper(record::to_string(verdict))) + "  " +
@@ -90,9 +64,9 @@ void head(Page& page, const store::Store& store, const store::Store::Summary& su
     counts += fmt::format(", {} interrupted", summary.iterations_interrupted);
   }
   page.paragraph(counts);
-  if (!summary.verdict) {
+  if (!summary.verdict && verdict != record::Verdict::unknown) {
     page.paragraph("The run has no end on record: it is still going on, or was killed.");
-  } else if (summary.end_reason != "finished") {
+  } else if (summary.verdict && summary.end_reason != "finished") {
     page.paragraph("ended: " + base::printable(summary.end_reason), 3);
   }
 }
@@ -128,9 +102,12 @@ std::string spark_text(const Page& page, const std::string& metric, const Series
   return fmt::format("{} {} {}", sparkline(values_of(series), columns), range, base::printable(metric, 60));
 }
 
-base::Result<void> finding_block(Page& page, const store::Store& store, const record::Finding& finding) {
+// number: as the matrix names it; 0 when there is none.
+base::Result<void> finding_block(Page& page, const store::Store& store, const record::Finding& finding,
+                                 std::size_t number) {
   const bool fails = finding.severity == record::Severity::fail;
-  std::string title = base::printable(finding.detector, 60);
+  std::string title = number > 0 ? fmt::format("#{}  ", number) : "";
+  title += base::printable(finding.detector, 60);
   if (!finding.process.empty()) title += "  " + base::printable(finding.process, 100);
   if (!finding.kind.empty()) title += "  " + base::printable(finding.kind, 100);
   title += "  (blame: " + record::to_string(finding.blame) + ")";
@@ -141,7 +118,7 @@ base::Result<void> finding_block(Page& page, const store::Store& store, const re
   const std::string course = course_of(finding);
   if (!course.empty()) page.paragraph(course);
   page.paragraph("how sure: " + confidence_of(finding));
-  const std::string evidence = evidence_of(finding);
+  const std::string evidence = evidence_of(finding, Evidence::brief);
   if (!evidence.empty()) page.paragraph("evidence: " + evidence);
   std::string metric;
   MIGSOAK_ASSIGN(const Series series, series_of(store, finding, metric));
@@ -200,6 +177,32 @@ std::string distribution(const std::vector<double>& values) {
                      percentile(values, 100));
 }
 
+// By mode, most used first.
+base::Result<void> downtime(Page& page, const store::Store& store,
+                            const std::vector<store::Store::IterationRow>& rows) {
+  MIGSOAK_ASSIGN(const Series gap, store.series("guest", "heartbeat_gap_ms"));
+  MIGSOAK_ASSIGN(const Series qemus, store.series("migration", "downtime_ms"));
+  std::map<std::int64_t, std::string> mode_of;
+  std::map<std::string, std::pair<std::vector<double>, std::vector<double>>> by_mode;
+  for (const store::Store::IterationRow& row : rows) mode_of[row.iteration] = row.mode;
+  for (const store::Store::Point& point : gap) by_mode[mode_of[point.iteration]].first.push_back(point.value);
+  for (const store::Store::Point& point : qemus) by_mode[mode_of[point.iteration]].second.push_back(point.value);
+  std::vector<std::string> modes;
+  for (const auto& [mode, values] : by_mode) modes.push_back(mode);
+  std::stable_sort(modes.begin(), modes.end(), [&](const std::string& a, const std::string& b) {
+    return by_mode[a].first.size() > by_mode[b].first.size();
+  });
+  if (modes.size() > kModesShownMax) modes.resize(kModesShownMax);
+  for (const std::string& mode : modes) {
+    const auto& [clients, qemu] = by_mode[mode];
+    page.labelled(mode == modes.front() ? "downtime" : "",
+                  fmt::format("{}: the guest's clients see {}; QEMU says {}", base::printable(mode, 40),
+                              distribution(clients), distribution(qemu)));
+  }
+  if (by_mode.size() > modes.size()) page.labelled("", fmt::format("and {} more modes", by_mode.size() - modes.size()));
+  return {};
+}
+
 base::Result<void> timing(Page& page, const store::Store& store) {
   MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
   std::vector<double> durations;
@@ -218,11 +221,7 @@ base::Result<void> timing(Page& page, const store::Store& store) {
                        static_cast<double>(durations.size()) * 3.6e6 / (last_ms - first_ms));
   }
   page.labelled("rate", rate + "one takes " + distribution(durations));
-  MIGSOAK_ASSIGN(const Series gap, store.series("guest", "heartbeat_gap_ms"));
-  MIGSOAK_ASSIGN(const Series downtime, store.series("migration", "downtime_ms"));
-  page.labelled("downtime", "the guest's clients see " + distribution(values_of(gap)) + "; QEMU says " +
-                                distribution(values_of(downtime)));
-  return {};
+  return downtime(page, store, rows);
 }
 
 base::Result<void> exclusions(Page& page, const store::Store& store) {
@@ -260,17 +259,27 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   Page page(width_columns, colour);
-  head(page, store, summary, verdict_of(summary, findings));
-  if (findings.empty()) page.paragraph("No findings.");
+  const record::Verdict verdict = verdict_of(summary, findings);
+  head(page, store, summary, verdict);
+  if (findings.empty() && verdict == record::Verdict::unknown) {
+    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary));
+    page.paragraph("Nothing found, but " + why + ".", 3);
+  } else if (findings.empty()) {
+    page.paragraph("No findings.");
+  }
+  MIGSOAK_ASSIGN(const std::optional<Matrix> matrix, matrix_of(store, findings));
   for (std::size_t i = 0; i < findings.size() && i < kFindingsShownMax; ++i) {
-    MIGSOAK_TRY(finding_block(page, store, findings[i]));
+    MIGSOAK_TRY(finding_block(page, store, findings[i], matrix ? i + 1 : 0));
   }
   if (findings.size() > kFindingsShownMax) {
     page.line("");
     page.paragraph(fmt::format("and {} more: migsoak findings {}", findings.size() - kFindingsShownMax,
                                base::printable(base::shell_quote(store.path()), 4096)));
   }
+  if (matrix) print_matrix(page, *matrix, findings);
   page.line("");
+  MIGSOAK_ASSIGN(const Coverage coverage, coverage_of(store));
+  print_coverage(page, coverage, wishes_of(store.manifest()));
   MIGSOAK_TRY(ledger(page, store));
   MIGSOAK_TRY(verification(page, store));
   MIGSOAK_TRY(timing(page, store));

@@ -30,13 +30,14 @@ TEST(ReportText, SaysVerdictCourseEvidenceAndReplayOnOneScreen) {
   EXPECT_THAT(*page, HasSubstr("FAIL  fd-leak  target:disk0  eventfd  (blame: subject)"));
   EXPECT_THAT(*page, HasSubstr("since iteration 0 · proven at 9 · 4 per iteration · exhausted at about iteration 143"));
   EXPECT_THAT(*page, HasSubstr("how sure: exact: +4 in each of 10"));
-  EXPECT_THAT(*page, HasSubstr("evidence: base=7, limit=1024"));
+  EXPECT_THAT(*page, HasSubstr("evidence: base=7, limit=1024\n"));
   EXPECT_THAT(*page, HasSubstr("▁▁▁▂"));
   EXPECT_THAT(*page, HasSubstr(" 11 → 127 fd.eventfd"));
   EXPECT_THAT(*page, HasSubstr("replay: migsoak replay '" + campaign.store->path() + "' --iteration 9\n"));
   EXPECT_THAT(*page, HasSubstr("guest RAM 960.0 MiB and disks "));
   EXPECT_THAT(*page, HasSubstr("in 30 iterations"));
   EXPECT_THAT(*page, HasSubstr("iterations per hour"));
+  EXPECT_THAT(*page, HasSubstr("downtime     precopy: the guest's clients see p50 "));
   EXPECT_THAT(*page, HasSubstr("QEMU says p50 "));
   EXPECT_THAT(*page, HasSubstr("3× vu-panic-eventfd (log-signature): seen on clean daemons"));
   EXPECT_THAT(*page, HasSubstr("accelerator=tcg"));
@@ -75,8 +76,8 @@ TEST(ReportText, KilledRunIsUnknownOrFailNeverPass) {
   ASSERT_TRUE(page);
   EXPECT_THAT(*page, testing::StartsWith("UNKNOWN"));
   EXPECT_THAT(*page, HasSubstr("5 of 5 iterations (5 completed), 1 lineage, 1 interrupted"));
-  EXPECT_THAT(*page, HasSubstr("still going on, or was killed"));
-  EXPECT_THAT(*page, HasSubstr("No findings."));
+  EXPECT_THAT(*page,
+              HasSubstr("Nothing found, but the run has no end on record: it is still going on, or was\n  killed.\n"));
   ASSERT_TRUE(campaign.store->replace_findings({leak()}, {}));
   page = text(*campaign.store, 80, false);
   ASSERT_TRUE(page);
@@ -125,6 +126,88 @@ TEST(ReportText, EmptyDatabase) {
   const auto page = text(*campaign.store, 80, false);
   ASSERT_TRUE(page) << page.error().describe();
   EXPECT_THAT(*page, HasSubstr("0 of 0 iterations"));
+}
+
+TEST(ReportText, CleanRunSaysSo) {
+  Campaign campaign("results.db", 3, 0);
+  ASSERT_TRUE(campaign.store->end_run(record::Verdict::pass, "finished"));
+  const auto page = text(*campaign.store, 80, false);
+  ASSERT_TRUE(page);
+  EXPECT_THAT(*page, testing::StartsWith("PASS"));
+  EXPECT_THAT(*page, HasSubstr("  No findings.\n"));
+  EXPECT_THAT(*page, Not(HasSubstr("hotplug")));
+  EXPECT_THAT(*page, Not(HasSubstr("matrix")));
+}
+
+TEST(ReportText, UnknownNamesTheReason) {
+  Campaign campaign("results.db", 2, 0);
+  synthetic::Run run;
+  (void)run.next();
+  (void)run.next();
+  record::Observation broken = run.begun();
+  ASSERT_TRUE(campaign.store->begin(broken));
+  broken.status = record::IterationStatus::unknown;
+  broken.phase = "spawn";
+  broken.events.push_back({record::event_kind::kHarnessError, "harness", 0, "spawn", 3, "no space left", {}});
+  broken.events.back().detail = base::Json::object();
+  ASSERT_TRUE(campaign.store->finish(broken, record::Verdict::unknown));
+  ASSERT_TRUE(campaign.store->end_run(record::Verdict::unknown, "finished"));
+  const char* const why = "but the harness or its environment failed once, first in iteration 2: no space left";
+  EXPECT_THAT(*text(*campaign.store, 120, false), HasSubstr(std::string("Nothing found, ") + why));
+  EXPECT_THAT(*findings_text(*campaign.store), HasSubstr(std::string("3 iterations, nothing found, ") + why));
+  ASSERT_TRUE(campaign.store->end_run(record::Verdict::unknown, "harness: fork failed"));
+  EXPECT_THAT(*text(*campaign.store, 120, false),
+              HasSubstr("Nothing found, but the harness or its environment failed: fork failed."));
+}
+
+TEST(ReportText, DowntimeByMode) {
+  scratch::Directory directory;
+  auto store = store::Store::create(directory.file("modes.db"), synthetic::manifest(9));
+  ASSERT_TRUE(store);
+  for (int i = 0; i < 9; ++i) {
+    record::Observation o;
+    o.iteration = i;
+    o.status = record::IterationStatus::completed;
+    o.plan = {i, "a", "b", i < 6 ? "precopy" : "postcopy", "unix"};
+    o.samples = {{"guest", 0, "heartbeat_gap_ms", i < 6 ? 10.0 + i : 700.0}, {"migration", 0, "downtime_ms", 3.0}};
+    o.duration_ms = 10;
+    ASSERT_TRUE((*store)->begin(o));
+    ASSERT_TRUE((*store)->finish(o, record::Verdict::pass));
+  }
+  const auto page = text(**store, 120, false);
+  ASSERT_TRUE(page);
+  EXPECT_THAT(*page, HasSubstr("downtime     precopy: the guest's clients see p50 12, p95 15, max 15 ms; QEMU says p50 "
+                               "3, p95 3, max 3 ms\n"
+                               "             postcopy: the guest's clients see p50 700, p95 700, max 700 ms;"));
+}
+
+TEST(Evidence, WhatExplainsMostStandsFirstAndTheTitleIsNotRepeated) {
+  record::Finding finding;
+  finding.detector = "config-space-drift";
+  finding.title = "vb2 (virtio-blk at 0000:00:05.0), old to new: BAR0 I/O: 0x40 bytes at 0x1040";
+  const std::string line = "get_pci_config_device: Bad config data: i=0x10 read: 41 device: 1 cmask: ff wmask: 80";
+  finding.evidence = {{"address", "0000:00:05.0"},
+                      {"confidence", "exact"},
+                      {"decoded", "BAR0 I/O: 0x40 bytes at 0x1040"},
+                      {"device", "vb"},
+                      {"from", "old"},
+                      {"from_qemu", "7.2.22"},
+                      {"lines", {line}},
+                      {"masks", {{"cmask", 255}, {"wmask", 128}}},
+                      {"offset", 16},
+                      {"another", 1},
+                      {"windows", base::Json(std::vector<int>(100, 7))}};
+  EXPECT_EQ(evidence_of(finding, Evidence::brief),
+            "device=vb, offset=16, from_qemu=7.2.22, masks=(cmask=255, wmask=128), another=1");
+  const std::string full = evidence_of(finding, Evidence::full);
+  EXPECT_THAT(full, testing::StartsWith("decoded=BAR0 I/O: 0x40 bytes at 0x1040, device=vb, address=0000:00:05.0, "));
+  EXPECT_THAT(full, HasSubstr("Bad config data"));
+  EXPECT_THAT(full, Not(HasSubstr("exact")));
+  // Part of another word is not what the title says.
+  finding.evidence = {{"device", "virtio"}, {"field", "BAR"}};
+  EXPECT_EQ(evidence_of(finding, Evidence::brief), "field=BAR");
+  finding.evidence = base::Json::array({1});
+  EXPECT_EQ(evidence_of(finding, Evidence::brief), "[1]");
 }
 
 TEST(Figures, Percentile) {

@@ -36,6 +36,7 @@ void make_run(const std::string& path) {
   synthetic::Run run;
   for (int i = 0; i < 50; ++i) {
     record::Observation o = run.next(2);
+    o.events.push_back({"hotplug", "guest", 0, "hotplug", 5, "", {{"kind", "cpu"}, {"confirmed", true}}});
     if (i == 49) o.processes_ended.push_back({2, false, -1, 11, true, "Segmentation fault"});
     ASSERT_TRUE((*store)->finish(o, record::Verdict::pass));
   }

@@ -1,0 +1,110 @@
+// Evidence in words: what explains most stands first.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "base/text.h"
+#include "report/figures.h"
+
+namespace migsoak::report {
+
+namespace {
+
+constexpr std::size_t kBriefValueBytesMax = 120;  // of one value, where there is one line for all
+constexpr std::size_t kTitleWordBytesMin = 3;     // shorter ones are in any title by chance
+constexpr std::size_t kEvidenceBytesMax = 2000;
+
+struct ShownFirst {
+  const char* detector;
+  const char* keys;
+};
+#define RAW(keys)
+constexpr ShownFirst kShownFirst[] = {
+#define SHOWN(detector, keys) {detector, keys},
+#include "report/evidence.def"
+#undef SHOWN
+};
+#undef RAW
+#define SHOWN(detector, keys)
+constexpr const char* kRawKeys[] = {
+#define RAW(keys) keys,
+#include "report/evidence.def"
+#undef RAW
+};
+#undef SHOWN
+
+bool is_raw(const std::string& key) {
+  return std::any_of(std::begin(kRawKeys), std::end(kRawKeys), [&](const char* keys) {
+    const std::vector<std::string> all = base::split(keys, ' ');
+    return std::find(all.begin(), all.end(), key) != all.end();
+  });
+}
+
+std::vector<std::string> keys_in_order(const record::Finding& finding) {
+  std::vector<std::string> keys;
+  const auto add = [&](const std::string& key) {
+    const bool there = finding.evidence.contains(key) && key != "confidence";  // shown as "how sure"
+    if (there && std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
+  };
+  for (const std::string_view detector : {std::string_view(finding.detector), std::string_view("*")}) {
+    for (const ShownFirst& first : kShownFirst) {
+      if (detector != first.detector) continue;
+      for (const std::string& key : base::split(first.keys, ' ')) add(key);
+    }
+  }
+  for (const bool raw : {false, true}) {
+    for (const auto& [key, value] : finding.evidence.items()) {
+      if (is_raw(key) == raw) add(key);
+    }
+  }
+  return keys;
+}
+
+std::string value_of(const base::Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return number_text(value.get<double>());
+  const bool flat = value.is_object() && std::none_of(value.begin(), value.end(),
+                                                      [](const base::Json& item) { return item.is_structured(); });
+  if (!flat) return base::dump_json(value);
+  std::vector<std::string> parts;
+  for (const auto& [key, item] : value.items()) parts.push_back(key + "=" + value_of(item));
+  return "(" + base::join(parts, ", ") + ")";
+}
+
+// As words of their own, not as part of others.
+bool says(const std::string& title, const std::string& words) {
+  const auto in_word = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; };
+  for (std::size_t at = title.find(words); at != std::string::npos; at = title.find(words, at + 1)) {
+    const std::size_t end = at + words.size();
+    const bool begins = at == 0 || !in_word(title[at - 1]) || !in_word(words.front());
+    const bool ends = end == title.size() || !in_word(title[end]) || !in_word(words.back());
+    if (begins && ends) return true;
+  }
+  return false;
+}
+
+bool left_out(const record::Finding& finding, const std::string& key, const base::Json& value) {
+  if (is_raw(key) || value.is_null()) return true;
+  if (key == "last_iteration" && value == base::Json(finding.first_iteration.value_or(-1))) return true;
+  if (value.is_structured()) return value.empty() || base::dump_json(value).size() > kBriefValueBytesMax;
+  if (!value.is_string()) return false;
+  const auto& words = value.get_ref<const std::string&>();
+  return words.empty() || (words.size() >= kTitleWordBytesMin && says(finding.title, words));
+}
+
+}  // namespace
+
+std::string evidence_of(const record::Finding& finding, Evidence extent) {
+  if (!finding.evidence.is_object()) return base::printable(base::dump_json(finding.evidence), kEvidenceBytesMax);
+  std::vector<std::string> parts;
+  for (const std::string& key : keys_in_order(finding)) {
+    const base::Json& value = finding.evidence[key];
+    if (extent == Evidence::brief && left_out(finding, key, value)) continue;
+    const std::size_t bytes_max = extent == Evidence::brief ? kBriefValueBytesMax : 300;
+    parts.push_back(base::printable(key, 60) + "=" + base::printable(value_of(value), bytes_max));
+  }
+  return base::printable(base::join(parts, ", "), kEvidenceBytesMax);
+}
+
+}  // namespace migsoak::report
