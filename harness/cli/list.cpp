@@ -10,6 +10,7 @@
 #include "detect/judge.h"
 #include "engine/scenario.h"
 #include "hypervisor/machine_spec.h"
+#include "ops/hotplug/hotplug.h"
 #include "ops/modes/mode.h"
 #include "probes/probe.h"
 #include "target/target.h"
@@ -47,12 +48,24 @@ Rows rows_of(const Items& items) {
   return rows;
 }
 
+// With the prefix of the ids, by which the report and the guest's disks name them.
+Rows hotplug_rows() {
+  Rows rows;
+  for (const ops::HotplugKind& kind : ops::hotplug_kinds()) {
+    std::string summary = fmt::format("{} ({}0, {}1 …, at most {})", kind.summary, kind.prefix, kind.prefix, kind.most);
+    if (!kind.unplug_settles.empty()) summary += "; never unplugged at-once: " + kind.unplug_settles;
+    rows.emplace_back(kind.name, std::move(summary));
+  }
+  return rows;
+}
+
 Rows rows_for(const std::string& what) {
   if (what == "probes") return rows_of(probes::probes());
   if (what == "modes") return rows_of(ops::modes());
   if (what == "detectors") return rows_of(detect::detectors());
   if (what == "targets") return rows_of(target::target_kinds());
   if (what == "scenarios") return scenario_rows();
+  if (what == "hotplug") return hotplug_rows();
   Rows rows;
   if (what == "transports") {
     for (const std::string& name : ops::transport_names()) rows.emplace_back(name, "");
@@ -71,10 +84,12 @@ void add_list(CLI::App& app, Session& session) {
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("list", "List what this build knows");
-  command->add_option("what", arguments->what, "probes|modes|transports|devices|faults|detectors|targets|scenarios")
+  command
+      ->add_option("what", arguments->what,
+                   "probes|modes|transports|devices|hotplug|faults|detectors|targets|scenarios")
       ->required()
-      ->check(
-          CLI::IsMember({"probes", "modes", "transports", "devices", "faults", "detectors", "targets", "scenarios"}));
+      ->check(CLI::IsMember(
+          {"probes", "modes", "transports", "devices", "hotplug", "faults", "detectors", "targets", "scenarios"}));
   command->add_flag("--json", arguments->json, "A JSON array");
   command->callback([arguments, &session] {
     const Rows rows = rows_for(arguments->what);

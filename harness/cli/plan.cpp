@@ -5,8 +5,23 @@
 #include "cli/commands.h"
 #include "engine/planner.h"
 #include "engine/scenario.h"
+#include "hypervisor/device_type.h"
 
 namespace migsoak::cli {
+
+namespace {
+
+// "plug virtio-blk vb0 at pci 0x5, settled"
+std::string words_of(const record::PlannedOperation& operation) {
+  std::string place = operation.bus;
+  const hypervisor::DeviceType* type = hypervisor::find_device_type(operation.kind);
+  // The root bus of pc goes without saying, and so do the slots and sockets of what is on no bus.
+  if (place.empty()) place = type != nullptr && type->attachment == hypervisor::Attachment::pci ? "pci" : "slot";
+  if (!operation.address.empty()) place += " " + operation.address;
+  return fmt::format("{} {} {} at {}, {}", operation.action, operation.kind, operation.device, place, operation.timing);
+}
+
+}  // namespace
 
 void add_plan(CLI::App& app, Session& session) {
   struct Arguments {
@@ -41,8 +56,10 @@ void add_plan(CLI::App& app, Session& session) {
       json["seed"] = scenario->seed;
       print(json.dump(2));
     } else {
-      print(fmt::format("{} seed {} iteration {}: {} over {}, side {} to side {}", scenario->name, scenario->seed,
-                        plan.iteration, plan.mode, plan.transport, plan.source_side, plan.destination_side));
+      print(fmt::format("{} seed {} iteration {}: {} over {}, side {} to side {}, machine {}", scenario->name,
+                        scenario->seed, plan.iteration, plan.mode, plan.transport, plan.source_side,
+                        plan.destination_side, plan.machine));
+      for (const record::PlannedOperation& operation : plan.operations) print("  " + words_of(operation));
     }
   });
 }

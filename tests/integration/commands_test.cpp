@@ -50,8 +50,8 @@ TEST_F(Commands, DoctorAndLists) {
   EXPECT_GE(doctor["checks"].size(), 5U);
   EXPECT_EQ(migsoak({"doctor"}).status, 0);
   const std::vector<std::pair<std::string, std::string>> lists = {
-      {"probes", "fds"},       {"modes", "precopy"},   {"transports", "unix"},          {"devices", "vhost-user-blk"},
-      {"detectors", "zombie"}, {"targets", "command"}, {"scenarios", "quickstart.toml"}};
+      {"probes", "fds"},       {"modes", "precopy"},   {"transports", "unix"},           {"devices", "vhost-user-blk"},
+      {"detectors", "zombie"}, {"targets", "command"}, {"scenarios", "quickstart.toml"}, {"hotplug", "virtio-blk"}};
   for (const auto& [what, member] : lists) {
     SCOPED_TRACE(what);
     const base::Json rows = json({"list", what, "--json"});
