@@ -110,6 +110,7 @@ bool IterationRunner::boot() {
                 fmt::format("lineage {} boots on side {}", lineage_.number(), into_.plan.source_side));
   event.detail = {{"boot_side", into_.plan.source_side},
                   {"boot_ms", at_ms()},
+                  {"machine_type", lineage_.machine()},
                   {"kernel", hello->kernel},
                   {"agent", hello->agent_version}};
   return true;
