@@ -32,7 +32,8 @@ IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, st
           lineage, into,
           [this](const char* event_kind, const std::string& subject, const std::string& text) -> record::Event& {
             return add_event(event_kind, subject, 0, text);
-          }) {}
+          },
+          [this](const guest::DiskReport& disk) { record_disk(disk); }) {}
 
 double IterationRunner::at_ms() const {
   return base::milliseconds_between(began_, base::Clock::now());

@@ -45,6 +45,7 @@ class IterationRunner {
 
   void begin_raising_next();
   bool finish_raising_next();
+  void record_disk(const guest::DiskReport& disk);
   void record_verification(const guest::VerifyReport& report);
   void record_outcome(const ops::MigrationOutcome& outcome);
   void sample(const std::string& subject, std::int64_t process_id, const std::string& metric, double value);

@@ -41,8 +41,8 @@ bool refused_by_qemu(const base::Error& error, Player& player) {
 
 }  // namespace
 
-OperationRunner::OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event)
-    : lineage_(lineage), into_(into), add_event_(std::move(add_event)) {}
+OperationRunner::OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event, JudgeDisk judge_disk)
+    : lineage_(lineage), into_(into), add_event_(std::move(add_event)), judge_disk_(std::move(judge_disk)) {}
 
 Deadline OperationRunner::answer_deadline() const {
   return Deadline::in(std::chrono::seconds(lineage_.context().scenario.deadline.answer_s));
@@ -92,23 +92,40 @@ Result<bool> OperationRunner::await(const DeviceSpec& device, bool present) {
   return base::json_get<bool>(*answer, "holds", false);
 }
 
-Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
-  if (!is_disk(device) || lineage_.context().scenario.guest.workload != "verify") return "";
-  base::Json arguments = ops::find_hotplug_kind(device.type)->sign(lineage_.devices(), device, 0);
-  arguments.erase("what");
-  arguments["id"] = device.id;
-  MIGSOAK_ASSIGN(const base::Json answer, lineage_.channel().command("adopt_disk", arguments, answer_deadline()));
-  return base::printable(base::json_get<std::string>(answer, "error", ""), 200);
+guest::DiskIdentity OperationRunner::disk_identity(const DeviceSpec& device) const {
+  const base::Json sign = ops::find_hotplug_kind(device.type)->sign(lineage_.devices(), device, 0);
+  guest::DiskIdentity identity;
+  identity.pci_address = base::json_get<std::string>(sign, "pci_address", "");
+  identity.serial = base::json_get<std::string>(sign, "serial", "");
+  return identity;
 }
 
-// A disk that was never taken up (the guest did not show it) has nothing to let go of.
+// A disk that comes back has to hold what it held when it went.
+Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
+  if (!is_disk(device) || lineage_.context().scenario.guest.workload != "verify") return "";
+  guest::DiskIdentity identity = disk_identity(device);
+  identity.id = device.id;
+  const auto report = lineage_.channel().adopt_disk(identity, answer_deadline());
+  if (report) {
+    judge_disk_(report->disk);
+    return "";
+  }
+  // The agent says why it does not take it; a guest that is gone shows at the next look.
+  if (report.error().kind == ErrorKind::subject) return base::printable(report.error().message, 200);
+  return tl::unexpected<base::Error>(report.error());
+}
+
+// A disk that was never taken up (the guest did not show it) has nothing to let go of: the agent refuses, and that is
+// all right.
 Result<void> OperationRunner::let_go_of_disk(const DeviceSpec& device) {
   if (!is_disk(device) || lineage_.context().scenario.guest.workload != "verify") return {};
-  base::Json arguments = ops::find_hotplug_kind(device.type)->sign(lineage_.devices(), device, 0);
-  arguments.erase("what");
-  const auto answer = lineage_.channel().command("release_disk", arguments, answer_deadline());
-  if (!answer) return tl::unexpected<base::Error>(answer.error());
-  return {};
+  const auto report = lineage_.channel().release_disk(disk_identity(device), answer_deadline());
+  if (report) {
+    judge_disk_(report->disk);
+    return {};
+  }
+  if (report.error().kind == ErrorKind::subject) return {};
+  return tl::unexpected<base::Error>(report.error());
 }
 
 Result<void> OperationRunner::plug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {

@@ -15,7 +15,9 @@ class OperationRunner {
  public:
   // Borrows all of them. `add_event` makes an event of this iteration.
   using AddEvent = std::function<record::Event&(const char* kind, const std::string& subject, const std::string& text)>;
-  OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event);
+  // Called with what the guest found on a disk that it takes up or lets go of.
+  using JudgeDisk = std::function<void(const guest::DiskReport& report)>;
+  OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event, JudgeDisk judge_disk);
 
   bool empty() const { return into_.plan.operations.empty(); }
   // What the guest has when all operations have gone as planned: the destination's devices.
@@ -48,6 +50,7 @@ class OperationRunner {
   base::Result<void> finish_unplug(Player& player, Running& running);
   base::Result<bool> await(const hypervisor::DeviceSpec& device, bool present);
   base::Result<void> let_go_of_disk(const hypervisor::DeviceSpec& device);
+  guest::DiskIdentity disk_identity(const hypervisor::DeviceSpec& device) const;
   // Empty, or why the guest does not take it.
   base::Result<std::string> take_up_disk(const hypervisor::DeviceSpec& device);
   void record(const Running& running, const char* result, bool confirmed, const std::string& error = "");
@@ -57,6 +60,7 @@ class OperationRunner {
   Lineage& lineage_;
   record::Observation& into_;
   AddEvent add_event_;
+  JudgeDisk judge_disk_;
   std::vector<Running> at_once_, refused_;
 };
 

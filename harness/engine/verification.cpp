@@ -25,16 +25,21 @@ void IterationRunner::record_verification(const guest::VerifyReport& report) {
     const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.pci_address, disk.id);
     sample(subject, 0, "verified_bytes", static_cast<double>(disk.verified_bytes));
     sample(subject, 0, "written_bytes", static_cast<double>(disk.written_bytes));
-    if (disk.good()) continue;
-    record::Event& event =
-        add_event(kind::kDiskCorruption, subject, 0,
-                  fmt::format("blocks of {}: {} lost, {} stale, {} torn, {} misplaced, {} garbage, {} I/O errors",
-                              subject, disk.lost, disk.stale, disk.torn, disk.misplaced, disk.garbage, disk.io_errors) +
-                      (disk.hangs ? "; a request was never answered" : ""));
-    event.detail = {{"lost", disk.lost},           {"stale", disk.stale},     {"torn", disk.torn},
-                    {"misplaced", disk.misplaced}, {"garbage", disk.garbage}, {"io_errors", disk.io_errors},
-                    {"first", disk.first}};
+    record_disk(disk);
   }
+}
+
+void IterationRunner::record_disk(const guest::DiskReport& disk) {
+  if (disk.good()) return;
+  const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.pci_address, disk.id);
+  record::Event& event =
+      add_event(kind::kDiskCorruption, subject, 0,
+                fmt::format("blocks of {}: {} lost, {} stale, {} torn, {} misplaced, {} garbage, {} I/O errors",
+                            subject, disk.lost, disk.stale, disk.torn, disk.misplaced, disk.garbage, disk.io_errors) +
+                    (disk.hangs ? "; a request was never answered" : ""));
+  event.detail = {{"lost", disk.lost},           {"stale", disk.stale},     {"torn", disk.torn},
+                  {"misplaced", disk.misplaced}, {"garbage", disk.garbage}, {"io_errors", disk.io_errors},
+                  {"first", disk.first}};
 }
 
 }  // namespace migsoak::engine
