@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "hypervisor/device_type.h"
 #include "ops/hotplug/hotplug.h"
 
@@ -45,6 +46,23 @@ std::string draw_weighted(const std::vector<std::pair<std::string, std::uint64_t
     draw -= weight;
   }
   return "";
+}
+
+// Does a step's address ("0x5", "5", "rp2") mean this place ("/0x5", "rp2/0x0", "scsi0.0/0x5")?
+bool names_place(const std::string& address, const std::string& place) {
+  const std::string bus = place.substr(0, place.find('/'));
+  const std::string number = place.substr(place.find('/') + 1);
+  if (address.empty()) return false;
+  // Behind a root port there is one slot: the port is the address.
+  if (bus.starts_with("rp")) return address == bus;
+  const auto digits = address.starts_with("0x") ? address.substr(2) : address;
+  const char* allowed = address.starts_with("0x") ? "0123456789abcdefABCDEF" : "0123456789";
+  const bool is_number = !digits.empty() && digits.size() < 9 && digits.find_first_not_of(allowed) == std::string::npos;
+  return is_number && std::stol(digits, nullptr, address.starts_with("0x") ? 16 : 10) == hypervisor::number_of(number);
+}
+
+std::string shown_place(const std::string& place) {
+  return place.starts_with("rp") ? place.substr(0, place.find('/')) : place.substr(place.find('/') + 1);
 }
 
 }  // namespace
@@ -123,6 +141,12 @@ std::vector<DeviceSpec> pluggable_disks(const Scenario& scenario) {
 OperationPlanner::OperationPlanner(const Scenario& scenario, const std::string& machine)
     : scenario_(scenario), pcie_(is_pcie(machine)), devices_(boot_devices(scenario, machine).value_or(DeviceSet{})) {}
 
+// By a step: others leave it alone.
+bool OperationPlanner::is_named(const std::string& id) const {
+  const std::vector<HotplugStep>& steps = scenario_.hotplug.steps;
+  return std::any_of(steps.begin(), steps.end(), [&id](const HotplugStep& step) { return step.device == id; });
+}
+
 bool OperationPlanner::is_touched(const std::string& id) const {
   return std::any_of(operations_.begin(), operations_.end(), [&id](const auto& o) { return o.device == id; });
 }
@@ -134,7 +158,9 @@ std::vector<std::string> OperationPlanner::removable() const {
                                   [&device](const DeviceScenario& other) { return other.id == device.id; });
     const std::vector<std::string>& keep = scenario_.hotplug.keep;
     const bool kept = std::find(keep.begin(), keep.end(), device.type) != keep.end();
-    if (!cold && !kept && ops::find_hotplug_kind(device.type) != nullptr) ids.push_back(device.id);
+    if (!cold && !kept && !is_named(device.id) && ops::find_hotplug_kind(device.type) != nullptr) {
+      ids.push_back(device.id);
+    }
   }
   return ids;
 }
@@ -161,44 +187,65 @@ std::vector<std::string> OperationPlanner::free_ids(const std::string& name) con
   for (int i = 0; i < most; ++i) {
     std::string id = fmt::format("{}{}", kind->prefix, i);
     const bool taken = std::any_of(devices_.begin(), devices_.end(), [&id](const auto& d) { return d.id == id; });
-    if (!taken && !is_touched(id)) ids.push_back(std::move(id));
+    if (!taken && !is_touched(id) && !is_named(id)) ids.push_back(std::move(id));
   }
   return ids;
 }
 
-std::vector<std::string> OperationPlanner::free_addresses(const std::string& name) const {
+// "bus/address" of every place that a device of this kind could have.
+std::vector<std::string> OperationPlanner::places_of(const std::string& name) const {
   const HotplugKind* kind = ops::find_hotplug_kind(name);
   std::vector<std::string> places;
-  const auto offer = [&](const std::string& bus, const std::string& address) {
-    const auto same_bus = [&](const DeviceSpec& device) {
-      // CPUs and DIMMs have no bus: their kind stands for it.
-      if (bus.empty() && !on_pci(*kind)) return device.type == name;
-      return device.bus == bus && (bus.empty() ? !hypervisor::pci_address(devices_, device).empty() : true);
-    };
-    const bool taken = std::any_of(devices_.begin(), devices_.end(), [&](const DeviceSpec& device) {
-      return device.address == address && same_bus(device);
-    });
-    // A place that an operation of this iteration frees or takes is left alone until the next.
-    const bool touched = std::any_of(operations_.begin(), operations_.end(), [&](const PlannedOperation& other) {
-      const bool same = bus.empty() && !on_pci(*kind) ? other.kind == name : other.bus == bus;
-      return same && other.address == address;
-    });
-    if (!taken && !touched) places.push_back(bus + "/" + address);
-  };
   if (!on_pci(*kind)) {
-    for (int i = 0; i < kind->most; ++i) offer(kind->bus, fmt::format("{:#x}", kind->first_address + i));
+    for (int i = 0; i < kind->most; ++i) places.push_back(fmt::format("{}/{:#x}", kind->bus, kind->first_address + i));
   } else if (pcie_) {
-    for (int port = 0; port < scenario_.hotplug.ports; ++port) offer(fmt::format("rp{}", port), "0x0");
+    for (int port = 0; port < scenario_.hotplug.ports; ++port) places.push_back(fmt::format("rp{}/0x0", port));
   } else {
     for (int slot = hypervisor::kFirstSlot; slot <= hypervisor::kLastSlot; ++slot) {
-      offer("", hypervisor::slot_name(slot));
+      places.push_back("/" + hypervisor::slot_name(slot));
     }
   }
   return places;
 }
 
+// The device in a place of this kind; empty when it is free.
+std::string OperationPlanner::occupant(const std::string& name, const std::string& place) const {
+  const bool pci = on_pci(*ops::find_hotplug_kind(name));
+  const std::string bus = place.substr(0, place.find('/'));
+  const auto here = [&](const DeviceSpec& device) {
+    if (bus + "/" + device.address != place) return false;
+    // CPUs and DIMMs have no bus: their kind stands for it.
+    if (bus.empty() && !pci) return device.type == name;
+    return device.bus == bus && (!bus.empty() || !hypervisor::pci_address(devices_, device).empty());
+  };
+  const auto device = std::find_if(devices_.begin(), devices_.end(), here);
+  return device == devices_.end() ? "" : device->id;
+}
+
+std::vector<std::string> OperationPlanner::free_addresses(const std::string& name, bool unnamed_only) const {
+  const bool pci = on_pci(*ops::find_hotplug_kind(name));
+  const auto unfit = [&](const std::string& place) {
+    // A place that an operation of this iteration frees or takes is left alone until the next.
+    const bool touched = std::any_of(operations_.begin(), operations_.end(), [&](const PlannedOperation& other) {
+      const bool same_bus = other.bus.empty() && !pci ? other.kind == name : true;
+      return same_bus && other.bus + "/" + other.address == place;
+    });
+    // What a step names by address is no place for a device that is drawn.
+    const bool reserved =
+        unnamed_only &&
+        std::any_of(scenario_.hotplug.steps.begin(), scenario_.hotplug.steps.end(), [&](const HotplugStep& step) {
+          return step.action == "plug" && names_place(step.address, place) &&
+                 on_pci(*ops::find_hotplug_kind(step.kind)) == pci && (pci || step.kind == name);
+        });
+    return touched || reserved || !occupant(name, place).empty();
+  };
+  std::vector<std::string> places = places_of(name);
+  std::erase_if(places, unfit);
+  return places;
+}
+
 bool OperationPlanner::find_place(const std::string& kind, base::Rng& rng, PlannedOperation& into) {
-  const std::vector<std::string> places = free_addresses(kind);
+  const std::vector<std::string> places = free_addresses(kind, /*unnamed_only=*/true);
   if (places.empty()) return false;
   // A device that comes back takes its old place half of the time, where that is free.
   const auto last = last_address_.find(into.device);
@@ -216,7 +263,7 @@ bool OperationPlanner::draw_plug(base::Rng& rng, PlannedOperation& into) {
   if (plugged() >= scenario_.hotplug.plugged_max) return false;
   auto kinds = scenario_.hotplug.kinds;
   for (auto& [name, weight] : kinds) {
-    if (free_ids(name).empty() || free_addresses(name).empty()) weight = 0;
+    if (free_ids(name).empty() || free_addresses(name, /*unnamed_only=*/true).empty()) weight = 0;
   }
   into.kind = draw_weighted(kinds, rng);
   if (into.kind.empty()) return false;
@@ -249,33 +296,78 @@ void OperationPlanner::take(PlannedOperation operation) {
   operations_.push_back(std::move(operation));
 }
 
+// Empty, or why this step can't be done.
+std::string OperationPlanner::plan_step_plug(const HotplugStep& step, base::Rng& rng, PlannedOperation& into) {
+  const auto there = [&](const std::string& id) {
+    return std::any_of(devices_.begin(), devices_.end(), [&id](const auto& device) { return device.id == id; });
+  };
+  if (into.device.empty()) {
+    const std::vector<std::string> ids = free_ids(step.kind);
+    if (ids.empty()) return fmt::format("the guest has all {} it may have", step.kind);
+    into.device = ids.front();
+  }
+  if (there(into.device)) return fmt::format("the guest has {} already", into.device);
+  if (is_touched(into.device)) return fmt::format("{} is plugged or unplugged in that iteration already", into.device);
+  if (step.address.empty()) {
+    if (find_place(step.kind, rng, into)) return "";
+    const bool port = pcie_ && on_pci(*ops::find_hotplug_kind(step.kind));
+    return port ? fmt::format("none of the {} root ports (hotplug.ports) is free", scenario_.hotplug.ports)
+                : "no address is free";
+  }
+  const std::vector<std::string> all = places_of(step.kind), open = free_addresses(step.kind, /*unnamed_only=*/false);
+  const auto named = [&step](const std::string& place) { return names_place(step.address, place); };
+  const auto any = std::find_if(all.begin(), all.end(), named);
+  if (any == all.end()) {
+    return fmt::format("a {} has no address {} here; there are {} to {}", step.kind, base::printable(step.address, 40),
+                       shown_place(all.front()), shown_place(all.back()));
+  }
+  if (const std::string id = occupant(step.kind, *any); !id.empty()) {
+    return fmt::format("address {} is taken by {}", shown_place(*any), id);
+  }
+  if (std::find(open.begin(), open.end(), *any) == open.end()) {
+    return fmt::format("address {} is used by another step of that iteration", shown_place(*any));
+  }
+  into.bus = any->substr(0, any->find('/'));
+  into.address = any->substr(any->find('/') + 1);
+  return "";
+}
+
+std::string OperationPlanner::plan_step_unplug(const HotplugStep& step, PlannedOperation& into) const {
+  const auto meant = [&](const DeviceSpec& device) {
+    if (!step.device.empty()) return device.id == step.device;
+    const bool cold = std::any_of(scenario_.devices.begin(), scenario_.devices.end(),
+                                  [&device](const DeviceScenario& other) { return other.id == device.id; });
+    return device.type == step.kind && !cold && !is_touched(device.id) && !is_named(device.id);
+  };
+  const auto device = std::find_if(devices_.begin(), devices_.end(), meant);
+  if (device == devices_.end()) {
+    return fmt::format("the guest has no {} then", step.device.empty() ? step.kind : base::printable(step.device, 40));
+  }
+  if (is_touched(device->id)) return fmt::format("{} is plugged or unplugged in that iteration already", device->id);
+  if (device->type != step.kind) return fmt::format("{} is a {}, no {}", device->id, device->type, step.kind);
+  into.device = device->id;
+  into.bus = device->bus;
+  into.address = device->address;
+  return "";
+}
+
 void OperationPlanner::take_steps(std::int64_t iteration, base::Rng& rng) {
-  for (const HotplugStep& step : scenario_.hotplug.steps) {
+  for (std::size_t i = 0; i < scenario_.hotplug.steps.size(); ++i) {
+    const HotplugStep& step = scenario_.hotplug.steps[i];
     if (step.iteration != iteration) continue;
     PlannedOperation operation{step.kind, step.action, step.timing, step.device, "", ""};
-    if (step.action == "plug") {
-      const std::vector<std::string> ids = free_ids(step.kind);
-      if (operation.device.empty() && ids.empty()) continue;
-      if (operation.device.empty()) operation.device = ids.front();
-      if (!find_place(step.kind, rng, operation)) continue;
-      if (!step.address.empty()) operation.address = step.address;
+    std::string why = step.action == "plug" ? plan_step_plug(step, rng, operation) : plan_step_unplug(step, operation);
+    if (why.empty()) {
+      take(std::move(operation));
     } else {
-      for (const DeviceSpec& device : devices_) {
-        const bool meant = step.device.empty() ? device.type == step.kind : device.id == step.device;
-        if (!meant || is_touched(device.id)) continue;
-        operation.device = device.id;
-        operation.bus = device.bus;
-        operation.address = device.address;
-        break;
-      }
-      if (operation.address.empty()) continue;
+      undone_.push_back({i, std::move(why)});
     }
-    take(std::move(operation));
   }
 }
 
 std::vector<PlannedOperation> OperationPlanner::next(std::int64_t iteration, bool on_first_side, base::Rng& rng) {
   operations_.clear();
+  undone_.clear();
   take_steps(iteration, rng);
   if (on_first_side && swept_ < scenario_.hotplug.sweep) {
     PlannedOperation operation;

@@ -30,6 +30,12 @@ std::map<std::string, base::Json> properties_of(const Scenario& scenario, const 
 // Ids of all disks that a run may plug: their images and exports exist from the start.
 std::vector<hypervisor::DeviceSpec> pluggable_disks(const Scenario& scenario);
 
+// A [[hotplug.step]] that can't be done when its iteration comes.
+struct UndoneStep {
+  std::size_t step;  // index in the scenario
+  std::string why;
+};
+
 // Draws the operations of one iteration after another.
 class OperationPlanner {
  public:
@@ -38,18 +44,26 @@ class OperationPlanner {
   // Of the next iteration. `on_first_side`: the guest stands on the first side when it begins.
   std::vector<record::PlannedOperation> next(std::int64_t iteration, bool on_first_side, base::Rng& rng);
   const hypervisor::DeviceSet& devices() const { return devices_; }
+  // Of the iteration that next() planned last.
+  const std::vector<UndoneStep>& undone_steps() const { return undone_; }
 
  private:
   bool is_touched(const std::string& id) const;
+  bool is_named(const std::string& id) const;
   int plugged() const;
   bool find_place(const std::string& kind, base::Rng& rng, record::PlannedOperation& into);
-  std::vector<std::string> free_addresses(const std::string& kind) const;  // "bus/address"
+  // "bus/address" each. `unnamed_only`: without those that a step names.
+  std::vector<std::string> free_addresses(const std::string& kind, bool unnamed_only) const;
+  std::vector<std::string> places_of(const std::string& kind) const;
+  std::string occupant(const std::string& kind, const std::string& place) const;
   std::vector<std::string> free_ids(const std::string& kind) const;
   std::vector<std::string> removable() const;
   bool has_later_sibling(const std::string& id) const;
   bool draw_plug(base::Rng& rng, record::PlannedOperation& into);
   bool draw_unplug(base::Rng& rng, record::PlannedOperation& into);
   void take(record::PlannedOperation operation);
+  std::string plan_step_plug(const HotplugStep& step, base::Rng& rng, record::PlannedOperation& into);
+  std::string plan_step_unplug(const HotplugStep& step, record::PlannedOperation& into) const;
   void take_steps(std::int64_t iteration, base::Rng& rng);
 
   const Scenario& scenario_;
@@ -57,6 +71,7 @@ class OperationPlanner {
   hypervisor::DeviceSet devices_;
   std::map<std::string, std::string> last_address_;   // id -> "bus/address" at its last plug
   std::vector<record::PlannedOperation> operations_;  // of the iteration being drawn
+  std::vector<UndoneStep> undone_;
   int swept_ = 0;
 };
 

@@ -98,6 +98,8 @@ class Lineage {
   bool can_raise_early() const;
   // Hung-up sockets that the targets kept at the last quiet point.
   int hung_up_sockets = 0;
+  // Of disks plugged in a sweep: BAR0 has stood on an even and on an odd multiple of its size.
+  bool bar0_even = false, bar0_odd = false;
   double last_migration_ms = 0;  // of the last one that completed
   // PCI address of a disk as the guest sees it -> device id. `serial` decides behind a controller of several disks.
   std::string device_of_disk(const std::string& pci_address, const std::string& serial) const;

@@ -21,6 +21,11 @@ namespace kind = record::event_kind;
 
 namespace {
 
+bool is_pci_type(const std::string& name) {
+  const hypervisor::DeviceType* type = hypervisor::find_device_type(name);
+  return type != nullptr && type->attachment == hypervisor::Attachment::pci;
+}
+
 bool is_disk(const DeviceSpec& device) {
   const hypervisor::DeviceType* type = hypervisor::find_device_type(device.type);
   return type != nullptr && type->disk;
@@ -53,6 +58,16 @@ bool OperationRunner::in_set(const std::string& id) const {
   return std::any_of(devices.begin(), devices.end(), [&id](const DeviceSpec& device) { return device.id == id; });
 }
 
+std::string OperationRunner::occupant(const PlannedOperation& operation) const {
+  for (const DeviceSpec& device : lineage_.devices()) {
+    // CPUs and DIMMs have no bus, and all that is PCI shares the root bus.
+    const bool same_bus = device.bus == operation.bus && (!operation.bus.empty() || device.type == operation.kind ||
+                                                          (is_pci_type(device.type) && is_pci_type(operation.kind)));
+    if (same_bus && device.address == operation.address) return device.id;
+  }
+  return "";
+}
+
 DeviceSet OperationRunner::planned() const {
   DeviceSet devices = lineage_.devices();
   for (const PlannedOperation& operation : into_.plan.operations) {
@@ -65,7 +80,8 @@ DeviceSet OperationRunner::planned() const {
   return devices;
 }
 
-void OperationRunner::record(const Running& running, const char* result, bool confirmed, const std::string& error) {
+record::Event& OperationRunner::record(const Running& running, const char* result, bool confirmed,
+                                       const std::string& error) {
   const PlannedOperation& operation = running.operation;
   const std::string name =
       fmt::format("{} of {} {} ({})", operation.action, operation.kind, operation.device, operation.timing);
@@ -76,7 +92,9 @@ void OperationRunner::record(const Running& running, const char* result, bool co
                   {"device", operation.device}, {"machine", into_.plan.machine}, {"result", result},
                   {"confirmed", confirmed}};
   // A clean operation says no more than that: the same text each time costs the database nothing.
+  if (running.bar0) event.detail["bar0"] = {{"address", running.bar0->address}, {"size", running.bar0->size}};
   if (!error.empty()) event.detail["error"] = base::printable(error, 400);
+  return event;
 }
 
 Result<bool> OperationRunner::await(const DeviceSpec& device, bool present) {
@@ -98,6 +116,16 @@ guest::DiskIdentity OperationRunner::disk_identity(const DeviceSpec& device) con
   identity.pci_address = base::json_get<std::string>(sign, "pci_address", "");
   identity.serial = base::json_get<std::string>(sign, "serial", "");
   return identity;
+}
+
+// On a conventional bus the legacy BAR0 goes where there is room, which is what case 2 turns on. Behind a root port
+// every device has a window of its own.
+Result<void> OperationRunner::note_bar0(const DeviceSpec& device, Running& running) {
+  if (is_pcie(lineage_.machine()) || hypervisor::pci_address(lineage_.devices(), device).empty()) return {};
+  hypervisor::Machine& machine = *lineage_.current()->machine;
+  MIGSOAK_ASSIGN(running.bar0, ops::bar0_of(machine, device.id, answer_deadline()));
+  if (running.bar0) (running.bar0->odd_multiple() ? lineage_.bar0_odd : lineage_.bar0_even) = true;
+  return {};
 }
 
 // A disk that comes back has to hold what it held when it went.
@@ -129,9 +157,18 @@ Result<void> OperationRunner::let_go_of_disk(const DeviceSpec& device) {
 }
 
 Result<void> OperationRunner::plug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
-  Running running{operation, began, false, 0};
+  Running running{operation, began};
   if (in_set(operation.device)) {
     record(running, "skipped", false, "the device is there already");
+    return {};
+  }
+  // Told where it went wrong: a refusal now would be the plan's own doing.
+  if (const std::string other = occupant(operation); !other.empty()) {
+    record(running, "skipped", false, "its address is still taken by " + other);
+    return {};
+  }
+  if (lineage_.context().scenario.hotplug.sweep > 0 && lineage_.bar0_even && lineage_.bar0_odd) {
+    record(running, "skipped", false, "the sweep is over: BAR0 has stood on odd and on even multiples of its size");
     return {};
   }
   const DeviceSpec device = device_of(operation);
@@ -156,13 +193,14 @@ Result<void> OperationRunner::confirm_plug(const DeviceSpec& device, Running& ru
     record(running, "done", false, "the guest does not show it");
     return {};
   }
+  MIGSOAK_TRY(note_bar0(device, running));
   MIGSOAK_ASSIGN(const std::string trouble, take_up_disk(device));
   record(running, "done", trouble.empty(), trouble);
   return {};
 }
 
 Result<void> OperationRunner::unplug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
-  Running running{operation, began, false, 0};
+  Running running{operation, began};
   if (!in_set(operation.device)) {
     record(running, "skipped", false, "the device is not there");
     return {};
@@ -260,7 +298,7 @@ Result<void> OperationRunner::begin_at_once(Player& source) {
 void OperationRunner::send_refused(Player& source) {
   for (const PlannedOperation& operation : into_.plan.operations) {
     if (operation.timing != "refused") continue;
-    Running running{operation, base::Clock::now(), false, 0};
+    Running running{operation, base::Clock::now()};
     qmp::Client& client = source.machine->qmp();
     if (operation.action == "unplug") {
       running.reply = client.send("device_del", {{"id", operation.device}});
@@ -284,6 +322,9 @@ void OperationRunner::look_at_source(Player& source) {
     const auto reply = source.machine->qmp().take_reply(running.reply, Deadline::in(std::chrono::seconds(2)));
     if (!reply && reply.error().message.find("not allowed while migrating") != std::string::npos) {
       record(running, "expected-refusal", true);
+    } else if (!reply && !refused_by_qemu(reply.error(), source)) {
+      // It is gone or hangs, which is told elsewhere.
+      record(running, "skipped", false, reply.error().describe());
     } else if (!reply) {
       record(running, "refused", false, reply.error().describe());
     } else {
@@ -300,23 +341,19 @@ Result<void> OperationRunner::conclude(Player& current) {
       MIGSOAK_TRY(confirm_plug(device_of(operation), running));
       continue;
     }
-    if (!ops::unplugged(*current.machine, operation.device)) {
-      MIGSOAK_ASSIGN(const bool there, ops::has_device(*current.machine, operation.device, answer_deadline()));
-      if (!there) {
-        // Gone between the request and the migration, when nobody was looking.
-        running.seen_gone = true;
-        MIGSOAK_TRY(finish_unplug(current, running));
-        continue;
-      }
-      // The request does not travel with the guest's state, or the source has let go already: asked again.
-      const auto asked = ops::request_unplug(*current.machine, operation.device, answer_deadline());
-      const bool known = !asked && asked.error().message.find("already in the process") != std::string::npos;
-      if (!asked && !known && refused_by_qemu(asked.error(), current)) {
-        record(running, "refused", false, asked.error().describe());
-        continue;
-      }
-      if (!asked && !known) return asked;
+    // The request does not travel with the guest's state, or the source has let go already: asked again. That it is
+    // gone by now is as good: the guest had it in hand when it came over.
+    const auto asked = ops::request_unplug(*current.machine, operation.device, answer_deadline());
+    const auto says = [&asked](const char* words) {
+      return !asked && asked.error().message.find(words) != std::string::npos;
+    };
+    running.seen_gone = says("not found");
+    const bool fine = asked || running.seen_gone || says("already in the process");
+    if (!fine && refused_by_qemu(asked.error(), current)) {
+      record(running, "refused", false, asked.error().describe()).detail["side"] = current.machine->spec().side;
+      continue;
     }
+    if (!fine) return asked;
     MIGSOAK_TRY(finish_unplug(current, running));
   }
   return {};

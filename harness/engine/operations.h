@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/lineage.h"
+#include "ops/hotplug/hotplug.h"
 #include "record/plan.h"
 
 namespace migsoak::engine {
@@ -39,8 +40,9 @@ class OperationRunner {
  private:
   struct Running {
     record::PlannedOperation operation;
-    base::Clock::time_point began;
+    base::Clock::time_point began = {};
     bool seen_gone = false;
+    std::optional<ops::BarPlace> bar0 = {};
     std::uint64_t reply = 0;  // of a refused one
   };
   base::Result<void> plug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
@@ -48,14 +50,17 @@ class OperationRunner {
   base::Result<void> confirm_plug(const hypervisor::DeviceSpec& device, Running& running);
   base::Result<bool> wait_unplugged(hypervisor::Machine& machine, const std::string& id);
   base::Result<void> finish_unplug(Player& player, Running& running);
+  base::Result<void> note_bar0(const hypervisor::DeviceSpec& device, Running& running);
   base::Result<bool> await(const hypervisor::DeviceSpec& device, bool present);
   base::Result<void> let_go_of_disk(const hypervisor::DeviceSpec& device);
   guest::DiskIdentity disk_identity(const hypervisor::DeviceSpec& device) const;
   // Empty, or why the guest does not take it.
   base::Result<std::string> take_up_disk(const hypervisor::DeviceSpec& device);
-  void record(const Running& running, const char* result, bool confirmed, const std::string& error = "");
+  record::Event& record(const Running& running, const char* result, bool confirmed, const std::string& error = "");
   base::Deadline answer_deadline() const;
   bool in_set(const std::string& id) const;
+  // The device that is where a planned one was to go, since history went otherwise than planned; empty: none.
+  std::string occupant(const record::PlannedOperation& operation) const;
 
   Lineage& lineage_;
   record::Observation& into_;

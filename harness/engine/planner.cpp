@@ -117,6 +117,11 @@ hypervisor::DeviceSet Planner::devices_before(std::int64_t iteration) {
   return operations_->devices();
 }
 
+const std::vector<UndoneStep>& Planner::undone_steps() const {
+  static const std::vector<UndoneStep> kNone;
+  return operations_ == nullptr ? kNone : operations_->undone_steps();
+}
+
 record::Plan plan_iteration(const Scenario& scenario, std::int64_t iteration) {
   return Planner(scenario).plan(iteration);
 }

@@ -17,6 +17,8 @@ class Planner {
   record::Plan plan(std::int64_t iteration);
   // What the plan has the guest hold when that iteration begins.
   hypervisor::DeviceSet devices_before(std::int64_t iteration);
+  // Steps that the iteration planned last could not take.
+  const std::vector<UndoneStep>& undone_steps() const;
   // The lineage that this iteration belongs to by plan begins here.
   std::int64_t lineage_begin(std::int64_t iteration) const;
 

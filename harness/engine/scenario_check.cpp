@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "engine/device_plan.h"
+#include "engine/hotplug_check.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/modes/mode.h"
 #include "target/target.h"
@@ -216,7 +217,7 @@ Result<void> check_scenario(const toml::table& root, const Scenario& scenario) {
   if (scenario.sides.empty()) {
     return fail(ErrorKind::bad_input, fmt::format("{}: side: at least one [[side]] is needed", scenario.file));
   }
-  return {};
+  return check_hotplug_plan(root, scenario);
 }
 
 Result<void> check_name(const std::string& name) {

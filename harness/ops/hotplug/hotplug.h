@@ -3,6 +3,8 @@
 // there may be, and by what the guest shows that it has it.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,6 +46,14 @@ base::Result<void> request_unplug(hypervisor::Machine& machine, const std::strin
 bool unplugged(hypervisor::Machine& machine, const std::string& id);
 // Still in the machine's device tree.
 base::Result<bool> has_device(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline);
+// Where the guest put BAR0 of a device, and its size, both in bytes. Empty: no such device, no BAR0, or not placed
+// (yet).
+struct BarPlace {
+  std::uint64_t address = 0, size = 0;
+  bool odd_multiple() const { return size != 0 && (address / size) % 2 == 1; }
+};
+base::Result<std::optional<BarPlace>> bar0_of(hypervisor::Machine& machine, const std::string& id,
+                                              base::Deadline deadline);
 // What the device was made of, after it is gone.
 base::Result<void> drop_backends(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device,
                                  base::Deadline deadline);
