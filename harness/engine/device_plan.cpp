@@ -230,7 +230,7 @@ std::vector<std::string> OperationPlanner::free_addresses(const std::string& nam
       const bool same_bus = other.bus.empty() && !pci ? other.kind == name : true;
       return same_bus && other.bus + "/" + other.address == place;
     });
-    // What a step names by address is no place for a device that is drawn.
+    // What a step names by address is no place for another device.
     const bool reserved =
         unnamed_only &&
         std::any_of(scenario_.hotplug.steps.begin(), scenario_.hotplug.steps.end(), [&](const HotplugStep& step) {

@@ -16,6 +16,7 @@ base::Result<Build> question_through(const Host& host, const std::vector<std::st
 std::string binary_stamp(const std::string& path);
 
 // `-device help`, one type a line: name "virtio-blk-pci", bus PCI, alias "virtio-blk", desc "…"
+// For the engine's preflight, too.
 std::vector<DeviceType> parse_device_help(std::string_view text);
 
 // The values of the enum that member `member` of the command's arguments has, by QAPI introspection (QEMU
