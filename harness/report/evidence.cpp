@@ -12,6 +12,7 @@ namespace migsoak::report {
 namespace {
 
 constexpr std::size_t kBriefValueBytesMax = 120;  // of one value, where there is one line for all
+constexpr std::size_t kBriefMemberBytesMax = 40;  // of a member of an object, likewise
 constexpr std::size_t kTitleWordBytesMin = 3;     // shorter ones are in any title by chance
 constexpr std::size_t kEvidenceBytesMax = 2000;
 
@@ -84,10 +85,23 @@ bool says(const std::string& title, const std::string& words) {
   return false;
 }
 
+// Of an object too large for the line: what is short in it.
+base::Json shortened(const base::Json& value) {
+  if (!value.is_object() || base::dump_json(value).size() <= kBriefValueBytesMax) return value;
+  base::Json rest = base::Json::object();
+  for (const auto& [key, item] : value.items()) {
+    const bool shown = !item.is_structured() && !is_raw(key) && base::dump_json(item).size() <= kBriefMemberBytesMax;
+    if (shown && base::dump_json(rest).size() < kBriefValueBytesMax) rest[key] = item;
+  }
+  return rest;
+}
+
 bool left_out(const record::Finding& finding, const std::string& key, const base::Json& value) {
   if (is_raw(key) || value.is_null()) return true;
   if (key == "last_iteration" && value == base::Json(finding.first_iteration.value_or(-1))) return true;
-  if (value.is_structured()) return value.empty() || base::dump_json(value).size() > kBriefValueBytesMax;
+  if (value.is_structured()) {
+    return value.empty() || (value.is_array() && base::dump_json(value).size() > kBriefValueBytesMax);
+  }
   if (!value.is_string()) return false;
   const auto& words = value.get_ref<const std::string&>();
   return words.empty() || (words.size() >= kTitleWordBytesMin && says(finding.title, words));
@@ -99,9 +113,10 @@ std::string evidence_of(const record::Finding& finding, Evidence extent) {
   if (!finding.evidence.is_object()) return base::printable(base::dump_json(finding.evidence), kEvidenceBytesMax);
   std::vector<std::string> parts;
   for (const std::string& key : keys_in_order(finding)) {
-    const base::Json& value = finding.evidence[key];
+    const base::Json& whole = finding.evidence[key];
+    const base::Json value = extent == Evidence::brief ? shortened(whole) : whole;
     if (extent == Evidence::brief && left_out(finding, key, value)) continue;
-    const std::size_t bytes_max = extent == Evidence::brief ? kBriefValueBytesMax : 300;
+    const std::size_t bytes_max = extent == Evidence::brief ? 2 * kBriefValueBytesMax : 300;
     parts.push_back(base::printable(key, 60) + "=" + base::printable(value_of(value), bytes_max));
   }
   return base::printable(base::join(parts, ", "), kEvidenceBytesMax);

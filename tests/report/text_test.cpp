@@ -206,6 +206,9 @@ TEST(Evidence, WhatExplainsMostStandsFirstAndTheTitleIsNotRepeated) {
   // Part of another word is not what the title says.
   finding.evidence = {{"device", "virtio"}, {"field", "BAR"}};
   EXPECT_EQ(evidence_of(finding, Evidence::brief), "field=BAR");
+  // Of what is too long for a line, the short members.
+  finding.evidence = {{"detail", {{"signal", 11}, {"last_lines", std::string(500, 'x')}, {"core_dumped", true}}}};
+  EXPECT_EQ(evidence_of(finding, Evidence::brief), "detail=(core_dumped=true, signal=11)");
   finding.evidence = base::Json::array({1});
   EXPECT_EQ(evidence_of(finding, Evidence::brief), "[1]");
 }
