@@ -23,30 +23,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "arguments.h"
 #include "fault.h"
-
-static bool is_question(char** argv) {
-  for (; *argv != NULL; ++argv) {
-    if (strcmp(*argv, "--version") == 0 || strcmp(*argv, "-version") == 0 || strcmp(*argv, "help") == 0) return true;
-  }
-  return false;
-}
-
-// The value of `key=` in a comma-separated option, into `value`; false when it has none or it does not fit.
-static bool option_value(const char* option, const char* key, char* value, size_t size) {
-  const size_t length = strlen(key);
-  for (const char* at = option; at != NULL; at = strchr(at, ',')) {
-    if (*at == ',') ++at;
-    if (strncmp(at, key, length) != 0 || at[length] != '=') continue;
-    const char* from = at + length + 1;
-    const size_t used = strcspn(from, ",");
-    if (used >= size) return false;
-    memcpy(value, from, used);
-    value[used] = '\0';
-    return true;
-  }
-  return false;
-}
 
 static bool chardev_path(char** argv, const char* wanted, char* path, size_t size) {
   for (; argv[0] != NULL && argv[1] != NULL; ++argv) {

@@ -279,6 +279,21 @@ test_fake_qemu() {
   expect_now '((status == 3)) && grep -q BIOS "$work/fake.log"' "exit: status $status"
   expect_now '"$built/fake_qemu" qemu-system-x86_64 --version | grep -q "QEMU emulator"' "--version is not the real one's"
 }
+test_device_change() {
+  local wrapper=("$built/device_change" echo) with=(-device e1000e,id=n -device virtio-rng-pci) out
+  out=$(FAULT_DEVICE=n FAULT_PROPERTIES=a=1,b=2 "${wrapper[@]}" "${with[@]}" -device foo,id=nn)
+  expect_now '[[ $out == "-device e1000e,id=n,a=1,b=2 -device virtio-rng-pci -device foo,id=nn" ]]' "one device: $out"
+  out=$(for _ in 1 2 3 4 5; do
+    FAULT_PROPERTIES='a=1|a=2' FAULT_AT=2 FAULT_STATE="$work/starts" "${wrapper[@]}" "${with[@]}"
+  done | grep -o 'id=n[^ ]*' | xargs)
+  expect_now '[[ $out == "id=n id=n,a=1 id=n,a=2 id=n,a=1 id=n,a=2" ]]' "in turn: $out"
+  "${wrapper[@]}" "${with[@]}" 2>"$work/usage"; local status=$?
+  expect_now '((status == 125))' "no properties, no complaint: status $status"
+  # On a real QEMU the last of two values is the one that counts.
+  out=$(printf 'info pci\nquit\n' | FAULT_DEVICE=n FAULT_PROPERTIES=subsys=0x1234 "$built/device_change" \
+    qemu-system-x86_64 -S -nodefaults -display none -accel tcg -monitor stdio -device e1000e,id=n,subsys=0x77)
+  expect_now 'grep -q "subsystem 8086:1234" <<<"$out"' "info pci: $out"
+}
 
 # --- all of them -----------------------------------------------------------------------------------------------------
 mapfile -t faults < <(sed -n 's/^FAULT(\([a-z_]*\),.*/\1/p' "$here/faults.def")

@@ -1,0 +1,40 @@
+// What is planted, and what has to be found: the cases of the recall test.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace migsoak::integration {
+
+// What is expected to be found.
+struct Row {
+  std::string detector, process, kind;  // as the finding names them
+  std::string fault;
+  int earliest = 0, due = 0;  // bounds of detected_iteration
+  std::optional<double> rate;
+  std::vector<std::string> title = {};  // what its title has to say
+};
+
+// What a planted fault brings with it, for good reason: it may be found, it need not be.
+struct Companion {
+  std::string detector, process, kind, why;  // an empty kind: any
+};
+
+struct Case {
+  std::string name;
+  std::string scenario = {};  // its text; empty: one of `disks` vhost-user disks
+  std::string workload = "idle";
+  int disks = 1;
+  int iterations = 6;
+  std::vector<std::string> settings;  // --set; {faults} and {dir} are filled in
+  std::vector<Row> rows;
+  std::vector<Companion> companions;
+};
+
+// Descriptors, processes, memory, files, logs, the guest, its disks, QEMUs that refuse, hang and die; and clean runs.
+std::vector<Case> process_cases();
+// Devices that are not the same on both sides, or not the same as before; and the same scenarios with nothing planted.
+std::vector<Case> device_cases();
+
+}  // namespace migsoak::integration

@@ -1,0 +1,224 @@
+// Two scenarios, one for each kind of bus, and what may be different in them. Where a load passes although the devices
+// differ, the lineage goes on, and nothing but the detector tells.
+#include <fmt/format.h>
+
+#include "recall_cases.h"
+
+namespace migsoak::integration {
+
+namespace {
+
+// Two disks with the small BAR0 (0x40 bytes) of a build without discard and write-zeroes. SeaBIOS puts them side by
+// side: the first one's is at an even multiple of its size, the second one's at an odd one.
+constexpr const char* kConventional = R"(name = "recall-pc"
+[guest]
+machine = "pc"
+workload = "idle"
+[[side]]
+name = "a"
+[[side]]
+name = "b"
+[[device]]
+id = "vd0"
+type = "virtio-blk"
+[device.props]
+discard = false
+write-zeroes = false
+[[device]]
+id = "vd1"
+type = "virtio-blk"
+[device.props]
+discard = false
+write-zeroes = false
+)";
+
+// A disk plugged behind a root port, with an extended capability. And a network card that the harness knows nothing of:
+// some property of it can be another one without the command line's saying so.
+constexpr const char* kExpress = R"(name = "recall-q35"
+[guest]
+machine = "q35"
+workload = "idle"
+[[side]]
+name = "a"
+extra_args = ["-netdev", "hubport,id=hub0,hubid=0", "-device", "e1000e,id=nic0,addr=0x10,rombar=0,netdev=hub0"]
+[[side]]
+name = "b"
+extra_args = ["-netdev", "hubport,id=hub0,hubid=0", "-device", "e1000e,id=nic0,addr=0x10,rombar=0,netdev=hub0"]
+[[device]]
+id = "vd0"
+type = "virtio-blk"
+[hotplug]
+ports = 1
+[hotplug.props.virtio-blk]
+ats = true
+[[hotplug.step]]
+kind = "virtio-blk"
+)";
+
+constexpr const char* kDrift = "config-space-drift";
+
+Case on_bus(const char* scenario, const std::string& name, std::vector<std::string> settings, std::vector<Row> rows) {
+  Case result;
+  result.name = name;
+  result.scenario = scenario;
+  result.iterations = 4;
+  result.settings = std::move(settings);
+  result.rows = std::move(rows);
+  return result;
+}
+
+// The wrapper, on side b: at its second start, which is iteration 2's, and never again.
+std::vector<std::string> changed_once(const std::string& device, const std::string& properties) {
+  return {"side.b.wrapper={faults}/device_change",
+          "side.b.env.FAULT_DEVICE=" + device,
+          "side.b.env.FAULT_PROPERTIES=" + properties,
+          "side.b.env.FAULT_STATE={dir}/starts",
+          "side.b.env.FAULT_AT=2",
+          "side.b.env.FAULT_LIMIT=1"};
+}
+
+// A refused load is a failed migration too.
+Case refused(Case one) {
+  one.companions = {{"migration-failure", "qemu:b", "", "the refusal itself"}};
+  return one;
+}
+
+std::vector<Case> bar_sizes() {
+  const std::string words = "BAR0 I/O: source 0x40 bytes at 0xc0";
+  const auto large = [](const std::string& disk) -> std::vector<std::string> {
+    return {"device." + disk + ".on.b.discard=true", "device." + disk + ".on.b.write-zeroes=true"};
+  };
+  const std::string back = "b to a: BAR0 I/O: source 0x80 bytes at 0xc000, destination 0x40 bytes; the load passed";
+  return {
+      on_bus(kConventional, "bar_size_passes", large("vd0"),
+             {{kDrift,
+               "qemu:b",
+               "silent",
+               "BAR size, even place",
+               0,
+               0,
+               {},
+               {words + "00, destination 0x80", "vd0 ", "property discard: source false, destination true",
+                "the load passed silently"}},
+              {kDrift, "qemu:a", "silent", "BAR size, way back", 1, 1, {}, {back, "vd0 "}}}),
+      refused(on_bus(kConventional, "bar_size_refused", large("vd1"),
+                     {{kDrift,
+                       "qemu:b",
+                       "refused",
+                       "BAR size, odd place",
+                       0,
+                       0,
+                       {},
+                       {words + "40, destination 0x80", "vd1 (virtio-blk, 0000:00:05.0)", "bit 6 is not writable there",
+                        "cmask 0xff, wmask 0x80", "property discard: source false, destination true"}}})),
+      on_bus(
+          kConventional, "bar_size_changes", changed_once("vd0", "discard=on,write-zeroes=on"),
+          {{kDrift, "qemu:b", "silent", "BAR size, one start", 2, 2, {}, {words + "00, destination 0x80", "vd0 "}},
+           {kDrift, "qemu:b", "drift", "BAR size, one start", 2, 2, {}, {"iteration 0 0x40 bytes, iteration 2 0x80"}},
+           {kDrift, "qemu:a", "silent", "BAR size, way back", 3, 3, {}, {back, "vd0 "}}})};
+}
+
+std::vector<Case> properties() {
+  return {
+      refused(on_bus(kConventional, "property_refused", {"device.vd1.on.b.vectors=9"},
+                     {{kDrift,
+                       "qemu:b",
+                       "refused",
+                       "vectors=9",
+                       0,
+                       0,
+                       {},
+                       {"vd1 (virtio-blk, 0000:00:05.0)", "MSI-X table size (byte 0x9a): source 0x01, destination 0x08",
+                        "property vectors: source not set, destination 9"}}})),
+      // The queues are as large as the build made them where the guest booted.
+      on_bus(kConventional, "queue_size", {"device.vd1.on.b.queue-size=128"},
+             {{kDrift,
+               "qemu:a",
+               "virtqueue",
+               "queue-size=128",
+               0,
+               0,
+               {},
+               {"vd1 (virtio-blk, 0000:00:05.0)", "virtqueue 0 has 256 entries", "made it with 128"}}})};
+}
+
+std::vector<Case> capabilities() {
+  return {// What the destination lacks, QEMU does not check.
+          on_bus(kExpress, "capability_missing", {"hotplug.on.b.virtio-blk.ats=false"},
+                 {{kDrift,
+                   "qemu:b",
+                   "silent",
+                   "a capability less",
+                   0,
+                   0,
+                   {},
+                   {"vb0 (virtio-blk, 0000:01:00.0)", "source has ATS, which the other does not have",
+                    "the load passed silently", "property ats: source true, destination false"}}}),
+          refused(on_bus(kExpress, "capability_extra", {"hotplug.on.a.virtio-blk.ats=false"},
+                         {{kDrift,
+                           "qemu:b",
+                           "refused",
+                           "a capability more",
+                           0,
+                           0,
+                           {},
+                           {"vb0 (virtio-blk, 0000:01:00.0)", "ATS id (byte 0x100): source 0x00, destination 0x0f",
+                            "property ats: source false, destination true"}}})),
+          on_bus(kExpress, "capability_changes", changed_once("vb0", "ats=off"),
+                 {{kDrift,
+                   "qemu:b",
+                   "silent",
+                   "a capability, one start",
+                   2,
+                   2,
+                   {},
+                   {"vb0 (virtio-blk, 0000:01:00.0)", "source has ATS, which the other does not have",
+                    "the load passed silently"}},
+                  {kDrift, "qemu:b", "drift", "a capability, one start", 2, 2, {}, {"vb0 ", "ATS"}}}),
+          // The network card itself compares that property when it loads.
+          refused(on_bus(kExpress, "byte_changes", changed_once("nic0", "subsys=0x1234"),
+                         {{kDrift,
+                           "qemu:b",
+                           "drift",
+                           "a byte, one start",
+                           2,
+                           2,
+                           {},
+                           {"nic0 (8086:10d3, 0000:00:10.0) on b",
+                            "subsystem id (byte 0x2e): iteration 0 0x0000, iteration 2 0x1234"}}}))};
+}
+
+// A port that refuses what is plugged into it, on both sides alike.
+Case deaf_port() {
+  Case one = on_bus(kExpress, "port_refuses", {},
+                    {{"qtree-drift",
+                      "qemu:a",
+                      "hotplug-refused",
+                      "root port, hotplug=off",
+                      0,
+                      0,
+                      {},
+                      {"refused to plug virtio-blk vb0 at rp0", "does not support hotplugging"}}});
+  for (const std::string side : {"side.a.", "side.b."}) {
+    one.settings.insert(one.settings.end(), {side + "wrapper={faults}/device_change", side + "env.FAULT_DEVICE=rp0",
+                                             side + "env.FAULT_PROPERTIES=hotplug=off"});
+  }
+  return one;
+}
+
+}  // namespace
+
+std::vector<Case> device_cases() {
+  std::vector<Case> cases = bar_sizes();
+  for (Case& one : properties()) cases.push_back(std::move(one));
+  for (Case& one : capabilities()) cases.push_back(std::move(one));
+  cases.push_back(deaf_port());
+  cases.push_back(on_bus(kConventional, "nothing_planted_pc_devices", {}, {}));
+  cases.push_back(on_bus(kExpress, "nothing_planted_q35_devices", {}, {}));
+  for (Case& one : cases) {
+    if (one.rows.empty()) one.iterations = 6;
+  }
+  return cases;
+}
+
+}  // namespace migsoak::integration
