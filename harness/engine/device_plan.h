@@ -30,6 +30,8 @@ std::map<std::string, base::Json> properties_of(const Scenario& scenario, const 
 // Ids of all disks that a run may plug: their images and exports exist from the start.
 std::vector<hypervisor::DeviceSpec> pluggable_disks(const Scenario& scenario);
 
+// Does a step's address ("0x5", "5", "rp2") mean this place, "bus/address" ("/0x5", "rp2/0x0", "scsi0.0/0x5")?
+bool names_place(const std::string& address, const std::string& place);
 // A [[hotplug.step]] that can't be done when its iteration comes.
 struct UndoneStep {
   std::size_t step;  // index in the scenario

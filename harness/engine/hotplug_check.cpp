@@ -79,10 +79,12 @@ Result<void> check_sweep(const toml::table& root, const Scenario& scenario, cons
     planned += static_cast<int>(planner.next(i, /*on_first_side=*/true, rng).size());
   }
   if (planned == scenario.hotplug.sweep) return {};
-  const std::string limit = scenario.hotplug.plugged_max < scenario.hotplug.sweep
-                                ? fmt::format("hotplug.plugged_max is {}", scenario.hotplug.plugged_max)
-                            : is_pcie(machine) ? fmt::format("hotplug.ports is {}", scenario.hotplug.ports)
-                                               : "its bus is full then";
+  const HotplugScenario& hotplug = scenario.hotplug;
+  const std::string limit = hotplug.plugged_max < hotplug.sweep
+                                ? fmt::format("hotplug.plugged_max is {}", hotplug.plugged_max)
+                            : is_pcie(machine) && hotplug.ports < hotplug.sweep
+                                ? fmt::format("hotplug.ports is {}", hotplug.ports)
+                                : "its bus is full then, or the guest may have no more of these kinds";
   return base::fail(ErrorKind::bad_input,
                     hotplug_place(root, scenario, "sweep") + fmt::format("of {} devices {} only have room on {}: {}",
                                                                          scenario.hotplug.sweep, planned,
