@@ -65,8 +65,7 @@ DeviationWords deviation_of(const record::Observation& observation, const record
             fmt::format("{} accepted to {} {} during a migration, which it has to refuse", qemu, verb, device)};
   }
   if (result == "done" && !base::json_get<bool>(event.detail, "confirmed", true)) {
-    return {"guest", "hotplug-unconfirmed",
-            fmt::format("the guest did not confirm the {} of {} that {} had done", verb, device, qemu)};
+    return {"guest", "hotplug-unconfirmed", fmt::format("the guest did not confirm the {} of {}", verb, device)};
   }
   return {};
 }

@@ -234,7 +234,8 @@ Result<bool> OperationRunner::wait_unplugged(hypervisor::Machine& machine, const
     }
     if (lost()) return base::fail(ErrorKind::subject, fmt::format("lost during the unplug of {}", id));
     if (ops::unplugged(machine, id)) return true;
-    MIGSOAK_ASSIGN(const bool there, ops::has_device(machine, id, deadline));
+    // QEMU's answer has its own time: at the end of the guest's it would be QEMU that seems to hang.
+    MIGSOAK_ASSIGN(const bool there, ops::has_device(machine, id, answer_deadline()));
     if (!there) return true;
   }
   return false;

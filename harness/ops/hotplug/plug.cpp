@@ -138,25 +138,25 @@ Result<void> plug(hypervisor::Machine& machine, const hypervisor::DeviceSpec& de
     const Command command = make_command(backend);
     if (auto done = machine.qmp().execute(command.name, command.arguments, deadline); !done) {
       drop_quietly(machine, made, deadline);
-      return tl::unexpected<Error>(std::move(done.error()).with_context(command.name));
+      return tl::unexpected<Error>(done.error());
     }
     made.push_back(backend);
   }
   auto arguments = device_arguments(machine, parts.frontend, deadline);
   if (!arguments) {
     drop_quietly(machine, made, deadline);
-    return tl::unexpected<Error>(std::move(arguments.error()).with_context("device-list-properties"));
+    return tl::unexpected<Error>(arguments.error());
   }
   if (auto done = machine.qmp().execute("device_add", *arguments, deadline); !done) {
     drop_quietly(machine, made, deadline);
-    return tl::unexpected<Error>(std::move(done.error()).with_context("device_add"));
+    return tl::unexpected<Error>(done.error());
   }
   return {};
 }
 
 Result<void> request_unplug(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
   auto done = machine.qmp().execute("device_del", {{"id", id}}, deadline);
-  if (!done) return tl::unexpected<Error>(std::move(done.error()).with_context("device_del"));
+  if (!done) return tl::unexpected<Error>(done.error());
   return {};
 }
 
@@ -176,7 +176,7 @@ Result<void> drop_backends(hypervisor::Machine& machine, const hypervisor::Devic
   for (auto it = parts.backends.rbegin(); it != parts.backends.rend(); ++it) {
     const Command command = drop_command(*it);
     auto done = machine.qmp().execute(command.name, command.arguments, deadline);
-    if (!done) return tl::unexpected<Error>(std::move(done.error()).with_context(command.name));
+    if (!done) return tl::unexpected<Error>(done.error());
     if (backend_is_memory(*it)) MIGSOAK_TRY(wait_ram_freed(machine, it->id, deadline));
   }
   return {};
