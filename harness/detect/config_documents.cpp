@@ -24,7 +24,7 @@ std::string value_words(const base::Json& props, const std::string& name) {
 // "0000:00:05.0" for a device at "0x5" of a root bus; empty where the bus is not one.
 std::string path_of_entry(const base::Json& entry) {
   const std::string bus = base::json_get<std::string>(entry, "bus", "");
-  const std::string address = base::json_get<std::string>(entry, "address", "");
+  std::string address = base::json_get<std::string>(entry, "address", "");
   if (bus != "pci.0" && bus != "pcie.0" && !bus.empty()) return "";
   if (address.rfind("0000:", 0) == 0) return address;
   char* end = nullptr;

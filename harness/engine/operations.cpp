@@ -173,7 +173,7 @@ Result<void> OperationRunner::plug(Player& player, const PlannedOperation& opera
   }
   const DeviceSpec device = device_of(operation);
   const std::string& side = player.machine->spec().side;
-  const auto done = ops::plug(*player.machine, lineage_.device_for(device, side, player.slot), answer_deadline());
+  auto done = ops::plug(*player.machine, lineage_.device_for(device, side, player.slot), answer_deadline());
   if (!done && refused_by_qemu(done.error(), player)) {
     record(running, "refused", false, done.error().describe());
     return {};
@@ -206,7 +206,7 @@ Result<void> OperationRunner::unplug(Player& player, const PlannedOperation& ope
     return {};
   }
   MIGSOAK_TRY(let_go_of_disk(device_of(operation)));
-  const auto asked = ops::request_unplug(*player.machine, operation.device, answer_deadline());
+  auto asked = ops::request_unplug(*player.machine, operation.device, answer_deadline());
   if (!asked && refused_by_qemu(asked.error(), player)) {
     record(running, "refused", false, asked.error().describe());
     return {};
@@ -344,7 +344,7 @@ Result<void> OperationRunner::conclude(Player& current) {
     }
     // The request does not travel with the guest's state, or the source has let go already: asked again. That it is
     // gone by now is as good: the guest had it in hand when it came over.
-    const auto asked = ops::request_unplug(*current.machine, operation.device, answer_deadline());
+    auto asked = ops::request_unplug(*current.machine, operation.device, answer_deadline());
     const auto says = [&asked](const char* words) {
       return !asked && asked.error().message.find(words) != std::string::npos;
     };

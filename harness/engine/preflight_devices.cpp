@@ -133,7 +133,7 @@ Result<void> check_properties(const Scenario& scenario, const hypervisor::Device
   for (const auto& [name, value] : device.props) {
     // A list's or object's member is written behind a dot.
     const std::string top = name.substr(0, name.find('.'));
-    const auto is = [&](const std::string& other) { return other == name || other == top; };
+    const auto is = [&key = name, &top](const std::string& other) { return other == key || other == top; };
     if (known.empty() || std::any_of(known.begin(), known.end(), is)) continue;
     const std::string near = base::nearest_name(top, known);
     return base::fail(

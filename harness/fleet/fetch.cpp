@@ -27,8 +27,8 @@ Result<void> check_tools() {
   const char* path = std::getenv("PATH");
   for (const auto& [program, package] : needed) {
     const auto folders = base::split(path != nullptr ? path : "/usr/bin:/bin", ':');
-    const bool there = std::any_of(folders.begin(), folders.end(), [&](const std::string& folder) {
-      return ::access((folder + "/" + program).c_str(), X_OK) == 0;
+    const bool there = std::any_of(folders.begin(), folders.end(), [&name = program](const std::string& folder) {
+      return ::access((folder + "/" + name).c_str(), X_OK) == 0;
     });
     if (!there)
       return base::fail(ErrorKind::environment,
