@@ -67,10 +67,11 @@ std::optional<DecodedError> features(const std::string& line) {
   decoded.identity = "virtio features " + bits;
   decoded.words =
       names.empty()
-          // Seen from 11.1 on vhost-user-blk: what it prints as allowed holds all that it refuses.
+          // QEMU 11.1 prints what is left of the guest's features after it took away what it refuses
+          // (hw/virtio/virtio.c, virtio_set_features_nocheck). Seen with VIRTIO_BLK_F_SIZE_MAX of vhost-user-blk.
           ? fmt::format(
-                "virtio features: the destination refuses the guest's {:#x}, though all of them are among those "
-                "it says it allows, {:#x}",
+                "virtio features: the destination refuses a bit that it does not name; of the guest's features it "
+                "accepts {:#x}, it offers {:#x}",
                 error->offered_by_stream, error->allowed)
           : fmt::format("virtio features: the guest negotiated {} on the source, which the destination does not offer",
                         names);

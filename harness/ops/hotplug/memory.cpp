@@ -15,9 +15,8 @@ HotplugKind kind_memory() {
   kind.first_address = 0;
   kind.unplug_settles =
       "a DIMM's RAM block that goes while a migration is set up deadlocks QEMU under TCG: the RCU thread holds the big "
-      "lock "
-      "and waits for the list of RAM blocks (qemu_ram_free), the migration holds the list and waits for a CPU "
-      "(ram_save_setup, memory_global_after_dirty_log_sync). Seen on 7.2";
+      "lock and waits for the list of RAM blocks (qemu_ram_free), the migration holds the list and waits for a CPU "
+      "(ram_init_bitmaps, memory_global_after_dirty_log_sync). Seen on 7.2, 10.0.13 and 11.1.2";
   kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int) -> base::Json {
     const auto count = std::count_if(devices.begin(), devices.end(),
                                      [&device](const auto& other) { return other.type == device.type; });
