@@ -58,7 +58,6 @@ TEST_F(BadInput, UnknownKeyNamesFileLineAndNearest) {
   expect_scenario_refused("nam = \"s\"\n", {"s.toml:1", "'nam'", "did you mean 'name'"});
   expect_scenario_refused("name = \"s\"\n[[side]]\nname = \"a\"\nquemu = \"x\"\n",
                           {"s.toml:4", "quemu'", "did you mean 'qemu'"});
-  expect_scenario_refused("name = \"s\"\n[hotplug]\n", {"s.toml:2", "'hotplug'"});
   expect_scenario_refused("name = \"s\"\n[gate]\nfd-leek = \"warn\"\n", {"s.toml:3", "did you mean 'fd-leak'"});
 }
 
