@@ -10,7 +10,7 @@
 #   recall      every detector's planted fault, the whole table (tests/integration/recall_test.cpp)
 #   kill        20 kills of the harness at random moments, with a PID namespace and without: nothing is left after 2 s, the
 #               database opens, --resume goes on (tests/integration/kill_test.cpp)
-#   bench       the soak loop against a bare one (tests/bench): its own figures, and the two ratios in the table
+#   bench       the soak loop against a bare one (tests/bench): its own figures, and the ratios in the table
 #
 #   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
 #
@@ -173,6 +173,8 @@ part_bench() {
   cat "$log" >&2
   figure 'full loop / bare loop' "$(awk '/full \/ bare/ { print $4 }' "$log")" '>=' 0.9
   figure 'destination raised early / bare loop' "$(awk '/early \/ bare/ { print $4 }' "$log")" '>=' 1.2
+  figure 'config images and compare / without, pc' "$(awk '/ pc \/ pc-without/ { print $4 }' "$log")" '>=' 0.8
+  figure 'config images and compare / without, q35' "$(awk '/ q35 \/ q35-without/ { print $4 }' "$log")" '>=' 0.8
   figure 'verification adds (ms per iteration)' "$(awk '/without overlap/ { print $3 }' "$log")" - ''
   figure 'verification adds, raised early (ms)' "$(awk '/without overlap/ { print $6 }' "$log")" - ''
 }

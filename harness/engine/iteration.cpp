@@ -222,10 +222,12 @@ bool IterationRunner::migrate() {
   record_outcome(outcome);
   if (outcome.result == ops::MigrationResult::completed) {
     lineage_.last_migration_ms = outcome.total_ms;
-    // What the source was at the moment it stopped; it quits when that has been read.
+    // What the source was at the moment it stopped; it quits when that has been read. That takes no longer, as a rule,
+    // than the guest needs for its first sign of life.
     begin_reading(source_, hypervisor::ReadPoint::source, false);
-    if (source_reading_ == nullptr) ask_source_to_quit();
     begin_raising_next();
+    finish_reading(hypervisor::ReadPoint::source);
+    ask_source_to_quit();
     return true;
   }
   if (context_.stop.level() >= 2) return still_whole();
@@ -252,7 +254,6 @@ bool IterationRunner::switch_over() {
   sample("guest", 0, "heartbeat_gap_guest_ms", gap.guest_ms);
   sample("guest", 0, "heartbeats_lost", static_cast<double>(gap.lost));
   sample_peaks();
-  if (source_reading_ != nullptr) source_reading_->advance();
   if (context_.scenario.guest.workload == "verify") {
     const auto sent = lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
                                                       context_.scenario.guest.disk_verify_bytes);
@@ -279,7 +280,6 @@ void IterationRunner::ask_source_to_quit() {
 bool IterationRunner::retire_source() {
   phase("teardown");
   if (source_ == nullptr) return still_whole();  // ended unasked, and was noted
-  finish_reading(hypervisor::ReadPoint::source);
   if (!source_->asked_to_quit) ask_source_to_quit();
   const std::string name = source_->name;
   const std::int64_t id = source_->process_id;

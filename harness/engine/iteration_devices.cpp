@@ -87,8 +87,11 @@ void IterationRunner::begin_reading(Player* player, hypervisor::ReadPoint point,
 void IterationRunner::finish_reading(hypervisor::ReadPoint point) {
   auto& reading = point == hypervisor::ReadPoint::source ? source_reading_ : destination_reading_;
   if (reading == nullptr) return;
+  const auto began = base::Clock::now();
   auto documents = reading->finish(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
   reading.reset();
+  sample("host", 0, point == hypervisor::ReadPoint::source ? "read_source_ms" : "read_destination_ms",
+         base::milliseconds_between(began, base::Clock::now()));
   if (!documents) return;
   for (record::Document& document : *documents) into_.documents.push_back(std::move(document));
 }

@@ -44,8 +44,7 @@ bool has_pcie(const pci::ConfigImage& image) {
 }  // namespace
 
 struct ConfigReading::Impl {
-  Impl(qmp::Client& client_in, ConfigReadRequest request_in, SamplingRule rule_in)
-      : client(client_in), request(std::move(request_in)), rule(rule_in) {}
+  Impl(qmp::Client& client_in, ConfigReadRequest request_in) : client(client_in), request(std::move(request_in)) {}
 
   // Commands in flight, and what is to be done with their answers.
   struct Batch {
@@ -69,6 +68,7 @@ struct ConfigReading::Impl {
   void on_ecam(const Answers& answers);
   void read_through_ecam(std::vector<std::string> before);
   void read_extended(const Answers& answers, std::size_t skip);
+  std::string known_one_to_read() const;
   void read_through_ports();
   void put_back();
   std::vector<record::Document> documents() const;
@@ -78,9 +78,10 @@ struct ConfigReading::Impl {
 
   qmp::Client& client;
   ConfigReadRequest request;
-  SamplingRule rule;
-  std::shared_ptr<std::set<std::string>> seen;
-  bool all = true;
+  std::shared_ptr<ConfigReader::Memory> memory;
+  std::shared_ptr<std::string> turn;
+  int number = 0;    // of this reading
+  bool due = false;  // for one that is known
 
   std::deque<Batch> batches;
   int sent = 0;
@@ -270,13 +271,30 @@ void ConfigReading::Impl::read_extended(const Answers& answers, std::size_t skip
   });
 }
 
+// Key of the function that is read although it is known; empty: none.
+std::string ConfigReading::Impl::known_one_to_read() const {
+  if (!destination()) return *turn;
+  std::string oldest;
+  int oldest_number = number;
+  for (const ReadFunction& read : functions) {
+    const auto known = memory->last_read.find(key_of(read.listed));
+    if (!due || known == memory->last_read.end() || known->second >= oldest_number) continue;
+    oldest = known->first;
+    oldest_number = known->second;
+  }
+  return oldest;
+}
+
 void ConfigReading::Impl::read_through_ports() {
   method = "ports";
+  const std::string again = known_one_to_read();
+  if (destination()) *turn = again;
   std::vector<std::size_t> wanted;
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < functions.size(); ++i) {
     const ListedFunction& listed = functions[i].listed;
-    if (!all && seen->count(key_of(listed)) > 0) continue;
+    const std::string key = key_of(listed);
+    if (!request.all_bytes && key != again && memory->last_read.count(key) > 0) continue;
     wanted.push_back(i);
     for (std::size_t offset = 0; offset < pci::kConventionalBytes; offset += 4) {
       lines.push_back(write_port(kAddressPort, config_address(listed.at, offset)));
@@ -297,7 +315,7 @@ void ConfigReading::Impl::read_through_ports() {
       }
       if (!whole) continue;
       functions[wanted[i]].image = std::move(image);
-      seen->insert(key_of(functions[wanted[i]].listed));
+      memory->last_read[key_of(functions[wanted[i]].listed)] = number;
     }
     put_back();
   });
@@ -386,9 +404,11 @@ int ConfigReading::commands_sent() const {
 std::unique_ptr<ConfigReading> ConfigReader::begin(qmp::Client& client, ConfigReadRequest request) {
   auto& memory = memories_[(request.point == ReadPoint::source ? "source " : "destination ") + request.side];
   if (!memory) memory = std::make_shared<Memory>();
-  auto impl = std::make_unique<ConfigReading::Impl>(client, std::move(request), rule_);
-  impl->all = impl->request.all_bytes || memory->readings++ % std::max(rule_.every, 1) == 0;
-  impl->seen = std::shared_ptr<std::set<std::string>>(memory, &memory->seen);
+  auto impl = std::make_unique<ConfigReading::Impl>(client, std::move(request));
+  impl->number = memory->readings++;
+  impl->due = impl->number % std::max(rule_.every, 1) == 0;
+  impl->memory = memory;
+  impl->turn = turn_;
   std::unique_ptr<ConfigReading> reading(new ConfigReading(std::move(impl)));
   reading->impl_->begin();
   return reading;

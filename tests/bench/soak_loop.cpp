@@ -1,5 +1,6 @@
 // bench_soak_loop: what the whole soak loop (probes, detectors, database) costs against a bare loop (spawn, migrate,
-// first heartbeat, quit) of the same QEMUs, target and guest.
+// first heartbeat, quit) of the same QEMUs, target and guest; and what reading and comparing configuration space and
+// virtqueues costs against the loop without it.
 //
 // Blocks of all variants alternate, the order reversed in every other round, each on a fresh lineage whose boot and
 // first migrations are not timed. A ratio is taken within a round, so that what disturbs the machine for longer than a
@@ -25,19 +26,32 @@
 namespace migsoak::bench {
 namespace {
 
+constexpr const char* kDevicesScenario = MIGSOAK_SOURCE_DIR "/tests/bench/devices.toml";
+
 struct Variant {
   const char* name;
   bool bare;
   bool raise_early;
   bool verify;
+  const char* machine = nullptr;  // given: of kDevicesScenario, on that machine
+  bool config_space = true;
 };
 constexpr Variant kVariants[] = {
-    {"bare", true, false, false},        {"full", false, false, false},       {"early", false, true, false},
-    {"full+verify", false, false, true}, {"early+verify", false, true, true},
+    {"bare", true, false, false},
+    {"full", false, false, false},
+    {"early", false, true, false},
+    {"full+verify", false, false, true},
+    {"early+verify", false, true, true},
+    {"pc", false, false, false, "pc"},
+    {"pc-without", false, false, false, "pc", false},
+    {"q35", false, false, false, "q35"},
+    {"q35-without", false, false, false, "q35", false},
 };
+enum : std::size_t { kBare, kFull, kEarly, kFullVerify, kEarlyVerify, kPc, kPcWithout, kQ35, kQ35Without };
 constexpr std::size_t kVariantCount = std::size(kVariants);
 // Of a round, forwards and backwards in turn: the bare block lies between the two that are compared with it.
-constexpr std::size_t kOrder[kVariantCount] = {1, 0, 2, 4, 3};
+constexpr std::size_t kOrder[kVariantCount] = {kFull, kBare,      kEarly, kEarlyVerify, kFullVerify,
+                                               kPc,   kPcWithout, kQ35,   kQ35Without};
 
 struct Options {
   std::string scenario = MIGSOAK_SOURCE_DIR "/scenarios/vhost-fd-exhaustion.toml";
@@ -115,7 +129,11 @@ class Bench {
     sets.push_back(fmt::format("run.raise_early={}", variant.raise_early));
     // One more than is timed: its start is the end of the last, and what is raised early for it belongs to the last.
     sets.push_back(fmt::format("iterations={}", options_.size.untimed + options_.size.timed + 1));
-    MIGSOAK_ASSIGN(const engine::Scenario scenario, engine::load_scenario(options_.scenario, sets));
+    if (variant.machine != nullptr) sets.push_back(fmt::format("guest.machine={}", variant.machine));
+    sets.push_back(fmt::format("run.config_space={}", variant.config_space));
+    MIGSOAK_ASSIGN(
+        const engine::Scenario scenario,
+        engine::load_scenario(variant.machine != nullptr ? kDevicesScenario : options_.scenario.c_str(), sets));
     if (variant.bare) return run_bare_block(scenario, options_.size);
     const std::filesystem::path folder = fmt::format("{}/{}-{}", options_.out, variant.name, round);
     std::filesystem::create_directories(folder);
@@ -145,11 +163,14 @@ class Bench {
       fmt::print("  {:<13} {}\n", kVariants[which].name, spread(rates_[which]));
     }
     fmt::print("ratios within a round, median (extremes):\n");
-    fmt::print("  full / bare              {}   wanted 0.9\n", spread(ratios(1, 0)));
-    fmt::print("  early / bare             {}   wanted 1.2\n", spread(ratios(2, 0)));
+    fmt::print("  full / bare              {}   wanted 0.9\n", spread(ratios(kFull, kBare)));
+    fmt::print("  early / bare             {}   wanted 1.2\n", spread(ratios(kEarly, kBare)));
+    fmt::print("with configuration space and virtqueues read and compared, without:\n");
+    fmt::print("  pc / pc-without          {}   wanted 0.8\n", spread(ratios(kPc, kPcWithout)));
+    fmt::print("  q35 / q35-without        {}   wanted 0.8\n", spread(ratios(kQ35, kQ35Without)));
     print_periods();
-    fmt::print("verification adds, ms per iteration:\n  without overlap {:.1f}   raised early {:.1f}\n", added_ms(3, 1),
-               added_ms(4, 2));
+    fmt::print("verification adds, ms per iteration:\n  without overlap {:.1f}   raised early {:.1f}\n",
+               added_ms(kFullVerify, kFull), added_ms(kEarlyVerify, kEarly));
     fmt::print("phases, median ms:\n");
     for (std::size_t which = 0; which < kVariantCount; ++which) {
       fmt::print("  {:<13}", kVariants[which].name);
@@ -168,7 +189,9 @@ class Bench {
       for (const double percent : {10, 25, 50}) {
         const double ms = percentile(periods_[which], percent);
         times += fmt::format(" {:6.1f}", ms);
-        if (!periods_[0].empty()) ratios_text += fmt::format(" {:.3f}", percentile(periods_[0], percent) / ms);
+        if (!periods_[kBare].empty() && kVariants[which].machine == nullptr) {
+          ratios_text += fmt::format(" {:.3f}", percentile(periods_[kBare], percent) / ms);
+        }
       }
       fmt::print("  {:<13}{}   {}\n", kVariants[which].name, times, ratios_text);
     }
@@ -188,8 +211,12 @@ class Bench {
     for (std::size_t which = 0; which < kVariantCount; ++which) {
       out << fmt::format("{}_per_s\t{:.3f}\n", kVariants[which].name, median(rates_[which]));
     }
-    out << fmt::format("full_to_bare\t{:.3f}\nearly_to_bare\t{:.3f}\n", median(ratios(1, 0)), median(ratios(2, 0)));
-    out << fmt::format("verify_adds_ms\t{:.1f}\nearly_verify_adds_ms\t{:.1f}\n", added_ms(3, 1), added_ms(4, 2));
+    out << fmt::format("full_to_bare\t{:.3f}\nearly_to_bare\t{:.3f}\n", median(ratios(kFull, kBare)),
+                       median(ratios(kEarly, kBare)));
+    out << fmt::format("config_space_pc\t{:.3f}\nconfig_space_q35\t{:.3f}\n", median(ratios(kPc, kPcWithout)),
+                       median(ratios(kQ35, kQ35Without)));
+    out << fmt::format("verify_adds_ms\t{:.1f}\nearly_verify_adds_ms\t{:.1f}\n", added_ms(kFullVerify, kFull),
+                       added_ms(kEarlyVerify, kEarly));
     out.close();
     if (!out) return base::fail(base::ErrorKind::environment, "can't write " + options_.tsv);
     return {};
@@ -204,7 +231,8 @@ class Bench {
 constexpr const char* kUsage =
     "bench_soak_loop [--smoke] [--rounds N] [--block N] [--untimed N] [--only VARIANT]... [--scenario FILE]\n"
     "                [--set PATH=VALUE]... [--out DIR] [--keep] [--tsv FILE]\n"
-    "variants: bare full early full+verify early+verify\n";
+    "variants: bare full early full+verify early+verify, and of tests/bench/devices.toml pc pc-without q35 "
+    "q35-without\n";
 
 std::optional<int> count_from(const std::string& text) {
   if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
