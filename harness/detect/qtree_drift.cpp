@@ -1,8 +1,10 @@
 // qtree-drift: devices that are not as the plan has them. What the plan asked for and QEMU or the guest did otherwise:
 // refused, not refused where it had to be, done without the guest ever showing it. (An unplug that the guest never
-// acknowledges is a hang of the guest and found as such.)
+// acknowledges is a hang of the guest and found as such.) And PCI functions that only one end of a migration has, seen
+// before anything is sent.
 #include <fmt/format.h>
 
+#include "detect/config_documents.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
 
@@ -23,7 +25,11 @@ class QtreeDrift final : public BookDetector {
     for (const record::Event& event : observation.events) {
       if (event.kind == kinds::kHotplug) take_operation(observation, event);
     }
+    take_functions(observation);
   }
+  void take_functions(const record::Observation& observation);
+  void take_function(const record::Observation& observation, const record::ConfigFunction& function,
+                     const record::ConfigFunction* other, const DeviceName& name, bool destination_has_it);
   void take_operation(const record::Observation& observation, const record::Event& event);
   std::string build_of(const std::string& side) const;
 
@@ -35,6 +41,57 @@ std::string QtreeDrift::build_of(const std::string& side) const {
     if (info.name == side) return info.qemu_version.empty() ? info.qemu : info.qemu_version;
   }
   return "";
+}
+
+// An unplug that was under way at the switch-over: the source may be without the device already.
+bool is_going(const record::Plan& plan, const std::string& id) {
+  for (const record::PlannedOperation& operation : plan.operations) {
+    if (operation.timing == "at-once" && operation.action == "unplug" && operation.device == id) return true;
+  }
+  return false;
+}
+
+void QtreeDrift::take_functions(const record::Observation& observation) {
+  const SideDocuments source = documents_at(observation, "source");
+  const SideDocuments destination = documents_at(observation, "destination");
+  if (!source.space || !destination.space) return;
+  for (const record::ConfigFunction& function : destination.space->functions) {
+    const record::ConfigFunction* other = source.space->find(function.path);
+    if (other != nullptr && other->device == function.device) continue;
+    take_function(observation, function, other, destination.name_of(function.path), true);
+  }
+  for (const record::ConfigFunction& function : source.space->functions) {
+    if (destination.space->find(function.path) != nullptr) continue;
+    take_function(observation, function, nullptr, source.name_of(function.path), false);
+  }
+}
+
+void QtreeDrift::take_function(const record::Observation& observation, const record::ConfigFunction& function,
+                               const record::ConfigFunction* other, const DeviceName& name, bool destination_has_it) {
+  const record::Plan& plan = observation.plan;
+  if (is_going(plan, function.id)) return;
+  const std::string process = "qemu:" + plan.destination_side;
+  const char* kind = other != nullptr ? "device-changed" : destination_has_it ? "device-extra" : "device-missing";
+  const auto strike = book_.strike(observation.iteration, process, kind,
+                                   unfolded(plan.source_side + ' ' + function.path + ' ' + function.device));
+  if (!strike.fresh) return;
+  record::Finding& finding = strike.finding;
+  if (other != nullptr) {
+    finding.title = fmt::format("{}: {} is {} where {} has {}, before the migration of iteration {}", process,
+                                name.words(), function.device, plan.source_side, other->device, observation.iteration);
+  } else {
+    finding.title = fmt::format("{} {} {}, which {} {}, before the migration of iteration {}", process,
+                                destination_has_it ? "has" : "lacks", name.words(), plan.source_side,
+                                destination_has_it ? "does not have" : "has", observation.iteration);
+  }
+  finding.evidence["device"] = name.key();
+  finding.evidence["type"] = name.type;
+  finding.evidence["path"] = function.path;
+  finding.evidence["pci_id"] = function.device;
+  finding.evidence["from"] = plan.source_side;
+  finding.evidence["to"] = plan.destination_side;
+  finding.evidence["from_qemu"] = build_of(plan.source_side);
+  finding.evidence["to_qemu"] = build_of(plan.destination_side);
 }
 
 // Where the plan had the device; empty when it has none of that name, or no place for it.

@@ -1,6 +1,7 @@
 // Hotplug operations that went otherwise than planned.
 #include <gtest/gtest.h>
 
+#include "record/config_space.h"
 #include "soak_model.h"
 
 namespace migsoak::detect {
@@ -123,6 +124,57 @@ TEST(QtreeDrift, OneFindingForEachKindOfDeviceAndError) {
                 event(kinds::kHotplug, "guest", "", {{"result", 7}, {"confirmed", "no"}})};
   });
   EXPECT_EQ(findings.size(), 4U) << "two kinds of device, on two sides: " << describe(findings);
+}
+
+// Iteration 3 of 5: what the two ends' PCI functions are, before anything is sent.
+std::vector<record::Finding> with_functions(const std::vector<record::ConfigFunction>& source,
+                                            const std::vector<record::ConfigFunction>& destination,
+                                            const std::vector<record::PlannedOperation>& planned = {}) {
+  const auto space = [](const std::vector<record::ConfigFunction>& functions) {
+    record::ConfigSpace content;
+    content.method = "none";
+    content.functions = functions;
+    return record::to_json(content);
+  };
+  return judged(5, [&](record::Observation& o, Soak&) {
+    if (o.iteration != 3) return;
+    o.plan.operations = planned;
+    o.documents.push_back({record::document_kind::kConfigSpace, "qemu:b", 1, "source", space(source)});
+    o.documents.push_back({record::document_kind::kConfigSpace, "qemu:a", 2, "destination", space(destination)});
+  });
+}
+
+record::ConfigFunction function(const std::string& path, const std::string& id, const std::string& device) {
+  record::ConfigFunction made;
+  made.address = made.path = path;
+  made.id = id;
+  made.device = device;
+  return made;
+}
+
+TEST(QtreeDrift, AFunctionThatOneEndLacks) {
+  const record::ConfigFunction disk = function("0000:00:04.0", "vd0", "1af4:1001");
+  const record::ConfigFunction ghost = function("0000:00:1c.0", "ghost", "8086:7020");
+  EXPECT_TRUE(with_functions({disk}, {disk}).empty());
+  const auto extra = with_functions({disk}, {disk, ghost});
+  ASSERT_EQ(extra.size(), 1U) << describe(extra);
+  EXPECT_EQ(extra.front().kind, "device-extra");
+  EXPECT_EQ(extra.front().detected_iteration, 3);
+  EXPECT_NE(extra.front().title.find("ghost (8086:7020, 0000:00:1c.0)"), std::string::npos) << extra.front().title;
+  const auto missing = with_functions({disk, ghost}, {disk});
+  ASSERT_EQ(missing.size(), 1U) << describe(missing);
+  EXPECT_EQ(missing.front().kind, "device-missing");
+  const auto changed = with_functions({disk}, {function("0000:00:04.0", "vd0", "1af4:1042")});
+  ASSERT_EQ(changed.size(), 1U) << describe(changed);
+  EXPECT_EQ(changed.front().kind, "device-changed");
+}
+
+TEST(QtreeDrift, AnUnplugUnderWayLeavesTheDeviceOnTheOtherEnd) {
+  const record::ConfigFunction disk = function("0000:00:05.0", "vb0", "1af4:1001");
+  EXPECT_TRUE(with_functions({}, {disk}, {kUnplug}).empty());
+  record::PlannedOperation settled = kUnplug;
+  settled.timing = "settled";
+  EXPECT_EQ(with_functions({}, {disk}, {settled}).size(), 1U);
 }
 
 }  // namespace
