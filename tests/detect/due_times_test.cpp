@@ -52,6 +52,21 @@ Change other_bar_size_at(std::int64_t iteration) {
   };
 }
 
+Change silence_at(std::int64_t iteration) {
+  return [=](record::Observation& o, Soak&) {
+    if (o.iteration == iteration) Soak::set(o, "guest", 0, "heartbeat_gap_ms", 7000);
+  };
+}
+
+record::Event refused_plug() {
+  return event(kinds::kHotplug, "guest", "",
+               {{"result", "refused"},
+                {"action", "plug"},
+                {"kind", "virtio-blk"},
+                {"device", "vb0"},
+                {"error", "device_add: bus is full"}});
+}
+
 TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
   const base::Json zombie = {{"pid", 7},
                              {"parent_pid", 6},
@@ -96,13 +111,11 @@ TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
       {"guest-corruption", "guest-corruption", "guest", 3, 5, at(3, event(kinds::kGuestCorruption, "guest", "", {{"pages_stale", 2}}))},
       {"guest panic", "guest-corruption", "guest", 3, 5, at(3, event(kinds::kGuestPanic, "guest", "Kernel panic - not syncing"))},
       {"disk-corruption", "disk-corruption", "guest", 3, 5, at(3, event(kinds::kDiskCorruption, "guest:disk:vd0", "", {{"torn", 1}}))},
-      {"downtime", "downtime", "guest", 3, 5,
-       [](record::Observation& o, Soak&) { if (o.iteration == 3) Soak::set(o, "guest", 0, "heartbeat_gap_ms", 7000); }},
+      {"downtime", "downtime", "guest", 3, 5, silence_at(3)},
       {"log-signature", "log-signature", kTarget, 3, 5, at(3, event(kinds::kLogLine, kTarget, "vu_panic: truncated msg"))},
       {"console signature", "log-signature", "guest", 3, 5, at(3, event(kinds::kConsoleLine, "guest", "BUG: unable to handle page fault"))},
       {"BAR of another size", "config-space-drift", "qemu:a", 3, 5, other_bar_size_at(3)},
-      {"device_add refused", "qtree-drift", "qemu:b", 3, 5,
-       at(3, event(kinds::kHotplug, "guest", "", {{"result", "refused"}, {"action", "plug"}, {"kind", "virtio-blk"}, {"device", "vb0"}, {"error", "bus is full"}}))},
+      {"device_add refused", "qtree-drift", "qemu:b", 3, 5, at(3, refused_plug())},
       {"output flood", "log-signature", kTarget, 3, 5, at(3, event(kinds::kOutputFlood, kTarget, "", {{"bytes_dropped", 9000}}))},
   };
   std::printf("%-38s %-18s %6s %6s\n", "planted", "detector", "proven", "due");
