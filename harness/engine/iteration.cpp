@@ -217,7 +217,7 @@ bool IterationRunner::migrate() {
   record_device_sets();
   finish_reading(hypervisor::ReadPoint::destination);
   const ops::MigrationOutcome outcome = mode->run(migration);
-  operations_.look_at_source(*source_);
+  operations_.look_at_source(*source_, outcome.result == ops::MigrationResult::completed);
   sample_peaks();
   record_outcome(outcome);
   if (outcome.result == ops::MigrationResult::completed) {

@@ -318,7 +318,7 @@ void OperationRunner::send_refused(Player& source) {
   }
 }
 
-void OperationRunner::look_at_source(Player& source) {
+void OperationRunner::look_at_source(Player& source, bool migrated) {
   for (const Running& running : refused_) {
     const auto reply = source.machine->qmp().take_reply(running.reply, Deadline::in(std::chrono::seconds(2)));
     if (!reply && reply.error().message.find("not allowed while migrating") != std::string::npos) {
@@ -326,6 +326,8 @@ void OperationRunner::look_at_source(Player& source) {
     } else if (!reply && !refused_by_qemu(reply.error(), source)) {
       // It is gone or hangs, which is told elsewhere.
       record(running, "skipped", false, reply.error().describe());
+    } else if (!migrated) {
+      record(running, "skipped", false, "the migration had failed by then");
     } else if (!reply) {
       record(running, "refused", false, reply.error().describe());
     } else {

@@ -32,8 +32,9 @@ class OperationRunner {
   base::Result<void> begin_at_once(Player& source);
   // The migration is under way: these QEMU has to refuse.
   void send_refused(Player& source);
-  // After the migration, before the source is asked to quit: what it did meanwhile.
-  void look_at_source(Player& source);
+  // After the migration, before the source is asked to quit: what it did meanwhile. Of a migration that failed it is
+  // not known whether it was still under way when they were asked for.
+  void look_at_source(Player& source, bool migrated);
   // The guest runs here now (the destination, or the source again when the migration failed).
   base::Result<void> conclude(Player& current);
 

@@ -138,9 +138,9 @@ Result<void> check_properties(const Scenario& scenario, const hypervisor::Device
     const std::string near = base::nearest_name(top, known);
     return base::fail(
         ErrorKind::bad_input,
-        fmt::format("{}: {}: {} has no property '{}' for its {} ({} of {}){}", scenario.file,
-                    property_key(scenario, device, side, name), build, base::printable(name, 80), driver, device.type,
-                    find_cold(scenario, device.id) != nullptr ? "device " + device.id : "hotplug",
+        fmt::format("{}: {}: {} has no property '{}' for its {} ({}){}", scenario.file,
+                    property_key(scenario, device, side, name), build, base::printable(name, 80), driver,
+                    find_cold(scenario, device.id) != nullptr ? "device " + device.id : "plugged " + device.type,
                     near.empty() ? fmt::format("; `-device {},help` lists them", driver)
                                  : fmt::format(", did you mean '{}'?", near)));
   }
