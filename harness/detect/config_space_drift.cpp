@@ -1,11 +1,12 @@
 // config-space-drift: what a device is differs between the two sides of a migration, or between two readings of it on
-// one side. Four kinds:
+// one side. Five kinds:
 //   refused    QEMU's load check refused the source's bytes; the error line is decoded with the recorded images
 //   silent     the check passes (or has not been asked yet), and BAR sizes, capabilities or read-only bytes differ all
 //              the same: the guest goes on with a device that is not what it found, until a placement comes that fails
 //   drift      the same device on the same side differs from an earlier iteration of the lineage
 //   virtqueue  the guest's queues are larger than the destination, or the queue-size property, allows
 //   (virtqueue_drift.h)
+//   guest-view the guest itself reads something else than the source was, or than it read before (guest_view_drift.h)
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "detect/config_compare.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
+#include "detect/guest_view_drift.h"
 #include "detect/quiet_point.h"
 #include "detect/virtqueue_drift.h"
 #include "pci/load_rule.h"
@@ -47,6 +49,7 @@ class ConfigSpaceDrift final : public BookDetector {
   void take_silent(const record::Observation& observation);
   void take_drift(const record::Observation& observation, const SideDocuments& side, bool pristine);
   void take_virtqueues(const record::Observation& observation);
+  void take_guest_view(const record::Observation& observation);
 
   // The function's bytes as read now, else as last seen there; its BARs always as read now.
   record::ConfigFunction best_known(const SideDocuments& side, const std::string& point, const std::string& path) const;
@@ -57,6 +60,7 @@ class ConfigSpaceDrift final : public BookDetector {
   std::vector<record::SideInfo> sides_;
   ConfigCompare compare_;
   VirtqueueDrift queues_;
+  GuestViewDrift guest_view_;
   SideDocuments source_, destination_;  // of the iteration at hand
   std::set<std::string> refused_;       // device and field, of the iteration at hand
   std::map<std::string, Remembered> remembered_;
@@ -187,6 +191,7 @@ void ConfigSpaceDrift::fold(const record::Observation& observation) {
   take_drift(observation, source_, false);
   take_drift(observation, destination_, true);
   take_virtqueues(observation);
+  take_guest_view(observation);
 }
 
 void ConfigSpaceDrift::take_refused(const record::Observation& observation) {
@@ -344,6 +349,20 @@ void ConfigSpaceDrift::take_virtqueues(const record::Observation& observation) {
     strike.finding.title = trouble.title;
     strike.finding.evidence.update(trouble.evidence);
     if (trouble.refused) strike.finding.evidence["refused_in_iteration"] = observation.iteration;
+  }
+}
+
+void ConfigSpaceDrift::take_guest_view(const record::Observation& observation) {
+  const std::string side = observation.plan.destination_side;
+  for (const GuestViewTrouble& trouble : guest_view_.troubles(observation, source_, compare_)) {
+    bool fresh = false;
+    record::Finding& finding = file(observation, "qemu:" + side, "guest-view", trouble.device, trouble.device.key(),
+                                    trouble.difference.field, fresh);
+    if (!fresh) continue;
+    finding.title = fmt::format("{}: since iteration {} the guest sees another device on {}: {}",
+                                trouble.device.words(), observation.iteration, side, trouble.difference.words);
+    finding.evidence.update(trouble.difference.evidence);
+    finding.evidence["decoded"] = trouble.difference.words;
   }
 }
 

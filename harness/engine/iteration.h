@@ -31,6 +31,7 @@ class IterationRunner {
   void record_device_sets();
   void begin_reading(Player* player, hypervisor::ReadPoint point, bool running);
   void finish_reading(hypervisor::ReadPoint point);
+  bool look_by_guest();
   void retire_unused();
   bool settle_disks();
   bool migrate();

@@ -96,6 +96,21 @@ void IterationRunner::finish_reading(hypervisor::ReadPoint point) {
   for (record::Document& document : *documents) into_.documents.push_back(std::move(document));
 }
 
+// Now and then. A guest that does not answer shows elsewhere too.
+bool IterationRunner::look_by_guest() {
+  if (!context_.scenario.config_space) return true;
+  phase("look");
+  const auto began = base::Clock::now();
+  auto seen =
+      lineage_.guest_view().look(lineage_.channel(), Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  if (!still_whole()) return false;
+  if (!seen) return give_up("guest", 0, seen.error(), "configuration space as the guest sees it");
+  if (!*seen) return true;
+  sample("host", 0, "read_guest_ms", base::milliseconds_between(began, base::Clock::now()));
+  into_.documents.push_back(std::move(**seen));
+  return true;
+}
+
 void IterationRunner::record_device_sets() {
   const auto add = [this](const Player& player, const char* point) {
     record::Document document;

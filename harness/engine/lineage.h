@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/guest_view.h"
 #include "engine/preflight.h"
 #include "engine/recorder.h"
 #include "guest/channel.h"
@@ -95,6 +96,7 @@ class Lineage {
   guest::Console& console() { return console_; }
   probes::ProbeState& probe_state() { return probe_state_; }
   hypervisor::ConfigReader& config_reader() { return config_reader_; }
+  GuestView& guest_view() { return guest_view_; }
   bool can_raise_early() const;
   // Hung-up sockets that the targets kept at the last quiet point.
   int hung_up_sockets = 0;
@@ -136,6 +138,7 @@ class Lineage {
   Player* current_ = nullptr;
   probes::ProbeState probe_state_;
   hypervisor::ConfigReader config_reader_;
+  GuestView guest_view_;
   std::int64_t spawned_count_ = 0;
   std::vector<std::string> images_;
 };
