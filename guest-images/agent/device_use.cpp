@@ -39,7 +39,7 @@ std::string send_frame(const std::string& interface) {
   constexpr char kPayload[46] = "migsoak";
   const bool sent = sendto(fd, kPayload, sizeof kPayload, MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&to),
                            sizeof to) == static_cast<ssize_t>(sizeof kPayload);
-  const std::string result = outcome(sent);
+  std::string result = outcome(sent);
   close(fd);
   return result;
 }
@@ -49,7 +49,7 @@ std::string read_random(const std::string& generator) {
   const int fd = open("/dev/hwrng", O_RDONLY | O_CLOEXEC);
   if (fd < 0) return outcome(false);
   char bytes[16];
-  const std::string result = outcome(read(fd, bytes, sizeof bytes) > 0);
+  std::string result = outcome(read(fd, bytes, sizeof bytes) > 0);
   close(fd);
   return result;
 }
@@ -59,7 +59,7 @@ std::string write_port(const std::string& node) {
   if (fd < 0) return outcome(false);
   const ssize_t put = write(fd, "migsoak\n", 8);
   // Nobody listens on the host: the port itself is fine.
-  const std::string result = outcome(put > 0 || errno == EAGAIN);
+  std::string result = outcome(put > 0 || errno == EAGAIN);
   close(fd);
   return result;
 }

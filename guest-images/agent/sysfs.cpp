@@ -64,7 +64,7 @@ std::string pci_address_in(const std::string& path) {
   while (end > 0) {
     const std::size_t slash = path.rfind('/', end - 1);
     const std::size_t start = slash == std::string::npos ? 0 : slash + 1;
-    if (const std::string part = path.substr(start, end - start); is_pci_address(part)) return part;
+    if (std::string part = path.substr(start, end - start); is_pci_address(part)) return part;
     end = slash == std::string::npos ? 0 : slash;
   }
   return "";
@@ -72,15 +72,10 @@ std::string pci_address_in(const std::string& path) {
 
 std::string scsi_address_in(const std::string& path) {
   const std::string last = path.substr(path.rfind('/') + 1);
-  unsigned host = 0;
-  unsigned channel = 0;
-  unsigned target = 0;
-  unsigned long long lun = 0;
-  int used = 0;
-  if (sscanf(last.c_str(), "%u:%u:%u:%llu%n", &host, &channel, &target, &lun, &used) != 4 ||
-      static_cast<std::size_t>(used) != last.size()) {
-    return "";
-  }
+  // Four numbers: host, channel, target, LUN.
+  const bool digits = last.find_first_not_of("0123456789:") == std::string::npos;
+  const bool whole = !last.empty() && last.front() != ':' && last.back() != ':' && last.find("::") == std::string::npos;
+  if (!digits || !whole || std::count(last.begin(), last.end(), ':') != 3) return "";
   return last.substr(last.find(':') + 1);
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include "base/text.h"
 #include "compat/batch_run.h"
@@ -192,7 +193,7 @@ base::Result<void> Batch::run_state(VmPair first_pair, const Layout& layout, con
       for (const std::size_t i : subset) note_one(group[i], state, LoadOutcome::unknown, {"not tried: no time left"});
       continue;
     }
-    VmPair vms = std::move(first_pair);
+    VmPair vms = std::exchange(first_pair, {});
     if (!vms.source) {
       auto spawned = spawn_pair(lab_, builds_, layout);
       if (!spawned && spawned.error().kind != ErrorKind::subject) return tl::unexpected<base::Error>(spawned.error());

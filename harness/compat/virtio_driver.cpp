@@ -16,28 +16,27 @@ constexpr std::uint32_t kRingBytes = 64u << 10;
 constexpr int kCommonConfig = 1;  // virtio_pci_cap.cfg_type
 constexpr std::size_t kCommandAt = 0x04;
 
-enum Register : std::uint32_t {
-  // virtio_pci_common_cfg
-  kFeatureSelect = 0x00,
-  kFeature = 0x04,
-  kGuestFeatureSelect = 0x08,
-  kGuestFeature = 0x0c,
-  kQueueCount = 0x12,
-  kStatus = 0x14,
-  kQueueSelect = 0x16,
-  kQueueSize = 0x18,
-  kQueueEnable = 0x1c,
-  kQueueDesc = 0x20,
-  kQueueDriver = 0x28,
-  kQueueDevice = 0x30,
-  // The legacy header in BAR0
-  kLegacyFeatures = 0x00,
-  kLegacyGuestFeatures = 0x04,
-  kLegacyQueuePfn = 0x08,
-  kLegacyQueueSize = 0x0c,
-  kLegacyQueueSelect = 0x0e,
-  kLegacyStatus = 0x12,
-};
+using Register = std::uint32_t;
+// virtio_pci_common_cfg
+constexpr Register kFeatureSelect = 0x00;
+constexpr Register kFeature = 0x04;
+constexpr Register kGuestFeatureSelect = 0x08;
+constexpr Register kGuestFeature = 0x0c;
+constexpr Register kQueueCount = 0x12;
+constexpr Register kStatus = 0x14;
+constexpr Register kQueueSelect = 0x16;
+constexpr Register kQueueSize = 0x18;
+constexpr Register kQueueEnable = 0x1c;
+constexpr Register kQueueDesc = 0x20;
+constexpr Register kQueueDriver = 0x28;
+constexpr Register kQueueDevice = 0x30;
+// The legacy header in BAR0
+constexpr Register kLegacyFeatures = 0x00;
+constexpr Register kLegacyGuestFeatures = 0x04;
+constexpr Register kLegacyQueuePfn = 0x08;
+constexpr Register kLegacyQueueSize = 0x0c;
+constexpr Register kLegacyQueueSelect = 0x0e;
+constexpr Register kLegacyStatus = 0x12;
 
 const BarSizes* find_bar(const std::vector<BarSizes>& bars, int index) {
   const auto found =
