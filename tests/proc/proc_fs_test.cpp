@@ -107,13 +107,13 @@ TEST(ReadFds, CountIsTheSizeOfTheList) {
   ASSERT_TRUE(child);
   const pid_t pid = (*child)->pid();
   // Past its start, when it opens libraries and locales.
-  const auto at_rest = [pid] {
-    const auto listed = read_fds(pid);
+  base::Result<std::vector<FdEntry>> fds;
+  const auto at_rest = [pid, &fds] {
+    fds = read_fds(pid);
     const auto counted = count_fds(pid);
-    return command_of(pid) == "sleep" && listed && counted && listed->size() == 3 && *counted == 3;
+    return command_of(pid) == "sleep" && fds && counted && fds->size() == 3 && *counted == 3;
   };
   EXPECT_EQ(reactor.run_until(at_rest, base::Deadline::in(std::chrono::seconds(30))), Wait::ready);
-  const auto fds = read_fds(pid);
   ASSERT_TRUE(fds);
   ASSERT_EQ(fds->size(), 3U);
   EXPECT_EQ(fds->at(0).kind, "null");
