@@ -41,8 +41,8 @@ std::vector<DecodedField> decode(const ConfigImage& image);
 
 // The bits that software may write, by the specifications alone: nothing is probed. BARs by the `sizes` given (index,
 // kind and size of each are used). Device-specific bytes outside of every capability count as writable, as they do in
-// QEMU unless a device says otherwise (hw/pci/pci.c, pci_init_wmask()). A build may make fewer bits writable, so this is for telling what the guest owns
-// (and may differ) from what the device is; it does not predict a load.
+// QEMU unless a device says otherwise (hw/pci/pci.c, pci_init_wmask()). A build may make fewer bits writable, so this
+// is for telling what the guest owns (and may differ) from what the device is; it does not predict a load.
 ConfigImage specified_writable(const ConfigImage& image, const std::vector<Bar>& sizes);
 
 // The name of a feature bit for that virtio device type ("blk", "net", ...; empty: only the common ones):

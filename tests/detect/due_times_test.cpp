@@ -67,16 +67,8 @@ record::Event refused_plug() {
                 {"error", "device_add: bus is full"}});
 }
 
-TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
-  const base::Json zombie = {{"pid", 7},
-                             {"parent_pid", 6},
-                             {"parent", "qemu:b"},
-                             {"parent_command", "qemu-system-x86_64"},
-                             {"command", "qemu-system-x86"},
-                             {"age_ms", 31000}};
-  const base::Json orphan = {
-      {"pid", 9}, {"command", "sleep"}, {"age_ms", 900}, {"descends_from", "target:disk0"}, {"reparented", true}};
-  const std::vector<Row> rows = {
+std::vector<Row> growing_rows() {
+  return {
       {"fd-leak +1 eventfd per iteration", "fd-leak", kTarget, 9, 12, leak_fd(kTarget, "eventfd", 1)},
       {"fd-leak +4 eventfd per iteration", "fd-leak", kTarget, 9, 12, leak_fd(kTarget, "eventfd", 1, 4)},
       {"fd-leak of a new kind", "fd-leak", kTarget, 9, 12, leak_fd(kTarget, "pidfd", 1)},
@@ -95,29 +87,59 @@ TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
        grow(kTarget, {"anon_bytes", "pss_bytes", "rss_bytes"}, 128 * 1024)},
       {"memory-growth 1 MiB of heap", "memory-growth", kTarget, 149, 160,
        grow(kTarget, {"heap_bytes", "anon_bytes", "pss_bytes", "rss_bytes"}, 1 << 20)},
-      {"memory-growth 128 KiB in QEMUs", "memory-growth", "qemu:a", 149, 160, grow("qemu:a", {"anon_bytes"}, 128 * 1024)},
+      {"memory-growth 128 KiB in QEMUs", "memory-growth", "qemu:a", 149, 160,
+       grow("qemu:a", {"anon_bytes"}, 128 * 1024)},
+  };
+}
+
+std::vector<Row> sudden_rows() {
+  const base::Json zombie = {{"pid", 7},
+                             {"parent_pid", 6},
+                             {"parent", "qemu:b"},
+                             {"parent_command", "qemu-system-x86_64"},
+                             {"command", "qemu-system-x86"},
+                             {"age_ms", 31000}};
+  const base::Json orphan = {
+      {"pid", 9}, {"command", "sleep"}, {"age_ms", 900}, {"descends_from", "target:disk0"}, {"reparented", true}};
+  return {
       {"zombie", "zombie", "qemu:b", 3, 5, at(3, event(kinds::kZombie, "qemu:b", "", zombie))},
       {"orphan", "orphan", kTarget, 3, 5, at(3, event(kinds::kOrphan, kTarget, "", orphan))},
       {"leftover-file", "leftover-file", "qemu:a", 3, 5,
-       at(3, event(kinds::kLeftover, "qemu:a", "", {{"path", "/run/x/q17.sock"}, {"type", "socket"}, {"size_bytes", 0}}))},
+       at(3,
+          event(kinds::kLeftover, "qemu:a", "", {{"path", "/run/x/q17.sock"}, {"type", "socket"}, {"size_bytes", 0}}))},
       {"migration-failure", "migration-failure", "qemu:a", 3, 5,
        at(3, event(kinds::kMigrationFailed, "qemu:a", "", {{"error_desc", "load failed"}, {"side", "destination"}}))},
-      {"protocol garbage", "migration-failure", "qemu:a", 3, 5, at(3, event(kinds::kProtocolError, "qemu:a", "not JSON: xx"))},
+      {"protocol garbage", "migration-failure", "qemu:a", 3, 5,
+       at(3, event(kinds::kProtocolError, "qemu:a", "not JSON: xx"))},
       {"crash by signal", "crash", kTarget, 3, 5, at(3, event(kinds::kUnexpectedExit, kTarget, "", {{"signal", 11}}))},
-      {"crash by exit 0", "crash", kTarget, 3, 5, at(3, event(kinds::kUnexpectedExit, kTarget, "", {{"exit_code", 0}}))},
-      {"target drops its client", "crash", kTarget, 3, 5, at(3, event(kinds::kTargetLost, kTarget, "", {{"why", "closed its socket"}}))},
+      {"crash by exit 0", "crash", kTarget, 3, 5,
+       at(3, event(kinds::kUnexpectedExit, kTarget, "", {{"exit_code", 0}}))},
+      {"target drops its client", "crash", kTarget, 3, 5,
+       at(3, event(kinds::kTargetLost, kTarget, "", {{"why", "closed its socket"}}))},
       {"guest lost", "crash", "guest", 3, 5, at(3, event(kinds::kGuestLost, "guest", "", {{"why", "no heartbeat"}}))},
-      {"hang", "hang", "qemu:b", 3, 5, at(3, event(kinds::kHang, "qemu:b", "", {{"waited_ms", 20000}, {"waiting_for", "RESUME event"}}))},
-      {"guest-corruption", "guest-corruption", "guest", 3, 5, at(3, event(kinds::kGuestCorruption, "guest", "", {{"pages_stale", 2}}))},
-      {"guest panic", "guest-corruption", "guest", 3, 5, at(3, event(kinds::kGuestPanic, "guest", "Kernel panic - not syncing"))},
-      {"disk-corruption", "disk-corruption", "guest", 3, 5, at(3, event(kinds::kDiskCorruption, "guest:disk:vd0", "", {{"torn", 1}}))},
+      {"hang", "hang", "qemu:b", 3, 5,
+       at(3, event(kinds::kHang, "qemu:b", "", {{"waited_ms", 20000}, {"waiting_for", "RESUME event"}}))},
+      {"guest-corruption", "guest-corruption", "guest", 3, 5,
+       at(3, event(kinds::kGuestCorruption, "guest", "", {{"pages_stale", 2}}))},
+      {"guest panic", "guest-corruption", "guest", 3, 5,
+       at(3, event(kinds::kGuestPanic, "guest", "Kernel panic - not syncing"))},
+      {"disk-corruption", "disk-corruption", "guest", 3, 5,
+       at(3, event(kinds::kDiskCorruption, "guest:disk:vd0", "", {{"torn", 1}}))},
       {"downtime", "downtime", "guest", 3, 5, silence_at(3)},
-      {"log-signature", "log-signature", kTarget, 3, 5, at(3, event(kinds::kLogLine, kTarget, "vu_panic: truncated msg"))},
-      {"console signature", "log-signature", "guest", 3, 5, at(3, event(kinds::kConsoleLine, "guest", "BUG: unable to handle page fault"))},
+      {"log-signature", "log-signature", kTarget, 3, 5,
+       at(3, event(kinds::kLogLine, kTarget, "vu_panic: truncated msg"))},
+      {"console signature", "log-signature", "guest", 3, 5,
+       at(3, event(kinds::kConsoleLine, "guest", "BUG: unable to handle page fault"))},
       {"BAR of another size", "config-space-drift", "qemu:a", 3, 5, other_bar_size_at(3)},
       {"device_add refused", "qtree-drift", "qemu:b", 3, 5, at(3, refused_plug())},
-      {"output flood", "log-signature", kTarget, 3, 5, at(3, event(kinds::kOutputFlood, kTarget, "", {{"bytes_dropped", 9000}}))},
+      {"output flood", "log-signature", kTarget, 3, 5,
+       at(3, event(kinds::kOutputFlood, kTarget, "", {{"bytes_dropped", 9000}}))},
   };
+}
+
+TEST(DueTimes, EveryDetectorProvesItsFaultInTime) {
+  std::vector<Row> rows = growing_rows();
+  for (Row& row : sudden_rows()) rows.push_back(std::move(row));
   std::printf("%-38s %-18s %6s %6s\n", "planted", "detector", "proven", "due");
   std::set<std::string> fired;
   for (const Row& row : rows) {

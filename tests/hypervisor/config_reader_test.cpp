@@ -264,6 +264,8 @@ TEST_F(ConfigReaderTest, InTheBackground) {
 TEST_F(ConfigReaderTest, AMachineThatGoesAwayIsAnErrorNotAHang) {
   auto machine = raise(with_disks("q1", "q35", true));
   ASSERT_TRUE(machine);
+  // Stopped first: it could have answered everything by the time it is killed.
+  ASSERT_EQ(::kill(machine->qemu_pid(), SIGSTOP), 0);
   auto reading = reader_.begin(machine->qmp(), {ReadPoint::destination, "qemu:a", 1, "a", false});
   machine->kill();
   const auto documents = reading->finish(soon());
