@@ -1,15 +1,29 @@
-// A command's arguments, "key=value" words, and the answer to those that make no sense.
+// The words of a line, a command's arguments ("key=value" words), and the answer to those that make no sense.
 #pragma once
 
 #include <stdlib.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "json_text.h"
 
 namespace migsoak::agent {
+
+// What stands between the spaces of a line.
+inline std::vector<std::string> words_of(const std::string& line) {
+  std::vector<std::string> words;
+  std::size_t start = 0;
+  while (start < line.size()) {
+    const std::size_t end = std::min(line.find(' ', start), line.size());
+    if (end > start) words.push_back(line.substr(start, end - start));
+    start = end + 1;
+  }
+  return words;
+}
 
 using Arguments = std::map<std::string, std::string>;
 

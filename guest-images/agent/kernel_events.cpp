@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "arguments.h"
 #include "boot.h"
 #include "devices.h"
 #include "sysfs.h"
@@ -30,24 +31,13 @@ std::mutex events_mutex;
 std::condition_variable events_changed;
 std::uint64_t events_seen = 0;
 
-std::vector<std::string> words_in(const std::string& line) {
-  std::vector<std::string> words;
-  std::size_t start = 0;
-  while (start < line.size()) {
-    const std::size_t end = std::min(line.find(' ', start), line.size());
-    if (end > start) words.push_back(line.substr(start, end - start));
-    start = end + 1;
-  }
-  return words;
-}
-
 // Loads what the device with this alias asks for. A module that is loaded already costs one system call.
 void load_modules_for(const std::string& alias) {
   static const std::string table = read_text("/lib/modules/on-demand");
   std::size_t start = 0;
   while (start < table.size()) {
     const std::size_t end = std::min(table.find('\n', start), table.size());
-    const std::vector<std::string> words = words_in(table.substr(start, end - start));
+    const std::vector<std::string> words = words_of(table.substr(start, end - start));
     start = end + 1;
     if (words.size() < 2 || fnmatch(words[0].c_str(), alias.c_str(), 0) != 0) continue;
     for (std::size_t i = 1; i < words.size(); ++i) load_module(words[i]);

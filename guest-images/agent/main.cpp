@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "arguments.h"
 #include "boot.h"
 #include "commands.h"
 #include "kernel_events.h"
@@ -22,17 +23,6 @@ namespace {
 
 constexpr std::size_t kAnswersKept = 16;
 constexpr std::size_t kArgumentsMax = 32;
-
-std::vector<std::string> words_of(const std::string& line) {
-  std::vector<std::string> words;
-  std::size_t start = 0;
-  while (start < line.size()) {
-    const std::size_t end = std::min(line.find(' ', start), line.size());
-    if (end > start) words.push_back(line.substr(start, end - start));
-    start = end + 1;
-  }
-  return words;
-}
 
 // The last answers, by request. Shared by the main thread and those of commands that run beside others.
 class AnswerBook {

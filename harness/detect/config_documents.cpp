@@ -135,6 +135,20 @@ pci::ConfigImage writable_of(const record::ConfigFunction& function, const pci::
   return pci::specified_writable(image, bars_of(function));
 }
 
+std::string side_build(const std::vector<record::SideInfo>& sides, const std::string& side) {
+  for (const record::SideInfo& info : sides) {
+    if (info.name == side) return info.qemu_version.empty() ? info.qemu : info.qemu_version;
+  }
+  return "";
+}
+
+void put_pair(base::Json& evidence, const record::Plan& plan, const std::vector<record::SideInfo>& sides) {
+  evidence["from"] = plan.source_side;
+  evidence["to"] = plan.destination_side;
+  evidence["from_qemu"] = side_build(sides, plan.source_side);
+  evidence["to_qemu"] = side_build(sides, plan.destination_side);
+}
+
 std::string unfolded(const std::string& text) {
   std::string out;
   for (const char c : text) {

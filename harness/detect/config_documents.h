@@ -48,6 +48,11 @@ std::vector<pci::Bar> bars_of(const record::ConfigFunction& function);
 // The destination's mask of writable bits: probed where somebody did, else by the specifications.
 pci::ConfigImage writable_of(const record::ConfigFunction& function, const pci::ConfigImage& image);
 
+// "10.0.13" of a side; the executable when the version is not known.
+std::string side_build(const std::vector<record::SideInfo>& sides, const std::string& side);
+// "from" and "to" of a migration, with the builds on both: what a waive can name.
+void put_pair(base::Json& evidence, const record::Plan& plan, const std::vector<record::SideInfo>& sides);
+
 // Text in which record::normalise_text() finds no digit to fold: "vd0" and "vd1" stay two devices.
 std::string unfolded(const std::string& text);
 

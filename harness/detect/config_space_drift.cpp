@@ -55,7 +55,6 @@ class ConfigSpaceDrift final : public BookDetector {
   record::ConfigFunction best_known(const SideDocuments& side, const std::string& point, const std::string& path) const;
   record::Finding& file(const record::Observation& observation, const std::string& process, const std::string& kind,
                         const DeviceName& device, const std::string& identity, const std::string& field, bool& fresh);
-  std::string build_of(const std::string& side) const { return side_build(sides_, side); }
 
   std::vector<record::SideInfo> sides_;
   ConfigCompare compare_;
@@ -120,17 +119,6 @@ std::uint64_t bar_size_at(const record::ConfigFunction& function, std::size_t of
   return 0;
 }
 
-}  // namespace
-
-std::string side_build(const std::vector<record::SideInfo>& sides, const std::string& side) {
-  for (const record::SideInfo& info : sides) {
-    if (info.name == side) return info.qemu_version.empty() ? info.qemu : info.qemu_version;
-  }
-  return "";
-}
-
-namespace {
-
 std::vector<record::Exclusion> ConfigSpaceDrift::exclusions() const {
   std::vector<record::Exclusion> all;
   for (const VolatileConfig& entry : volatile_config()) {
@@ -172,10 +160,7 @@ record::Finding& ConfigSpaceDrift::file(const record::Observation& observation, 
   evidence["type"] = device.type;
   evidence["address"] = device.address;
   evidence["field"] = field;
-  evidence["from"] = plan.source_side;
-  evidence["to"] = plan.destination_side;
-  evidence["from_qemu"] = build_of(plan.source_side);
-  evidence["to_qemu"] = build_of(plan.destination_side);
+  put_pair(evidence, plan, sides_);
   const auto properties = differing_properties(source_, destination_, device.id);
   if (!properties.empty()) evidence["properties"] = properties;
   return strike.finding;

@@ -29,17 +29,9 @@ class MigrationFailure final : public BookDetector {
  private:
   void fold(const record::Observation& observation) override;
   void take_failure(const record::Observation& observation);
-  std::string build_of(const std::string& side) const;
 
   std::vector<record::SideInfo> sides_;
 };
-
-std::string MigrationFailure::build_of(const std::string& side) const {
-  for (const record::SideInfo& info : sides_) {
-    if (info.name == side) return info.qemu_version.empty() ? info.qemu : info.qemu_version;
-  }
-  return "";
-}
 
 void consider(Cause& best, const std::string& process, const std::string& text, int rank) {
   Cause cause;
@@ -122,10 +114,7 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   finding.evidence["phase"] = phase;
   finding.evidence["mode"] = plan.mode;
   finding.evidence["transport"] = plan.transport;
-  finding.evidence["from"] = plan.source_side;
-  finding.evidence["to"] = plan.destination_side;
-  finding.evidence["from_qemu"] = build_of(plan.source_side);
-  finding.evidence["to_qemu"] = build_of(plan.destination_side);
+  put_pair(finding.evidence, plan, sides_);
 }
 
 void MigrationFailure::fold(const record::Observation& observation) {

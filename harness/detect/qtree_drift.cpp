@@ -31,17 +31,9 @@ class QtreeDrift final : public BookDetector {
   void take_function(const record::Observation& observation, const record::ConfigFunction& function,
                      const record::ConfigFunction* other, const DeviceName& name, bool destination_has_it);
   void take_operation(const record::Observation& observation, const record::Event& event);
-  std::string build_of(const std::string& side) const;
 
   std::vector<record::SideInfo> sides_;
 };
-
-std::string QtreeDrift::build_of(const std::string& side) const {
-  for (const record::SideInfo& info : sides_) {
-    if (info.name == side) return info.qemu_version.empty() ? info.qemu : info.qemu_version;
-  }
-  return "";
-}
 
 // An unplug that was under way at the switch-over: the source may be without the device already.
 bool is_going(const record::Plan& plan, const std::string& id) {
@@ -88,10 +80,7 @@ void QtreeDrift::take_function(const record::Observation& observation, const rec
   finding.evidence["type"] = name.type;
   finding.evidence["path"] = function.path;
   finding.evidence["pci_id"] = function.device;
-  finding.evidence["from"] = plan.source_side;
-  finding.evidence["to"] = plan.destination_side;
-  finding.evidence["from_qemu"] = build_of(plan.source_side);
-  finding.evidence["to_qemu"] = build_of(plan.destination_side);
+  put_pair(finding.evidence, plan, sides_);
 }
 
 // Where the plan had the device; empty when it has none of that name, or no place for it.
@@ -153,10 +142,7 @@ void QtreeDrift::take_operation(const record::Observation& observation, const re
   if (!machine.empty()) finding.evidence["machine"] = machine;
   finding.evidence["phase"] = event.phase;
   finding.evidence["mode"] = plan.mode;
-  finding.evidence["from"] = plan.source_side;
-  finding.evidence["to"] = plan.destination_side;
-  finding.evidence["from_qemu"] = build_of(plan.source_side);
-  finding.evidence["to_qemu"] = build_of(plan.destination_side);
+  put_pair(finding.evidence, plan, sides_);
 }
 
 }  // namespace

@@ -53,7 +53,4 @@ class VirtqueueDrift {
   std::map<std::string, std::string> origins_;     // device id and size -> side that had it first
 };
 
-// "10.0.13" of a side; the executable when the version is not known.
-std::string side_build(const std::vector<record::SideInfo>& sides, const std::string& side);
-
 }  // namespace migsoak::detect

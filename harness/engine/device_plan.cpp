@@ -17,9 +17,8 @@ using record::PlannedOperation;
 
 namespace {
 
-bool on_pci(const HotplugKind& kind) {
-  const hypervisor::DeviceType* type = hypervisor::find_device_type(kind.name);
-  return type != nullptr && type->attachment == hypervisor::Attachment::pci;
+bool on_pci(const std::string& kind) {
+  return hypervisor::is_attached_to(hypervisor::Attachment::pci, kind);
 }
 
 DeviceSpec bare_device(const std::string& id, const std::string& type) {
@@ -29,12 +28,21 @@ DeviceSpec bare_device(const std::string& id, const std::string& type) {
   return device;
 }
 
+// A device of this kind in a place, "bus/address".
+DeviceSpec device_at(const std::string& kind, const std::string& place) {
+  DeviceSpec device = bare_device("", kind);
+  device.bus = place.substr(0, place.find('/'));
+  device.address = place.substr(place.find('/') + 1);
+  return device;
+}
+
 template <typename Items>
 const std::string& pick(const Items& items, base::Rng& rng) {
   return items[rng.below(items.size())];
 }
 
-// A name by weight; empty when all weights are 0.
+}  // namespace
+
 std::string draw_weighted(const std::vector<std::pair<std::string, std::uint64_t>>& weights, base::Rng& rng) {
   std::uint64_t total = 0;
   for (const auto& [name, weight] : weights) total += weight;
@@ -47,8 +55,6 @@ std::string draw_weighted(const std::vector<std::pair<std::string, std::uint64_t
   return "";
 }
 
-}  // namespace
-
 bool is_pcie(const std::string& machine) {
   return machine.starts_with("q35") || machine.find("-q35-") != std::string::npos;
 }
@@ -59,7 +65,7 @@ Result<DeviceSet> boot_devices(const Scenario& scenario, const std::string& mach
   bool pci_kinds = false;
   for (const HotplugKind& kind : ops::hotplug_kinds()) {
     if (!scenario.hotplug.uses(kind.name)) continue;
-    pci_kinds = pci_kinds || on_pci(kind);
+    pci_kinds = pci_kinds || on_pci(kind.name);
     if (!kind.controller.empty()) devices.push_back(bare_device(kind.controller, kind.controller_type));
   }
   for (int port = 0; pci_kinds && is_pcie(machine) && port < scenario.hotplug.ports; ++port) {
@@ -91,10 +97,9 @@ std::map<std::string, base::Json> properties_of(const Scenario& scenario, const 
   const auto add = [&props](const std::map<std::string, base::Json>& more) {
     for (const auto& [key, value] : more) props[key] = value;
   };
-  for (const DeviceScenario& cold : scenario.devices) {
-    if (cold.id != device.id) continue;
-    add(cold.props);
-    if (const auto on = cold.on.find(side); on != cold.on.end()) add(on->second);
+  if (const DeviceScenario* cold = scenario.find_device(device.id)) {
+    add(cold->props);
+    if (const auto on = cold->on.find(side); on != cold->on.end()) add(on->second);
     return props;
   }
   if (const auto own = scenario.hotplug.props.find(device.type); own != scenario.hotplug.props.end()) add(own->second);
@@ -107,8 +112,7 @@ std::map<std::string, base::Json> properties_of(const Scenario& scenario, const 
 std::vector<DeviceSpec> pluggable_disks(const Scenario& scenario) {
   std::vector<DeviceSpec> disks;
   for (const HotplugKind& kind : ops::hotplug_kinds()) {
-    const hypervisor::DeviceType* type = hypervisor::find_device_type(kind.name);
-    if (type == nullptr || !type->disk || !scenario.hotplug.uses(kind.name)) continue;
+    if (!hypervisor::is_disk_type(kind.name) || !scenario.hotplug.uses(kind.name)) continue;
     const int most = std::max(kind.most, scenario.hotplug.sweep);
     for (int i = 0; i < most; ++i) disks.push_back(bare_device(fmt::format("{}{}", kind.prefix, i), kind.name));
     for (const HotplugStep& step : scenario.hotplug.steps) {
@@ -117,6 +121,14 @@ std::vector<DeviceSpec> pluggable_disks(const Scenario& scenario) {
         disks.push_back(bare_device(step.device, kind.name));
     }
   }
+  return disks;
+}
+
+std::vector<DeviceSpec> pluggable_disks_on(const Scenario& scenario, const std::string& target) {
+  std::vector<DeviceSpec> disks = pluggable_disks(scenario);
+  std::erase_if(disks, [&](const DeviceSpec& disk) {
+    return disk.type != "vhost-user-blk" || scenario.hotplug.target != target;
+  });
   return disks;
 }
 
@@ -136,8 +148,7 @@ bool OperationPlanner::is_touched(const std::string& id) const {
 std::vector<std::string> OperationPlanner::removable() const {
   std::vector<std::string> ids;
   for (const DeviceSpec& device : devices_) {
-    const bool cold = std::any_of(scenario_.devices.begin(), scenario_.devices.end(),
-                                  [&device](const DeviceScenario& other) { return other.id == device.id; });
+    const bool cold = scenario_.find_device(device.id) != nullptr;
     const std::vector<std::string>& keep = scenario_.hotplug.keep;
     const bool kept = std::find(keep.begin(), keep.end(), device.type) != keep.end();
     if (!cold && !kept && !is_named(device.id) && ops::find_hotplug_kind(device.type) != nullptr) {
@@ -178,7 +189,7 @@ std::vector<std::string> OperationPlanner::free_ids(const std::string& name) con
 std::vector<std::string> OperationPlanner::places_of(const std::string& name) const {
   const HotplugKind* kind = ops::find_hotplug_kind(name);
   std::vector<std::string> places;
-  if (!on_pci(*kind)) {
+  if (!on_pci(name)) {
     for (int i = 0; i < kind->most; ++i) places.push_back(fmt::format("{}/{:#x}", kind->bus, kind->first_address + i));
   } else if (pcie_) {
     for (int port = 0; port < scenario_.hotplug.ports; ++port) places.push_back(fmt::format("rp{}/0x0", port));
@@ -192,32 +203,26 @@ std::vector<std::string> OperationPlanner::places_of(const std::string& name) co
 
 // The device in a place of this kind; empty when it is free.
 std::string OperationPlanner::occupant(const std::string& name, const std::string& place) const {
-  const bool pci = on_pci(*ops::find_hotplug_kind(name));
-  const std::string bus = place.substr(0, place.find('/'));
-  const auto here = [&](const DeviceSpec& device) {
-    if (bus + "/" + device.address != place) return false;
-    // CPUs and DIMMs have no bus: their kind stands for it.
-    if (bus.empty() && !pci) return device.type == name;
-    return device.bus == bus && (!bus.empty() || !hypervisor::pci_address(devices_, device).empty());
-  };
-  const auto device = std::find_if(devices_.begin(), devices_.end(), here);
+  const std::string wanted = hypervisor::place_of(device_at(name, place));
+  const auto device = std::find_if(devices_.begin(), devices_.end(),
+                                   [&wanted](const DeviceSpec& it) { return hypervisor::place_of(it) == wanted; });
   return device == devices_.end() ? "" : device->id;
 }
 
 std::vector<std::string> OperationPlanner::free_addresses(const std::string& name, bool unnamed_only) const {
-  const bool pci = on_pci(*ops::find_hotplug_kind(name));
+  const bool pci = on_pci(name);
   const auto unfit = [&](const std::string& place) {
     // A place that an operation of this iteration frees or takes is left alone until the next.
+    const std::string wanted = hypervisor::place_of(device_at(name, place));
     const bool touched = std::any_of(operations_.begin(), operations_.end(), [&](const PlannedOperation& other) {
-      const bool same_bus = other.bus.empty() && !pci ? other.kind == name : true;
-      return same_bus && other.bus + "/" + other.address == place;
+      return hypervisor::place_of(device_of(other)) == wanted;
     });
     // What a step names by address is no place for another device.
     const bool reserved =
         unnamed_only &&
         std::any_of(scenario_.hotplug.steps.begin(), scenario_.hotplug.steps.end(), [&](const HotplugStep& step) {
-          return step.action == "plug" && names_place(step.address, place) &&
-                 on_pci(*ops::find_hotplug_kind(step.kind)) == pci && (pci || step.kind == name);
+          return step.action == "plug" && names_place(step.address, place) && on_pci(step.kind) == pci &&
+                 (pci || step.kind == name);
         });
     return touched || reserved || !occupant(name, place).empty();
   };

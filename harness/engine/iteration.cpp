@@ -136,13 +136,16 @@ bool IterationRunner::spawn_destination() {
     if (&player != source_ && player.name == name) destination_ = &player;  // raised early
   }
   retire_unused();
-  if (destination_ == nullptr) {
-    const base::Result<Player*> spawned =
-        lineage_.spawn(into_.plan.destination_side, /*incoming=*/true, operations_.planned(), into_);
-    const bool has_wrapper = !context_.scenario.side(into_.plan.destination_side).wrapper.empty();
-    if (!spawned) return give_up(name, 0, as_subjects(spawned.error(), has_wrapper), "start of " + name);
-    destination_ = *spawned;
-  }
+  return destination_ != nullptr || spawn_destination_with(operations_.planned());
+}
+
+bool IterationRunner::spawn_destination_with(const hypervisor::DeviceSet& devices) {
+  const std::string& side = into_.plan.destination_side;
+  const std::string name = "qemu:" + side;
+  const base::Result<Player*> spawned = lineage_.spawn(side, /*incoming=*/true, devices, into_);
+  const bool has_wrapper = !context_.scenario.side(side).wrapper.empty();
+  if (!spawned) return give_up(name, 0, as_subjects(spawned.error(), has_wrapper), "start of " + name);
+  destination_ = *spawned;
   return true;
 }
 

@@ -23,6 +23,7 @@ class IterationRunner {
 
  private:
   bool spawn_destination();
+  bool spawn_destination_with(const hypervisor::DeviceSet& devices);
   bool raise_destination();
   bool run_operations();
   bool begin_operations();

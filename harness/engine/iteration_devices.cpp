@@ -54,12 +54,7 @@ bool IterationRunner::match_destination() {
   if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
   destination_ = nullptr;
   phase("spawn");
-  const std::string name = "qemu:" + into_.plan.destination_side;
-  const base::Result<Player*> spawned =
-      lineage_.spawn(into_.plan.destination_side, /*incoming=*/true, lineage_.devices(), into_);
-  if (!spawned) return give_up(name, 0, spawned.error(), "start of " + name);
-  destination_ = *spawned;
-  return raise_destination();
+  return spawn_destination_with(lineage_.devices()) && raise_destination();
 }
 
 bool IterationRunner::conclude_operations(Player* player) {

@@ -47,8 +47,7 @@ class LaneLoop {
     observation.lane = context_.lane;
     observation.started_unix_ms = base::unix_time_ms();
     observation.plan = planner_.plan(index);
-    const bool ends_by_plan = context_.scenario.lineage_iterations > 0 && planner_.lineage_begin(index) == index;
-    if (ends_by_plan) lineage_.reset();
+    if (planner_.begins_lineage(index)) lineage_.reset();
     if (lineage_) adapt(observation.plan);
     const bool fresh = !lineage_;
     const int lineage_number = fresh ? context_.recorder.next_lineage() : lineage_->number();
@@ -150,9 +149,8 @@ class LaneLoop {
     const bool follows = index + 1 < options_.end && context_.stop.level() == 0 && !options_.until.passed();
     if (!follows || !context_.scenario.raise_early) return "";
     const record::Plan next = planner_.plan(index + 1);
-    const bool new_lineage = context_.scenario.lineage_iterations > 0 && planner_.lineage_begin(index + 1) == index + 1;
     // With operations to come, what the destination will need is not there yet.
-    return new_lineage || !next.operations.empty() ? "" : next.destination_side;
+    return planner_.begins_lineage(index + 1) || !next.operations.empty() ? "" : next.destination_side;
   }
 
   const LaneContext& context_;

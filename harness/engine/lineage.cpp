@@ -121,9 +121,8 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
     if (device.target != scenario.name) continue;
     spec.disks.push_back({device.id, image_of(device.id), device.queues()});
   }
-  for (const hypervisor::DeviceSpec& disk : pluggable_disks(context_.scenario)) {
-    const bool ours = disk.type == "vhost-user-blk" && context_.scenario.hotplug.target == scenario.name;
-    if (ours) spec.disks.push_back({disk.id, image_of(disk.id), 1});
+  for (const hypervisor::DeviceSpec& disk : pluggable_disks_on(context_.scenario, scenario.name)) {
+    spec.disks.push_back({disk.id, image_of(disk.id), 1});
   }
   spec.nofile = static_cast<std::uint64_t>(scenario.nofile);
   spec.env = scenario.env;
@@ -186,9 +185,7 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
   entry.props = properties_of(scenario, device, side);
   entry.image_path = image_of(device.id);
   std::string target_name = device.type == "vhost-user-blk" ? scenario.hotplug.target : "";
-  for (const DeviceScenario& cold : scenario.devices) {
-    if (cold.id == device.id) target_name = cold.target;
-  }
+  if (const DeviceScenario* cold = scenario.find_device(device.id)) target_name = cold->target;
   for (const TargetPlayer& player : targets_) {
     if (!target_name.empty() && player.target->spec().name == target_name &&
         (player.side.empty() || player.side == side)) {
@@ -356,11 +353,9 @@ std::vector<std::string> Lineage::disks_to_settle() const {
   std::vector<std::string> addresses;
   for (const hypervisor::DeviceSpec& device : devices_) {
     bool settled = device.type.starts_with("vhost-user-");
-    for (const DeviceScenario& cold : context_.scenario.devices) {
-      if (cold.id == device.id) settled = !cold.io_through;
-    }
-    const hypervisor::DeviceType* type = hypervisor::find_device_type(device.type);
-    if (settled && type != nullptr && type->disk) addresses.push_back(hypervisor::pci_address(devices_, device));
+    if (const DeviceScenario* cold = context_.scenario.find_device(device.id)) settled = !cold->io_through;
+    if (settled && hypervisor::is_disk_type(device.type))
+      addresses.push_back(hypervisor::pci_address(devices_, device));
   }
   return addresses;
 }

@@ -21,16 +21,6 @@ namespace kind = record::event_kind;
 
 namespace {
 
-bool is_pci_type(const std::string& name) {
-  const hypervisor::DeviceType* type = hypervisor::find_device_type(name);
-  return type != nullptr && type->attachment == hypervisor::Attachment::pci;
-}
-
-bool is_disk(const DeviceSpec& device) {
-  const hypervisor::DeviceType* type = hypervisor::find_device_type(device.type);
-  return type != nullptr && type->disk;
-}
-
 // An agent that refuses a command is not the guest's trouble but ours: it and the harness disagree.
 Result<base::Json> accepted(const Result<base::Json>& answer, const char* command) {
   if (!answer || base::json_get<bool>(*answer, "ok", false)) return answer;
@@ -59,11 +49,9 @@ bool OperationRunner::in_set(const std::string& id) const {
 }
 
 std::string OperationRunner::occupant(const PlannedOperation& operation) const {
+  const std::string wanted = hypervisor::place_of(device_of(operation));
   for (const DeviceSpec& device : lineage_.devices()) {
-    // CPUs and DIMMs have no bus, and all that is PCI shares the root bus.
-    const bool same_bus = device.bus == operation.bus && (!operation.bus.empty() || device.type == operation.kind ||
-                                                          (is_pci_type(device.type) && is_pci_type(operation.kind)));
-    if (same_bus && device.address == operation.address) return device.id;
+    if (hypervisor::place_of(device) == wanted) return device.id;
   }
   return "";
 }
@@ -130,7 +118,7 @@ Result<void> OperationRunner::note_bar0(const DeviceSpec& device, Running& runni
 
 // A disk that comes back has to hold what it held when it went.
 Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
-  if (!is_disk(device) || lineage_.context().scenario.guest.workload != "verify") return "";
+  if (!hypervisor::is_disk_type(device.type) || lineage_.context().scenario.guest.workload != "verify") return "";
   guest::DiskIdentity identity = disk_identity(device);
   identity.id = device.id;
   const auto report = lineage_.channel().adopt_disk(identity, answer_deadline());
@@ -146,7 +134,7 @@ Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
 // A disk that was never taken up (the guest did not show it) has nothing to let go of: the agent refuses, and that is
 // all right.
 Result<void> OperationRunner::let_go_of_disk(const DeviceSpec& device) {
-  if (!is_disk(device) || lineage_.context().scenario.guest.workload != "verify") return {};
+  if (!hypervisor::is_disk_type(device.type) || lineage_.context().scenario.guest.workload != "verify") return {};
   const auto report = lineage_.channel().release_disk(disk_identity(device), answer_deadline());
   if (report) {
     judge_disk_(report->disk);
@@ -269,8 +257,8 @@ Result<void> OperationRunner::finish_unplug(Player& player, Running& running) {
 
 Result<void> OperationRunner::adopt_boot_disks() {
   for (const DeviceSpec& device : lineage_.devices()) {
-    const hypervisor::DeviceType* type = hypervisor::find_device_type(device.type);
-    if (type == nullptr || !type->disk || type->attachment != hypervisor::Attachment::scsi) continue;
+    const bool scsi = hypervisor::is_attached_to(hypervisor::Attachment::scsi, device.type);
+    if (!scsi || !hypervisor::is_disk_type(device.type)) continue;
     MIGSOAK_ASSIGN(const bool seen, await(device, true));
     if (!seen) continue;
     MIGSOAK_TRY(take_up_disk(device));
@@ -279,17 +267,16 @@ Result<void> OperationRunner::adopt_boot_disks() {
 }
 
 Result<void> OperationRunner::run_settled(Player& source) {
-  for (const PlannedOperation& operation : into_.plan.operations) {
-    if (operation.timing != "settled") continue;
-    const auto began = base::Clock::now();
-    MIGSOAK_TRY(operation.action == "plug" ? plug(source, operation, began) : unplug(source, operation, began));
-  }
-  return {};
+  return run_timed("settled", source);
 }
 
 Result<void> OperationRunner::begin_at_once(Player& source) {
+  return run_timed("at-once", source);
+}
+
+Result<void> OperationRunner::run_timed(const std::string& timing, Player& source) {
   for (const PlannedOperation& operation : into_.plan.operations) {
-    if (operation.timing != "at-once") continue;
+    if (operation.timing != timing) continue;
     const auto began = base::Clock::now();
     MIGSOAK_TRY(operation.action == "plug" ? plug(source, operation, began) : unplug(source, operation, began));
   }

@@ -46,6 +46,7 @@ class OperationRunner {
     std::optional<ops::BarPlace> bar0 = {};
     std::uint64_t reply = 0;  // of a refused one
   };
+  base::Result<void> run_timed(const std::string& timing, Player& source);
   base::Result<void> plug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
   base::Result<void> unplug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
   base::Result<void> confirm_plug(const hypervisor::DeviceSpec& device, Running& running);

@@ -71,8 +71,7 @@ std::string OperationPlanner::plan_step_plug(const HotplugStep& step, base::Rng&
 std::string OperationPlanner::plan_step_unplug(const HotplugStep& step, PlannedOperation& into) const {
   const auto meant = [&](const DeviceSpec& device) {
     if (!step.device.empty()) return device.id == step.device;
-    const bool cold = std::any_of(scenario_.devices.begin(), scenario_.devices.end(),
-                                  [&device](const DeviceScenario& other) { return other.id == device.id; });
+    const bool cold = scenario_.find_device(device.id) != nullptr;
     return device.type == step.kind && !cold && !is_touched(device.id) && !is_named(device.id);
   };
   const auto device = std::find_if(devices_.begin(), devices_.end(), meant);

@@ -13,6 +13,10 @@ std::int64_t Planner::lineage_begin(std::int64_t iteration) const {
   return length > 0 ? iteration / length * length : 0;
 }
 
+bool Planner::begins_lineage(std::int64_t iteration) const {
+  return scenario_.lineage_iterations > 0 && lineage_begin(iteration) == iteration;
+}
+
 // The side on which the guest stands after `moves` migrations of its lineage; position 0 is the first side.
 std::size_t Planner::position(std::int64_t moves) const {
   const auto count = static_cast<std::int64_t>(scenario_.sides.size());
@@ -67,16 +71,7 @@ record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng)
   const std::int64_t lineage = length > 0 ? iteration / length : 0;
   const std::vector<std::string>& machines = scenario_.guest.machines;
   plan.machine = machines[static_cast<std::size_t>(lineage) % machines.size()];
-  std::uint64_t total = 0;
-  for (const auto& [name, weight] : scenario_.modes) total += weight;
-  std::uint64_t draw = rng.below(total);
-  for (const auto& [name, weight] : scenario_.modes) {
-    if (draw < weight) {
-      plan.mode = name;
-      break;
-    }
-    draw -= weight;
-  }
+  plan.mode = draw_weighted(scenario_.modes, rng);
   return plan;
 }
 

@@ -222,9 +222,8 @@ record::Manifest make_manifest(const Scenario& scenario, const Preflight& prefli
     for (const DeviceScenario& device : scenario.devices) {
       if (device.target == target.name) info.devices.push_back({device.id, device.type, device.queues()});
     }
-    for (const hypervisor::DeviceSpec& disk : pluggable_disks(scenario)) {
-      const bool ours = disk.type == "vhost-user-blk" && scenario.hotplug.target == target.name;
-      if (ours) info.devices.push_back({disk.id, disk.type, 1});
+    for (const hypervisor::DeviceSpec& disk : pluggable_disks_on(scenario, target.name)) {
+      info.devices.push_back({disk.id, disk.type, 1});
     }
     manifest.targets.push_back(std::move(info));
   }

@@ -39,16 +39,9 @@ hypervisor::DeviceSet devices_on(const Scenario& scenario, const std::string& si
   return all;
 }
 
-const DeviceScenario* find_cold(const Scenario& scenario, const std::string& id) {
-  for (const DeviceScenario& device : scenario.devices) {
-    if (device.id == id) return &device;
-  }
-  return nullptr;
-}
-
 // The key under which the scenario has this device.
 std::string key_of(const Scenario& scenario, const hypervisor::DeviceSpec& device) {
-  if (find_cold(scenario, device.id) != nullptr) return fmt::format("device.{}.type", base::printable(device.id, 40));
+  if (scenario.find_device(device.id) != nullptr) return fmt::format("device.{}.type", base::printable(device.id, 40));
   return ops::find_hotplug_kind(device.type) != nullptr ? "hotplug.kinds." + device.type : "hotplug.kinds";
 }
 
@@ -56,7 +49,7 @@ std::string key_of(const Scenario& scenario, const hypervisor::DeviceSpec& devic
 std::string property_key(const Scenario& scenario, const hypervisor::DeviceSpec& device, const std::string& side,
                          const std::string& property) {
   const std::string shown = base::printable(property, 80);
-  if (const DeviceScenario* cold = find_cold(scenario, device.id)) {
+  if (const DeviceScenario* cold = scenario.find_device(device.id)) {
     const auto on = cold->on.find(side);
     const bool own = on != cold->on.end() && on->second.contains(property);
     return fmt::format("device.{}.{}.{}", device.id, own ? "on." + side : "props", shown);
@@ -140,7 +133,7 @@ Result<void> check_properties(const Scenario& scenario, const hypervisor::Device
         ErrorKind::bad_input,
         fmt::format("{}: {}: {} has no property '{}' for its {} ({}){}", scenario.file,
                     property_key(scenario, device, side, name), build, base::printable(name, 80), driver,
-                    find_cold(scenario, device.id) != nullptr ? "device " + device.id : "plugged " + device.type,
+                    scenario.find_device(device.id) != nullptr ? "device " + device.id : "plugged " + device.type,
                     near.empty() ? fmt::format("; `-device {},help` lists them", driver)
                                  : fmt::format(", did you mean '{}'?", near)));
   }
@@ -168,7 +161,7 @@ Result<void> check_devices(const fleet::Host& host, const Scenario& scenario,
             ErrorKind::bad_input,
             fmt::format("{}: {}: {} has no '{}', which {} {} needs; `-device help` lists what it has", scenario.file,
                         key_of(scenario, device), build, driver,
-                        find_cold(scenario, device.id) != nullptr ? "device " + device.id + " of type" : "plugging",
+                        scenario.find_device(device.id) != nullptr ? "device " + device.id + " of type" : "plugging",
                         device.type));
       }
       MIGSOAK_TRY(check_properties(scenario, device, side.name, build, driver, answers));

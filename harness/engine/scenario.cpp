@@ -252,6 +252,13 @@ const TargetScenario* Scenario::find_target(const std::string& wanted) const {
   return nullptr;
 }
 
+const DeviceScenario* Scenario::find_device(const std::string& id) const {
+  for (const DeviceScenario& device : devices) {
+    if (device.id == id) return &device;
+  }
+  return nullptr;
+}
+
 Result<Scenario> parse_scenario(const std::string& text, const std::string& file, const std::string& directory,
                                 const std::vector<std::string>& sets) {
   toml::parse_result parsed = toml::parse(text, file);

@@ -117,6 +117,7 @@ struct Scenario {
 
   const SideScenario& side(const std::string& name) const;           // asserts that it exists
   const TargetScenario* find_target(const std::string& name) const;  // null when there is none
+  const DeviceScenario* find_device(const std::string& id) const;    // null when it is none of [[device]]
 };
 
 // `sets` are the --set arguments, PATH=VALUE. Error kind bad_input; the message names file, line and key.

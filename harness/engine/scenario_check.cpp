@@ -170,13 +170,11 @@ Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
                   where("on") + fmt::format("there is no [[side]] named '{}'", base::printable(side)));
     }
   }
-  for (const DeviceScenario& device : scenario.devices) {
-    for (const hypervisor::DeviceSpec& disk : pluggable_disks(scenario)) {
-      if (disk.id != device.id) continue;
-      return fail(
-          ErrorKind::bad_input,
-          where("kinds") + fmt::format("disks are plugged with ids like '{}': give the [[device]] another", device.id));
-    }
+  for (const hypervisor::DeviceSpec& disk : pluggable_disks(scenario)) {
+    if (scenario.find_device(disk.id) == nullptr) continue;
+    return fail(
+        ErrorKind::bad_input,
+        where("kinds") + fmt::format("disks are plugged with ids like '{}': give the [[device]] another", disk.id));
   }
   return {};
 }

@@ -17,11 +17,7 @@ Result<void> read_weights(const TableReader& in, const char* key, const std::vec
   std::uint64_t total = 0;
   for (const auto& [name_key, node] : *table) {
     const std::string name(name_key.str());
-    if (std::find(known.begin(), known.end(), name) == known.end()) {
-      const std::string near = base::nearest_name(name, known);
-      return in.error(key, fmt::format("'{}' is not one of {}{}", base::printable(name), base::join(known, ", "),
-                                       near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
-    }
+    MIGSOAK_TRY(in.check_choice(key, name, known));
     const std::int64_t weight = node.value<std::int64_t>().value_or(0);
     if (weight < 0 || weight > 1000) return in.error(key, fmt::format("{}: a weight is 0 to 1000", name));
     total += static_cast<std::uint64_t>(weight);
@@ -59,12 +55,7 @@ Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug) {
   MIGSOAK_TRY(in.read_size("size", hotplug.size_bytes, 1ull << 20, 1ull << 40));
   in.read("target", hotplug.target);
   in.read("keep", hotplug.keep);
-  for (const std::string& kind : hotplug.keep) {
-    if (ops::find_hotplug_kind(kind) == nullptr) {
-      return in.error("keep", fmt::format("'{}' is not one of {}", base::printable(kind),
-                                          base::join(ops::hotplug_kind_names(), ", ")));
-    }
-  }
+  for (const std::string& kind : hotplug.keep) MIGSOAK_TRY(in.check_choice("keep", kind, ops::hotplug_kind_names()));
   MIGSOAK_TRY(read_weights(in, "kinds", ops::hotplug_kind_names(), hotplug.kinds));
   MIGSOAK_TRY(read_weights(in, "timings", ops::hotplug_timings(), hotplug.timings));
   if (hotplug.timings.empty()) hotplug.timings = {{"settled", 1}};

@@ -85,9 +85,13 @@ class TableReader {
   // One of `allowed`, else an error with the nearest.
   base::Result<void> read_choice(const char* key, std::string& out, const std::vector<std::string>& allowed) const {
     read(key, out);
-    if (std::find(allowed.begin(), allowed.end(), out) != allowed.end()) return {};
-    const std::string near = base::nearest_name(out, allowed);
-    return error(key, fmt::format("'{}' is not one of {}{}", base::printable(out), base::join(allowed, ", "),
+    return check_choice(key, out, allowed);
+  }
+  base::Result<void> check_choice(const char* key, const std::string& name,
+                                  const std::vector<std::string>& allowed) const {
+    if (std::find(allowed.begin(), allowed.end(), name) != allowed.end()) return {};
+    const std::string near = base::nearest_name(name, allowed);
+    return error(key, fmt::format("'{}' is not one of {}{}", base::printable(name), base::join(allowed, ", "),
                                   near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
   }
   const toml::table& table() const { return table_; }

@@ -11,6 +11,7 @@
 #include "fleet/entry.h"
 #include "fleet/question.h"
 #include "fleet/tree.h"
+#include "proc/spawn.h"
 
 namespace migsoak::fleet {
 
@@ -24,15 +25,11 @@ namespace {
 Result<void> check_tools() {
   const std::vector<std::pair<std::string, std::string>> needed = {
       {"apt-get", "apt"}, {"dpkg-deb", "dpkg"}, {"patchelf", "patchelf"}};
-  const char* path = std::getenv("PATH");
   for (const auto& [program, package] : needed) {
-    const auto folders = base::split(path != nullptr ? path : "/usr/bin:/bin", ':');
-    const bool there = std::any_of(folders.begin(), folders.end(), [&name = program](const std::string& folder) {
-      return ::access((folder + "/" + name).c_str(), X_OK) == 0;
-    });
-    if (!there)
+    if (!proc::find_executable(program)) {
       return base::fail(ErrorKind::environment,
                         fmt::format("fetching needs '{}': apt-get install {}", program, package));
+    }
   }
   return {};
 }

@@ -18,6 +18,16 @@ const DeviceType* find_device_type(const std::string& name) {
   return nullptr;
 }
 
+bool is_attached_to(Attachment attachment, const std::string& type) {
+  const DeviceType* found = find_device_type(type);
+  return found != nullptr && found->attachment == attachment;
+}
+
+bool is_disk_type(const std::string& type) {
+  const DeviceType* found = find_device_type(type);
+  return found != nullptr && found->disk;
+}
+
 std::vector<std::string> device_type_names() {
   std::vector<std::string> names;
   for (const DeviceType& type : device_types()) names.push_back(type.name);

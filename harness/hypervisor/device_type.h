@@ -39,6 +39,10 @@ const std::vector<DeviceType>& device_types();
 // Null when there is none of that name.
 const DeviceType* find_device_type(const std::string& name);
 
+// False for an unknown type.
+bool is_attached_to(Attachment attachment, const std::string& type);
+bool is_disk_type(const std::string& type);
+
 // Checks id, type and properties, and asks the type. Kind bad_input.
 base::Result<DeviceParts> device_parts(const DeviceSpec& device);
 

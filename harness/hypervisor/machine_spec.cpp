@@ -82,8 +82,7 @@ bool is_root_bus(const std::string& bus) {
 }
 
 bool is_pci(const DeviceSpec& device) {
-  const DeviceType* type = find_device_type(device.type);
-  return type != nullptr && type->attachment == Attachment::pci;
+  return is_attached_to(Attachment::pci, device.type);
 }
 
 }  // namespace
@@ -92,15 +91,18 @@ std::string slot_name(int slot) {
   return fmt::format("{:#x}", slot);
 }
 
+std::string place_of(const DeviceSpec& device) {
+  const std::string bus = is_pci(device) && is_root_bus(device.bus) ? ""
+                          : device.bus.empty()                      ? device.type
+                                                                    : device.bus;
+  return bus + "/" + device.address;
+}
+
 base::Result<void> pin_addresses(DeviceSet& devices) {
-  std::map<std::pair<std::string, std::string>, std::string> taken;  // bus, address -> device
+  std::map<std::string, std::string> taken;  // place -> device
   for (const DeviceSpec& device : devices) {
     if (device.address.empty()) continue;
-    // CPUs and DIMMs have no bus: their type stands for it.
-    const std::string bus = is_pci(device) && is_root_bus(device.bus) ? ""
-                            : device.bus.empty()                      ? device.type
-                                                                      : device.bus;
-    const auto [at, fresh] = taken.emplace(std::pair(bus, device.address), device.id);
+    const auto [at, fresh] = taken.emplace(place_of(device), device.id);
     if (!fresh) {
       return base::fail(ErrorKind::bad_input, fmt::format("device {}: address {} is taken by device {}", device.id,
                                                           base::printable(device.address), at->second));
@@ -111,7 +113,7 @@ base::Result<void> pin_addresses(DeviceSet& devices) {
     // An unknown type is its own error, later.
     const DeviceType* type = find_device_type(device.type);
     if (!device.address.empty() || (type != nullptr && type->attachment != Attachment::pci)) continue;
-    while (slot <= kLastSlot && taken.count({"", slot_name(slot)}) != 0) ++slot;
+    while (slot <= kLastSlot && taken.count("/" + slot_name(slot)) != 0) ++slot;
     if (slot > kLastSlot) {
       return base::fail(ErrorKind::bad_input, fmt::format("more than {} devices", kLastSlot - kFirstSlot + 1));
     }

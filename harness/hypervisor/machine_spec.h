@@ -53,6 +53,10 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec);
 // full, or an address is taken twice.
 base::Result<void> pin_addresses(DeviceSet& devices);
 
+// The place that a device takes, which no other may take: bus and address, "/0x5" on the root bus. What has no bus
+// (CPUs, DIMMs) has its type in its stead.
+std::string place_of(const DeviceSpec& device);
+
 // Where a PCI device sits, as the guest's kernel names it: "0000:00:04.0". What a vhost-user disk says as its serial
 // number is the target's affair (qemu-storage-daemon 7.2: always "vhost_user_blk"), so the address names it. Bus
 // numbers are the firmware's: it counts bridges in the order of their slots, and the only bridges are the set's root

@@ -4,12 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "compat/survey.h"
-#include "proc/run_dir.h"
+#include "proc/contained_test.h"
 
 namespace migsoak::compat {
 
@@ -18,15 +17,10 @@ inline base::Deadline soon() {
   return base::Deadline::in(std::chrono::seconds(100));
 }
 
-class LabFixture : public ::testing::Test {
+class LabFixture : public proc::ContainedTest {
  protected:
   void SetUp() override {
-    auto run_dir = proc::RunDir::create("test");
-    ASSERT_TRUE(run_dir) << run_dir.error().describe();
-    run_dir_ = std::move(*run_dir);
-    auto containment = proc::Containment::start({"test", run_dir_->path(), ""});
-    ASSERT_TRUE(containment) << containment.error().describe();
-    containment_ = std::move(*containment);
+    ASSERT_NO_FATAL_FAILURE(ContainedTest::SetUp());
     proc::Reactor reactor;
     auto build = fleet::question({reactor, *containment_}, {"", "qemu-system-x86_64", {}, {}}, soon());
     ASSERT_TRUE(build) << build.error().describe();
@@ -57,9 +51,6 @@ class LabFixture : public ::testing::Test {
     return report->devices.front();
   }
 
-  // Reversed at the end: processes first, then what contains them.
-  std::unique_ptr<proc::RunDir> run_dir_;
-  std::unique_ptr<proc::Containment> containment_;
   fleet::Build build_;
 };
 

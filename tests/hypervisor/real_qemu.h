@@ -8,7 +8,7 @@
 #include <string>
 
 #include "hypervisor/machine.h"
-#include "proc/run_dir.h"
+#include "proc/contained_test.h"
 
 namespace migsoak::hypervisor {
 
@@ -17,17 +17,8 @@ inline base::Deadline soon() {
   return base::Deadline::in(std::chrono::seconds(30));
 }
 
-class RealQemu : public ::testing::Test {
+class RealQemu : public proc::ContainedTest {
  protected:
-  void SetUp() override {
-    auto run_dir = proc::RunDir::create("test");
-    ASSERT_TRUE(run_dir) << run_dir.error().describe();
-    run_dir_ = std::move(*run_dir);
-    auto containment = proc::Containment::start({"test", run_dir_->path(), ""});
-    ASSERT_TRUE(containment) << containment.error().describe();
-    containment_ = std::move(*containment);
-  }
-
   MachineSpec spec(const std::string& instance, bool incoming = false) const {
     MachineSpec spec;
     spec.side = instance;
@@ -59,9 +50,6 @@ class RealQemu : public ::testing::Test {
     return status ? base::json_get<std::string>(*status, "status", "?") : status.error().describe();
   }
 
-  // Reversed at the end: processes first, then what contains them.
-  std::unique_ptr<proc::RunDir> run_dir_;
-  std::unique_ptr<proc::Containment> containment_;
   proc::Reactor reactor_;
 };
 

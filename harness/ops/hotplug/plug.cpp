@@ -82,8 +82,8 @@ Result<Json> device_arguments(hypervisor::Machine& machine, const Properties& fr
       if (text == "on" || text == "off") *at = text == "on";
     } else if (type == "OnOffAuto" && at->is_boolean()) {
       *at = at->get<bool>() ? "on" : "off";
-    } else if ((type == "str" || type == "int32") && at->is_number() && *at != "addr") {
-      if (type == "str") *at = at->dump();
+    } else if (type == "str" && at->is_number()) {
+      *at = at->dump();
     } else if (at->is_string() && (type.starts_with("uint") || type.starts_with("int") || type == "size")) {
       const auto text = at->get<std::string>();
       const bool number =
