@@ -210,8 +210,8 @@ bool IterationRunner::migrate() {
     if (raise_after_ms > 0 && passed_ms >= raise_after_ms) begin_raising_next();
   };
   ops::MigrationContext migration{context_.reactor,
-                                  *source_->machine,
-                                  *destination_->machine,
+                                  source_->machine.get(),
+                                  destination_->machine.get(),
                                   into_.plan.transport,
                                   context_.run_dir,
                                   destination_->machine->spec().instance,

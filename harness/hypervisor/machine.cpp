@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <cassert>
 #include <csignal>
 
 #include "base/text.h"
@@ -73,6 +74,7 @@ struct Machine::Impl {
     }
     return true;
   }
+  void begin_setup();
   base::Result<void> finish_setup(base::Deadline deadline);
   tl::unexpected<base::Error> exited_error(const char* when) const;
   void remove_sockets() const {
@@ -81,6 +83,16 @@ struct Machine::Impl {
     }
   }
 };
+
+// Everything that waits for QEMU to come up is queued now, so that it proceeds while the lane does other things.
+void Machine::Impl::begin_setup() {
+  client.begin_connect(qmp_socket_path(spec));
+  const base::Json events{{"capability", "events"}, {"state", true}};
+  setup_ids.push_back(client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({events})}}));
+  setup_ids.push_back(client.send("migrate-set-parameters",
+                                  {{"max-bandwidth", kBandwidthBytesPerS},
+                                   {"downtime-limit", spec.accel == "tcg" ? kDowntimeLimitMsTcg : kDowntimeLimitMs}}));
+}
 
 tl::unexpected<base::Error> Machine::Impl::exited_error(const char* when) const {
   const auto status = child->exit_status();
@@ -104,7 +116,11 @@ base::Result<void> Machine::Impl::finish_setup(base::Deadline deadline) {
 Machine::Machine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Machine::~Machine() {
-  kill();
+  if (impl_->child != nullptr) {
+    kill();
+  } else {
+    impl_->remove_sockets();  // the image that was replaced left them
+  }
 }
 
 base::Result<std::unique_ptr<Machine>> Machine::spawn(proc::Reactor& reactor, proc::Containment& containment,
@@ -121,14 +137,17 @@ base::Result<std::unique_ptr<Machine>> Machine::spawn(proc::Reactor& reactor, pr
   impl->remove_sockets();  // of a namesake that was killed: QEMU must not find them, we must not connect to them
   MIGSOAK_ASSIGN(impl->child, proc::ChildProcess::spawn(reactor, containment, std::move(spawn_spec)),
                  "spawn qemu:" + own.side);
-  // Everything that waits for QEMU to come up is queued now, so that it proceeds while the lane does other things.
-  qmp::Client& client = impl->client;
-  client.begin_connect(qmp_socket_path(own));
-  const base::Json events{{"capability", "events"}, {"state", true}};
-  impl->setup_ids.push_back(client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({events})}}));
-  impl->setup_ids.push_back(client.send(
-      "migrate-set-parameters", {{"max-bandwidth", kBandwidthBytesPerS},
-                                 {"downtime-limit", own.accel == "tcg" ? kDowntimeLimitMsTcg : kDowntimeLimitMs}}));
+  impl->begin_setup();
+  return std::unique_ptr<Machine>(new Machine(std::move(impl)));
+}
+
+base::Result<std::unique_ptr<Machine>> Machine::take_over(proc::Reactor& reactor, Machine& old, MachineSpec next) {
+  auto impl = std::make_unique<Impl>(reactor, std::move(next));
+  impl->resolved_qemu = find_executable(impl->spec.qemu).value_or(impl->spec.qemu);
+  assert(old.impl_->child != nullptr);
+  if (old.impl_->child->exited()) return old.impl_->exited_error("before it could exec");
+  impl->child = std::move(old.impl_->child);
+  impl->begin_setup();
   return std::unique_ptr<Machine>(new Machine(std::move(impl)));
 }
 

@@ -20,6 +20,10 @@ class Machine {
   // Spawns it and returns at once; wait_ready() tells when QMP answers.
   static base::Result<std::unique_ptr<Machine>> spawn(proc::Reactor& reactor, proc::Containment& containment,
                                                       MachineSpec spec);
+  // The process of `old` has exec'ed, or is about to, into the machine that `next` describes (cpr-exec; its argv was
+  // command_line(next)). Takes the child over: `old` is left without a process, to be destroyed. Returns at once, like
+  // spawn(). kind subject: it has ended already.
+  static base::Result<std::unique_ptr<Machine>> take_over(proc::Reactor& reactor, Machine& old, MachineSpec next);
   ~Machine();  // kills and reaps what is left, removes its sockets
 
   // QMP greeting read, capabilities negotiated, migration capabilities/parameters set (events on; max-bandwidth

@@ -152,10 +152,13 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
   argv.insert(argv.end(), {"-nodefaults", "-no-user-config", "-display", "none", "-msg", "timestamp=off"});
   // A guest that reboots or triple-faults must not come back as if nothing had been: QEMU ends, which is seen.
   argv.push_back("-no-reboot");
-  argv.insert(argv.end(), {"-machine", spec.machine + ",memory-backend=ram0"});
+  argv.insert(argv.end(),
+              {"-machine", spec.machine + ",memory-backend=ram0" + (spec.aux_ram_share ? ",aux-ram-share=on" : "")});
   MIGSOAK_TRY(append_accel(spec, argv));
   append_size(spec, argv);
-  argv.insert(argv.end(), {"-object", fmt::format("memory-backend-memfd,id=ram0,size={},share=on", spec.memory_bytes)});
+  const std::string backend =
+      spec.ram_path.empty() ? "memory-backend-memfd" : "memory-backend-file,mem-path=" + escape_commas(spec.ram_path);
+  argv.insert(argv.end(), {"-object", fmt::format("{},id=ram0,size={},share=on", backend, spec.memory_bytes)});
 
   for (const auto& path : {qmp_socket_path(spec), agent_socket_path(spec), console_socket_path(spec)}) {
     MIGSOAK_TRY(proc::check_socket_path(path));
@@ -168,7 +171,9 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
 
   append_kernel(spec, argv);
   MIGSOAK_TRY(append_devices(spec, argv));
-  if (spec.incoming) argv.insert(argv.end(), {"-incoming", "defer"});
+  if (spec.incoming) {
+    for (const std::string& channel : spec.incoming_channels) argv.insert(argv.end(), {"-incoming", channel});
+  }
   argv.insert(argv.end(), spec.extra_args.begin(), spec.extra_args.end());
   return argv;
 }

@@ -33,15 +33,23 @@ struct MachineSpec {
   std::vector<std::string> extra_args;
   std::string machine = "q35";
   std::uint64_t memory_bytes = 128u << 20;
-  int cpus = 1;               // at boot
-  int cpus_max = 0;           // room for hotplug, one per socket; 0: none
-  int memory_slots = 0;       // DIMM slots of kDimmBytes each; 0: none
-  std::string accel = "tcg";  // "kvm" | "tcg", already resolved
+  // The file that holds the guest's RAM (memory-backend-file, share=on); empty: a memfd of its own. Two QEMUs that run
+  // at the same time may name one file only under x-ignore-shared or cpr.
+  std::string ram_path = {};
+  bool aux_ram_share = false;  // -machine aux-ram-share=on: what cpr-transfer and cpr-exec need (QEMU 10.0)
+  int cpus = 1;                // at boot
+  int cpus_max = 0;            // room for hotplug, one per socket; 0: none
+  int memory_slots = 0;        // DIMM slots of kDimmBytes each; 0: none
+  std::string accel = "tcg";   // "kvm" | "tcg", already resolved
   guest::GuestImage image;
   DeviceSet devices;
-  bool incoming = false;  // -incoming defer; else boots the kernel
-  std::string run_dir;    // where the sockets of this process go
-  std::string instance;   // short unique name for its socket files: "q17"
+  bool incoming = false;  // waits for a guest; else boots the kernel
+  // What `-incoming` says, one after the other: "defer", a URI, or a JSON channel (qapi/migration.json,
+  // MigrationChannel).
+  std::vector<std::string> incoming_channels = {"defer"};
+  std::string version = {};  // of the executable, "10.0.2"; decides how options are spelt. Empty: as of 7.2
+  std::string run_dir;       // where the sockets of this process go
+  std::string instance;      // short unique name for its socket files: "q17"
   std::string log_file;
 };
 

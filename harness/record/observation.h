@@ -12,7 +12,8 @@
 
 namespace migsoak::record {
 
-// One process image of the topology. A pid that execs gets a new instance with generation + 1.
+// One process image of the topology. A pid that execs gets a new instance with generation + 1: same pid and
+// start_ticks.
 struct ProcessInstance {
   std::int64_t id = 0;           // unique in the run, counted from 1
   std::string name;              // "target:disk0", "target:disk0@a", "qemu:a", "harness"
@@ -82,7 +83,8 @@ inline constexpr const char* kVirtqueues = "virtqueues";
 inline constexpr const char* kDeviceSet = "device-set";
 // What the guest says it sees (guest-images/agent/PROTOCOL.md, "inventory").
 inline constexpr const char* kInventory = "inventory";
-// Device tree of a QEMU.
+// Device tree of a QEMU, read when the guest has arrived in it (of a lineage's first, before it leaves):
+// record/device_tree.h.
 inline constexpr const char* kDeviceTree = "device-tree";
 }  // namespace document_kind
 
@@ -138,6 +140,17 @@ inline constexpr const char* kHarnessError = "harness-error";
 // "result": "done" | "refused" | "expected-refusal" | "not-refused" | "unacknowledged" | "skipped", "error",
 // "confirmed": the guest was seen to have handled it, "took_ms"}
 inline constexpr const char* kHotplug = "hotplug";
+// An attempt at a migration that was made to fail (Plan::upgrade_failure). subject: the new side's QEMU. detail:
+// {"failure","mode","error","took_ms","result": of ops::MigrationResult,
+//  "fate": "source" (the old VM runs the guest) | "destination" (the new one does, in spite of it) | "lost" |
+//  "unknown", "intact": the guest was verified afterwards (absent: not asked), "migrates": the iteration's migration
+//  was tried afterwards and completed (absent: not tried)}
+inline constexpr const char* kUpgradeFailure = "upgrade-failure";
+// A target was restarted as planned (Plan::restarts). subject: the target. detail: {"how","timing","expect",
+// "result": "recovered" | "io-errors" | "lost" | "not-reconnected", "io_errors": count, "took_ms", "why"}
+inline constexpr const char* kTargetRestart = "target-restart";
+// What the plan declares to fail did so. detail: {"expect","mode","from","to","error"}
+inline constexpr const char* kDeclaredOutcome = "declared-outcome";
 // A lineage began. detail: {"boot_side","boot_ms"}
 inline constexpr const char* kLineageStart = "lineage-start";
 }  // namespace event_kind

@@ -9,6 +9,10 @@ base::Json to_json(const PlannedOperation& operation) {
           {"device", operation.device}, {"bus", operation.bus},       {"address", operation.address}};
 }
 
+base::Json to_json(const PlannedRestart& restart) {
+  return {{"target", restart.target}, {"how", restart.how}, {"timing", restart.timing}, {"expect", restart.expect}};
+}
+
 base::Json to_json(const Plan& plan) {
   base::Json json{{"iteration", plan.iteration},
                   {"source", plan.source_side},
@@ -17,6 +21,9 @@ base::Json to_json(const Plan& plan) {
                   {"transport", plan.transport}};
   if (!plan.machine.empty()) json["machine"] = plan.machine;
   for (const PlannedOperation& operation : plan.operations) json["operations"].push_back(to_json(operation));
+  if (plan.expect != kExpectCompletes) json["expect"] = plan.expect;
+  if (!plan.upgrade_failure.empty()) json["upgrade_failure"] = plan.upgrade_failure;
+  for (const PlannedRestart& restart : plan.restarts) json["restarts"].push_back(to_json(restart));
   return json;
 }
 
@@ -28,6 +35,11 @@ bool read_operation(const base::Json& json, PlannedOperation& into) {
          read_field(json, "bus", into.bus) && read_field(json, "address", into.address);
 }
 
+bool read_restart(const base::Json& json, PlannedRestart& into) {
+  return json.is_object() && read_field(json, "target", into.target) && read_field(json, "how", into.how) &&
+         read_field(json, "timing", into.timing) && read_field(json, "expect", into.expect);
+}
+
 }  // namespace
 
 base::Result<Plan> plan_from_json(const base::Json& json) {
@@ -35,13 +47,19 @@ base::Result<Plan> plan_from_json(const base::Json& json) {
   if (!json.is_object() || !read_field(json, "iteration", plan.iteration) ||
       !read_field(json, "source", plan.source_side) || !read_field(json, "destination", plan.destination_side) ||
       !read_field(json, "mode", plan.mode) || !read_field(json, "transport", plan.transport) ||
-      !read_field(json, "machine", plan.machine)) {
+      !read_field(json, "machine", plan.machine) || !read_field(json, "expect", plan.expect) ||
+      !read_field(json, "upgrade_failure", plan.upgrade_failure)) {
     return wrong_field("plan");
   }
   const base::Json operations = json.value("operations", base::Json::array());
   if (!operations.is_array()) return wrong_field("plan");
   for (const base::Json& entry : operations) {
     if (!read_operation(entry, plan.operations.emplace_back())) return wrong_field("plan");
+  }
+  const base::Json restarts = json.value("restarts", base::Json::array());
+  if (!restarts.is_array()) return wrong_field("plan");
+  for (const base::Json& entry : restarts) {
+    if (!read_restart(entry, plan.restarts.emplace_back())) return wrong_field("plan");
   }
   return plan;
 }

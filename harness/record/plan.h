@@ -23,6 +23,21 @@ struct PlannedOperation {
   bool operator==(const PlannedOperation&) const = default;
 };
 
+// A vhost target that is stopped and started again under the running guest.
+struct PlannedRestart {
+  std::string target;  // its name in the scenario
+  std::string how;     // "graceful": SIGTERM; "kill": SIGKILL
+  std::string timing;  // "before": before the migration; "during": while it runs; "after": when the guest has arrived
+  std::string expect;  // "recovers" | "io-errors": requests in flight may end in errors that the guest sees
+
+  bool operator==(const PlannedRestart&) const = default;
+};
+
+// What the scenario declares of a migration.
+inline constexpr const char* kExpectCompletes = "completes";
+inline constexpr const char* kExpectRefused = "refused";  // it fails, and the guest stays where it is
+inline constexpr const char* kExpectLost = "lost";        // the guest does not survive it
+
 struct Plan {
   std::int64_t iteration = 0;
   std::string source_side;
@@ -31,11 +46,16 @@ struct Plan {
   std::string transport;                          // "unix" | "tcp" | "fd"
   std::string machine = {};                       // as the scenario says: "pc" "q35" or a versioned type
   std::vector<PlannedOperation> operations = {};  // in this order
+  std::string expect = kExpectCompletes;
+  // An attempt at the migration that is made to fail, before the real one: a name of ops/upgrade_failures. Empty: none.
+  std::string upgrade_failure = {};
+  std::vector<PlannedRestart> restarts = {};
 
   bool operator==(const Plan&) const = default;
 };
 
 base::Json to_json(const PlannedOperation& operation);
+base::Json to_json(const PlannedRestart& restart);
 base::Json to_json(const Plan& plan);
 base::Result<Plan> plan_from_json(const base::Json& json);
 

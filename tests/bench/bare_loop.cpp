@@ -180,8 +180,8 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
   const ops::Mode* mode = ops::find_mode(plan.mode);
   if (mode == nullptr) return base::fail(ErrorKind::bad_input, "unknown mode " + plan.mode);
   ops::MigrationContext migration{reactor_,
-                                  *guest_.machine,
-                                  *next.machine,
+                                  guest_.machine.get(),
+                                  next.machine.get(),
                                   plan.transport,
                                   run_dir_->path(),
                                   next.machine->spec().instance,

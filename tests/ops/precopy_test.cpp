@@ -29,7 +29,7 @@ class PrecopyTest : public hypervisor::RealQemu {
     ASSERT_TRUE(source_ && destination_);
   }
   MigrationContext context(const std::string& transport = "unix", Deadline deadline = soon()) {
-    return {reactor_, *source_, *destination_, transport, run_dir_->path(), "m1", deadline, nullptr};
+    return {reactor_, source_.get(), destination_.get(), transport, run_dir_->path(), "m1", deadline, nullptr};
   }
   // So slow that it never ends by itself within a test.
   void throttle() { ASSERT_TRUE(source_->qmp().execute("migrate-set-parameters", {{"max-bandwidth", 2000}}, soon())); }
@@ -235,7 +235,7 @@ TEST_F(PrecopyTest, UserStopsTheRun) {
   ASSERT_TRUE((*source)->wait_ready(soon()));
   ASSERT_TRUE((*destination)->wait_ready(soon()));
   ASSERT_TRUE((*source)->qmp().execute("migrate-set-parameters", {{"max-bandwidth", 2000}}, soon()));
-  MigrationContext move{reactor, **source, **destination, "unix", run_dir_->path(), "m1", soon(), [&] {
+  MigrationContext move{reactor, source->get(), destination->get(), "unix", run_dir_->path(), "m1", soon(), [&] {
                           if (stop.level() < 2) stop.raise();
                         }};
   EXPECT_TRUE(precopy(move).interrupted);

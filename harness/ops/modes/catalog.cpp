@@ -15,7 +15,7 @@ namespace migsoak::ops {
 
 const std::vector<Mode>& modes() {
   static const std::vector<Mode> all = {
-#define MODE(name, summary, ...) {#name, summary, {__VA_ARGS__}, run_##name},
+#define MODE(name, contract_name, needs, summary, ...) {contract_name, summary, needs, {__VA_ARGS__}, run_##name},
 #include "ops/modes/modes.def"
 #undef MODE
   };
@@ -55,6 +55,25 @@ const std::vector<std::string>& transport_names() {
   return names;
 }
 
+std::string to_string(Succession succession) {
+  switch (succession) {
+    case Succession::beside: return "beside";
+    case Succession::waiting: return "waiting";
+    case Succession::afterwards: return "afterwards";
+    case Succession::in_place: return "in-place";
+  }
+  return "unknown";
+}
+
+std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
+                      const hypervisor::MachineSpec& destination) {
+  const bool same_file = !source.ram_path.empty() && source.ram_path == destination.ram_path;
+  if (!mode.needs.same_ram && same_file)
+    return mode.name + " needs RAM of its own at each end: both have " + source.ram_path;
+  if (mode.needs.ram_file && !same_file) return mode.name + " needs one RAM file for both ends";
+  return "";
+}
+
 std::string to_string(MigrationResult result) {
   switch (result) {
     case MigrationResult::completed: return "completed";
@@ -71,7 +90,7 @@ Wire::~Wire() {
 }
 
 tl::expected<void, WireError> listen_on(MigrationContext& context, const std::string& uri) {
-  auto reply = context.destination.qmp().execute("migrate-incoming", {{"uri", uri}}, context.deadline);
+  auto reply = context.destination->qmp().execute("migrate-incoming", {{"uri", uri}}, context.deadline);
   if (!reply) return tl::unexpected<WireError>({End::destination, std::move(reply.error())});
   return {};
 }

@@ -13,19 +13,50 @@
 
 namespace migsoak::ops {
 
+// How the processes of a migration follow each other.
+enum class Succession {
+  beside,      // the destination is there and answers before the migration
+  waiting,     // the destination is started before, and answers when the source has sent its state (cpr-transfer)
+  afterwards,  // the destination is started when the source has saved its state and is gone (cpr-reboot)
+  in_place,    // the source's process execs into the destination (cpr-exec)
+};
+std::string to_string(Succession succession);
+
+// What a mode asks of both ends. Checked before anything runs: engine/preflight, hypervisor command line, check_ram().
+struct ModeNeeds {
+  Succession succession = Succession::beside;
+  // Both ends map the same guest RAM. Where this is false each end must have RAM of its own: with one file under both,
+  // the guest is corrupted.
+  bool same_ram = false;
+  bool ram_file = false;       // RAM is a file with a name: the ends have no other way to the same RAM
+  bool aux_ram_share = false;  // -machine aux-ram-share=on
+  std::string version_min;     // oldest QEMU that has it, "10.0"; empty: any
+  std::string upgrade_only;    // why it does not go back to an older build; empty: it does
+};
+
 // run() empties both event inboxes when it starts: whoever wants earlier events takes them before.
 struct MigrationContext {
   proc::Reactor& reactor;
-  hypervisor::Machine& source;       // running the guest, ready
-  hypervisor::Machine& destination;  // -incoming defer, ready
-  std::string transport;             // "unix" | "tcp" | "fd"
-  std::string run_dir;               // for the migration socket
-  std::string tag;                   // short and unique, for its name
+  hypervisor::Machine* source =
+      nullptr;  // running the guest, ready. Null after release_source() or an in_place raise()
+  // beside: -incoming defer, ready. waiting: started. afterwards, in_place: null until raise().
+  hypervisor::Machine* destination = nullptr;
+  std::string transport;  // "unix" | "tcp" | "fd"
+  std::string run_dir;    // for the migration socket
+  std::string tag;        // short and unique, for its name
   base::Deadline deadline;
   // Called now and then while the migration runs (cheap peak sampling); may be empty.
   std::function<void()> on_progress;
   // Called once, when the source has been told to migrate and before anything is waited for; may be empty.
   std::function<void()> on_started = {};
+  // All but beside: brings the destination to the point where QMP answers and returns it. kind subject: it ended first.
+  std::function<base::Result<hypervisor::Machine*>(base::Deadline)> raise = {};
+  // afterwards: the source has saved its state: ends it, and returns when it is gone.
+  std::function<base::Result<void>()> release_source = {};
+  std::string state_file = {};                 // afterwards, in_place: where the source saves its state
+  std::string main_socket = {};                // waiting: -incoming unix:… of the destination
+  std::string cpr_socket = {};                 // waiting: its -incoming cpr channel
+  std::vector<std::string> exec_command = {};  // in_place: argv of the next image, command_line() of its spec
 };
 
 enum class MigrationResult {
@@ -55,6 +86,7 @@ struct MigrationOutcome {
 struct Mode {
   std::string name;
   std::string summary;  // one line for `migsoak list modes`
+  ModeNeeds needs;
   std::vector<std::string> transports;
   MigrationOutcome (*run)(MigrationContext&);
 };
@@ -62,5 +94,10 @@ struct Mode {
 const std::vector<Mode>& modes();
 const Mode* find_mode(const std::string& name);
 const std::vector<std::string>& transport_names();
+
+// The two machines have guest RAM as this mode needs it: the same, or each its own. An error text, empty when it is so.
+// Whoever brings two machines together for a migration asks this first; with the wrong RAM the guest is corrupted.
+std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
+                      const hypervisor::MachineSpec& destination);
 
 }  // namespace migsoak::ops

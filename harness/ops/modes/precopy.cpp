@@ -63,7 +63,7 @@ class EndWatch {
 class Precopy {
  public:
   explicit Precopy(MigrationContext& context)
-      : context_(context), source_(context.source), destination_(context.destination) {}
+      : context_(context), source_(*context.source), destination_(*context.destination) {}
 
   MigrationOutcome run();
 
@@ -106,20 +106,20 @@ void Precopy::progress() {
 // True when there is nothing more to wait for, good or bad.
 bool Precopy::settled() {
   progress();
-  qmp::Client& client = context_.source.qmp();
+  qmp::Client& client = context_.source->qmp();
   if (!migrate_answered_ && client.replied(migrate_id_)) {
     migrate_answered_ = true;
     auto reply = client.take_reply(migrate_id_, base::Deadline::in(std::chrono::milliseconds(0)));
     if (!reply) migrate_error_ = reply.error();
   }
   if (source_.saw("completed") && destination_has_guest()) return true;
-  return refused() || source_.failed() || !reachable(context_.source) || !reachable(context_.destination);
+  return refused() || source_.failed() || !reachable(*context_.source) || !reachable(*context_.destination);
 }
 
 MigrationOutcome Precopy::run() {
-  context_.source.qmp().take_events();
-  context_.destination.qmp().take_events();
-  auto status = context_.source.qmp().execute("query-status", base::Json::object(), context_.deadline);
+  context_.source->qmp().take_events();
+  context_.destination->qmp().take_events();
+  auto status = context_.source->qmp().execute("query-status", base::Json::object(), context_.deadline);
   if (!status) return wire_failed({End::source, std::move(status.error())});
   source_ran_ = base::json_get<bool>(*status, "running", false);
 
@@ -131,7 +131,7 @@ MigrationOutcome Precopy::run() {
   if (!wire) return wire_failed(wire.error());
 
   began_ = base::Clock::now();
-  migrate_id_ = context_.source.qmp().send("migrate", {{"uri", (*wire)->source_uri}});
+  migrate_id_ = context_.source->qmp().send("migrate", {{"uri", (*wire)->source_uri}});
   if (context_.on_started) context_.on_started();
   const auto waited = context_.reactor.run_until([&] { return settled(); }, context_.deadline, kProgressEvery);
   return conclude(waited);
@@ -141,15 +141,15 @@ MigrationOutcome Precopy::conclude(proc::Wait waited) {
   if (source_.saw("completed") && destination_has_guest()) return finish(MigrationResult::completed, "");
   if (waited == proc::Wait::interrupted) return interrupted();
   if (waited == proc::Wait::timeout) return conclude_hang();
-  if (!reachable(context_.source)) return conclude_source_lost();
+  if (!reachable(*context_.source)) return conclude_source_lost();
   return conclude_failed();
 }
 
 MigrationOutcome Precopy::conclude_source_lost() {
-  const std::string loss = describe_loss(context_, context_.source, "source");
+  const std::string loss = describe_loss(context_, *context_.source, "source");
   // It may have sent everything before it went.
-  wait_for_other_end([&] { return destination_has_guest() || !reachable(context_.destination); });
-  if (destination_has_guest() && reachable(context_.destination)) {
+  wait_for_other_end([&] { return destination_has_guest() || !reachable(*context_.destination); });
+  if (destination_has_guest() && reachable(*context_.destination)) {
     return finish(MigrationResult::completed, "after the switch-over: " + loss);
   }
   return finish(MigrationResult::source_lost, loss);
@@ -162,16 +162,16 @@ MigrationOutcome Precopy::conclude_failed() {
     outcome.source_runs = restore_source(context_, true);
     return outcome;
   }
-  if (reachable(context_.destination)) {
-    wait_for_other_end([&] { return !reachable(context_.destination); });
+  if (reachable(*context_.destination)) {
+    wait_for_other_end([&] { return !reachable(*context_.destination); });
   } else {
-    wait_for_other_end([&] { return source_.failed() || source_.saw("completed") || !reachable(context_.source); });
+    wait_for_other_end([&] { return source_.failed() || source_.saw("completed") || !reachable(*context_.source); });
   }
-  if (!reachable(context_.source)) return conclude_source_lost();
+  if (!reachable(*context_.source)) return conclude_source_lost();
 
-  const bool destination_gone = !reachable(context_.destination);
+  const bool destination_gone = !reachable(*context_.destination);
   std::string loss;
-  if (destination_gone) loss = describe_loss(context_, context_.destination, "destination");
+  if (destination_gone) loss = describe_loss(context_, *context_.destination, "destination");
   if (destination_gone && destination_has_guest()) {
     // It ran the guest, however briefly, and may have written to the disks: the source must not run it again.
     return finish(MigrationResult::completed, "after the switch-over: " + loss);
@@ -219,14 +219,14 @@ MigrationOutcome Precopy::conclude_hang() {
 
 MigrationOutcome Precopy::wire_failed(const WireError& error) {
   if (error.error.kind == base::ErrorKind::interrupted) return interrupted();
-  if (!reachable(context_.source)) {
-    return finish(MigrationResult::source_lost, describe_loss(context_, context_.source, "source"));
+  if (!reachable(*context_.source)) {
+    return finish(MigrationResult::source_lost, describe_loss(context_, *context_.source, "source"));
   }
   const char* which = error.end == End::source ? "source: " : "destination: ";
   std::string text = which + error.error.describe();
   auto result = error.error.kind == base::ErrorKind::timeout ? MigrationResult::hang : MigrationResult::failed;
-  if (!reachable(context_.destination)) {
-    text = describe_loss(context_, context_.destination, "destination");
+  if (!reachable(*context_.destination)) {
+    text = describe_loss(context_, *context_.destination, "destination");
     result = MigrationResult::destination_lost;
   }
   MigrationOutcome outcome = finish(result, std::move(text));
@@ -235,7 +235,7 @@ MigrationOutcome Precopy::wire_failed(const WireError& error) {
 }
 
 MigrationOutcome Precopy::interrupted() {
-  if (context_.source.qmp().connected()) context_.source.qmp().send("migrate_cancel");
+  if (context_.source->qmp().connected()) context_.source->qmp().send("migrate_cancel");
   MigrationOutcome outcome;
   outcome.interrupted = true;
   outcome.error = "interrupted";

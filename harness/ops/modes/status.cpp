@@ -88,34 +88,34 @@ std::string describe_loss(MigrationContext& context, hypervisor::Machine& machin
 
 void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   const auto deadline = base::Deadline::in(kCollectMax);
-  const auto from_source = context.source.qmp().send("query-migrate");
-  const auto from_destination = context.destination.qmp().send("query-migrate");
-  if (auto reply = context.source.qmp().take_reply(from_source, deadline)) outcome.source_status = std::move(*reply);
-  if (auto reply = context.destination.qmp().take_reply(from_destination, deadline)) {
+  const auto from_source = context.source->qmp().send("query-migrate");
+  const auto from_destination = context.destination->qmp().send("query-migrate");
+  if (auto reply = context.source->qmp().take_reply(from_source, deadline)) outcome.source_status = std::move(*reply);
+  if (auto reply = context.destination->qmp().take_reply(from_destination, deadline)) {
     outcome.destination_status = std::move(*reply);
   }
   const auto times_by = base::Deadline::in(kTimesMax).sooner(deadline);
   while (lacks_times(outcome.source_status) && !times_by.passed()) {
     const auto pause = base::Deadline::in(std::chrono::milliseconds(1));
     if (context.reactor.run_until([] { return false; }, pause) == proc::Wait::interrupted) break;
-    auto reply = context.source.qmp().execute("query-migrate", base::Json::object(), deadline);
+    auto reply = context.source->qmp().execute("query-migrate", base::Json::object(), deadline);
     if (!reply) break;
     outcome.source_status = std::move(*reply);
   }
   outcome.figures = figures_of(outcome.source_status);
-  if (!context.destination.alive()) outcome.destination_exit = context.destination.child().exit_status();
+  if (!context.destination->alive()) outcome.destination_exit = context.destination->child().exit_status();
 }
 
 bool restore_source(MigrationContext& context, bool may_continue) {
-  qmp::Client& client = context.source.qmp();
+  qmp::Client& client = context.source->qmp();
   const auto deadline = base::Deadline::in(kRestoreMax);
-  if (!reachable(context.source)) return false;
+  if (!reachable(*context.source)) return false;
   std::string status = migration_status(client, deadline);
   if (!settled(status)) {
     (void)client.execute("migrate_cancel", base::Json::object(), deadline);
-    while (!settled(status) && reachable(context.source) && !deadline.passed()) {
+    while (!settled(status) && reachable(*context.source) && !deadline.passed()) {
       const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
-      const auto waited = context.reactor.run_until([&] { return !reachable(context.source); }, pause);
+      const auto waited = context.reactor.run_until([&] { return !reachable(*context.source); }, pause);
       if (waited == proc::Wait::interrupted) return false;
       status = migration_status(client, deadline);
     }
@@ -124,7 +124,7 @@ bool restore_source(MigrationContext& context, bool may_continue) {
   // migration_iteration_finish runs in a bottom half); a completed one never does.
   const auto grace = base::Deadline::in(std::chrono::milliseconds(status == "completed" ? 0 : 200)).sooner(deadline);
   while (!runs(client, deadline)) {
-    if (!reachable(context.source) || deadline.passed()) return false;
+    if (!reachable(*context.source) || deadline.passed()) return false;
     if (grace.passed()) {
       if (!may_continue) return false;
       (void)client.execute("cont", base::Json::object(), deadline);

@@ -20,10 +20,10 @@ WireResult open_fd(MigrationContext& context) {
   const base::UniqueFd source_end(ends[0]);
   const base::UniqueFd destination_end(ends[1]);
   const base::Json arguments{{"fdname", kName}};
-  const auto on_source = context.source.qmp().send("getfd", arguments, source_end.get());
-  const auto on_destination = context.destination.qmp().send("getfd", arguments, destination_end.get());
-  auto source_reply = context.source.qmp().take_reply(on_source, context.deadline);
-  auto destination_reply = context.destination.qmp().take_reply(on_destination, context.deadline);
+  const auto on_source = context.source->qmp().send("getfd", arguments, source_end.get());
+  const auto on_destination = context.destination->qmp().send("getfd", arguments, destination_end.get());
+  auto source_reply = context.source->qmp().take_reply(on_source, context.deadline);
+  auto destination_reply = context.destination->qmp().take_reply(on_destination, context.deadline);
   if (!source_reply) {
     return tl::unexpected<WireError>({End::source, std::move(source_reply.error()).with_context("getfd")});
   }
@@ -34,7 +34,7 @@ WireResult open_fd(MigrationContext& context) {
   wire->source_uri = std::string("fd:") + kName;
   if (auto listening = listen_on(context, wire->source_uri); !listening) {
     // The source would keep its end in its ledger.
-    context.source.qmp().take_reply(context.source.qmp().send("closefd", arguments), context.deadline);
+    context.source->qmp().take_reply(context.source->qmp().send("closefd", arguments), context.deadline);
     return tl::unexpected<WireError>(std::move(listening.error()));
   }
   return wire;

@@ -11,7 +11,7 @@ WireResult open_tcp(MigrationContext& context) {
   if (auto listening = listen_on(context, "tcp:127.0.0.1:0"); !listening) {
     return tl::unexpected<WireError>(std::move(listening.error()));
   }
-  auto status = context.destination.qmp().execute("query-migrate", base::Json::object(), context.deadline);
+  auto status = context.destination->qmp().execute("query-migrate", base::Json::object(), context.deadline);
   if (!status) return destination_error(std::move(status.error()));
   const auto addresses = base::json_get<base::Json>(*status, "socket-address", base::Json::array());
   for (const auto& address : addresses) {
