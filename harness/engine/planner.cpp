@@ -6,73 +6,37 @@
 
 namespace migsoak::engine {
 
-Planner::Planner(const Scenario& scenario) : scenario_(scenario) {}
+Planner::Planner(const Scenario& scenario) : scenario_(scenario), route_(scenario) {}
 
 std::int64_t Planner::lineage_begin(std::int64_t iteration) const {
-  const std::int64_t length = scenario_.lineage_iterations;
-  return length > 0 ? iteration / length * length : 0;
+  return route_.lineage_begin(iteration);
 }
 
 bool Planner::begins_lineage(std::int64_t iteration) const {
   return scenario_.lineage_iterations > 0 && lineage_begin(iteration) == iteration;
 }
 
-// The side on which the guest stands after `moves` migrations of its lineage; position 0 is the first side.
-std::size_t Planner::position(std::int64_t moves) const {
-  const auto count = static_cast<std::int64_t>(scenario_.sides.size());
-  if (count == 1) return 0;
-  const std::int64_t begin = moves > 0 ? lineage_begin(moves - 1) : 0;
-  const std::int64_t own = moves - begin;
-  if (own == 0) return 0;
-  switch (scenario_.route) {
-    case Route::round_robin: return static_cast<std::size_t>(own % count);
-    case Route::ping_pong: {  // a b c b a b c …: forth and back
-      const std::int64_t period = 2 * (count - 1);
-      const std::int64_t phase = own % period;
-      return static_cast<std::size_t>(phase < count ? phase : period - phase);
-    }
-    case Route::random: {
-      // Drawn for each position alone, so that it needs no history; a side may so follow itself, which is a migration
-      // between two processes of one build.
-      base::Rng rng = base::Rng::for_iteration(scenario_.seed, static_cast<std::uint64_t>(moves - 1));
-      return rng.below(static_cast<std::uint64_t>(count));
-    }
-    case Route::pairs: break;
-  }
-  return 0;
-}
-
-Planner::Sides Planner::sides_of(std::int64_t iteration) const {
-  const std::int64_t begin = lineage_begin(iteration);
-  const std::size_t count = scenario_.sides.size();
-  if (scenario_.route != Route::pairs || count < 2) {
-    return {iteration == begin ? 0 : position(iteration), position(iteration + 1)};
-  }
-  // Ordered pairs: (0,1) (0,2) … (1,0) …, one for each lineage.
-  const std::int64_t length = scenario_.lineage_iterations;
-  const auto pairs = static_cast<std::int64_t>(count * (count - 1));
-  const auto pair = static_cast<std::size_t>(length > 0 ? iteration / length % pairs : 0);
-  const std::size_t first = pair / (count - 1);
-  const std::size_t other = pair % (count - 1);
-  const std::size_t second = other < first ? other : other + 1;
-  return (iteration - begin) % 2 == 0 ? Sides{first, second} : Sides{second, first};
-}
-
-record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng) const {
+record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng) {
   assert(iteration >= 0 && !scenario_.sides.empty() && !scenario_.modes.empty() && !scenario_.guest.machines.empty());
-  rng.next();  // the draw that position() takes
-  const Sides sides = sides_of(iteration);
+  rng.next();  // the draws of RoutePlan
+  rng.next();
+  const Leg& leg = route_.leg(iteration);
   record::Plan plan;
   plan.iteration = iteration;
-  plan.source_side = scenario_.sides[sides.source].name;
-  plan.destination_side = scenario_.sides[sides.destination].name;
+  plan.source_side = scenario_.sides[leg.source].name;
+  plan.destination_side = scenario_.sides[leg.destination].name;
   plan.transport = scenario_.transport;
   const std::int64_t length = scenario_.lineage_iterations;
   const std::int64_t lineage = length > 0 ? iteration / length : 0;
   const std::vector<std::string>& machines = scenario_.guest.machines;
   plan.machine = machines[static_cast<std::size_t>(lineage) % machines.size()];
-  plan.mode = draw_weighted(scenario_.modes, rng);
+  plan.mode = leg.mode;
+  plan.expect = leg.expect;
   return plan;
+}
+
+bool Planner::leaves_first_side(std::int64_t iteration) {
+  return route_.leg(iteration).source == route_.leg(lineage_begin(iteration)).source;
 }
 
 // Afterwards operations_ holds the set as it is when `iteration` begins.
@@ -87,7 +51,7 @@ void Planner::fold_to(std::int64_t iteration) {
   for (; folded_ < iteration; ++folded_) {
     base::Rng rng = base::Rng::for_iteration(scenario_.seed, static_cast<std::uint64_t>(folded_));
     (void)without_operations(folded_, rng);
-    (void)operations_->next(folded_ - begin, sides_of(folded_).source == sides_of(begin).source, rng);
+    (void)operations_->next(folded_ - begin, leaves_first_side(folded_), rng);
   }
 }
 
@@ -101,8 +65,7 @@ record::Plan Planner::make(std::int64_t iteration) {
   record::Plan plan = without_operations(iteration, rng);
   if (!scenario_.hotplug.used()) return plan;
   fold_to(iteration);
-  plan.operations =
-      operations_->next(iteration - folded_begin_, sides_of(iteration).source == sides_of(folded_begin_).source, rng);
+  plan.operations = operations_->next(iteration - folded_begin_, leaves_first_side(iteration), rng);
   folded_ = iteration + 1;
   return plan;
 }

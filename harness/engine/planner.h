@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "engine/device_plan.h"
+#include "engine/route_plan.h"
 #include "engine/scenario.h"
 #include "record/plan.h"
 
@@ -25,16 +26,13 @@ class Planner {
   bool begins_lineage(std::int64_t iteration) const;
 
  private:
-  struct Sides {
-    std::size_t source, destination;
-  };
-  std::size_t position(std::int64_t moves) const;
-  Sides sides_of(std::int64_t iteration) const;
-  record::Plan without_operations(std::int64_t iteration, base::Rng& rng) const;
+  record::Plan without_operations(std::int64_t iteration, base::Rng& rng);
+  bool leaves_first_side(std::int64_t iteration);
   record::Plan make(std::int64_t iteration);
   void fold_to(std::int64_t iteration);
 
   const Scenario& scenario_;
+  RoutePlan route_;
   std::unique_ptr<OperationPlanner> operations_;
   std::int64_t folded_begin_ = -1;  // the lineage that is being folded
   std::int64_t folded_ = 0;         // the next iteration to fold

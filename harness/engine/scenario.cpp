@@ -102,24 +102,6 @@ Result<DeviceScenario> read_device(const TableReader& in) {
   return device;
 }
 
-Result<void> read_migration(const TableReader& in, Scenario& scenario) {
-  std::vector<std::string> names = {"precopy"};
-  in.read_list("mode", names);
-  for (const std::string& name : names) {
-    if (std::string why = unknown_mode(name); !why.empty()) return in.error("mode", why);
-    scenario.modes.emplace_back(name, 1);
-  }
-  if (names.empty()) return in.error("mode", "needs at least one mode");
-  MIGSOAK_TRY(in.read_choice("transport", scenario.transport, transport_choices()));
-  std::string route = "ping-pong";
-  MIGSOAK_TRY(in.read_choice("route", route, {"ping-pong", "round-robin", "random", "pairs"}));
-  scenario.route = route == "ping-pong"     ? Route::ping_pong
-                   : route == "random"      ? Route::random
-                   : route == "round-robin" ? Route::round_robin
-                                            : Route::pairs;
-  return {};
-}
-
 Result<void> read_run(const TableReader& in, Scenario& scenario) {
   std::string on_loss = "stop";
   MIGSOAK_TRY(in.read_choice("on_loss", on_loss, {"stop", "new-lineage"}));
@@ -220,6 +202,7 @@ Result<Scenario> read_scenario(const toml::table& root, const std::string& file,
   MIGSOAK_TRY(read_hotplug(TableReader(table_or_empty(root, "hotplug"), file, "hotplug"), scenario.hotplug));
   MIGSOAK_TRY(read_gate(TableReader(table_or_empty(root, "gate"), file, "gate"), scenario.gate));
   MIGSOAK_TRY(check_scenario(root, scenario));
+  MIGSOAK_TRY(check_migration(root, scenario));
   return scenario;
 }
 
@@ -243,6 +226,11 @@ const SideScenario& Scenario::side(const std::string& wanted) const {
   }
   assert(false && "a plan names a side that the scenario does not have");
   return sides.front();
+}
+
+bool Scenario::uses_mode(const std::string& mode) const {
+  return std::any_of(modes.begin(), modes.end(), [&mode](const auto& m) { return m.first == mode && m.second > 0; }) ||
+         std::any_of(edges.begin(), edges.end(), [&mode](const EdgeScenario& e) { return e.mode == mode; });
 }
 
 const TargetScenario* Scenario::find_target(const std::string& wanted) const {

@@ -59,6 +59,15 @@ struct GuestScenario {
   std::uint64_t disk_bytes_per_s = 4u << 20;
   int queue_depth = 1;
 };
+// How a mode goes between two sides, where the scenario says so. Once a mode has one, it is drawn between declared
+// sides only.
+struct EdgeScenario {
+  std::string mode;
+  std::vector<std::string> from, to;  // names of sides; empty: any
+  std::string expect;                 // record::kExpectCompletes, kExpectRefused, kExpectLost
+  std::string reason;                 // of an outcome that is not "completes"; counted and shown in the report
+  std::int64_t at = -1;               // in this iteration only, and certainly; -1: drawn
+};
 // A hotplug operation that the scenario asks for by name, in place of a drawn one.
 struct HotplugStep {
   std::int64_t iteration = 0;
@@ -101,6 +110,7 @@ struct Scenario {
   std::vector<TargetScenario> targets;
   std::vector<DeviceScenario> devices;
   std::vector<std::pair<std::string, std::uint64_t>> modes;  // name, weight
+  std::vector<EdgeScenario> edges;
   std::string transport = "unix";
   Route route = Route::ping_pong;
   OnLoss on_loss = OnLoss::stop;
@@ -118,6 +128,7 @@ struct Scenario {
   const SideScenario& side(const std::string& name) const;           // asserts that it exists
   const TargetScenario* find_target(const std::string& name) const;  // null when there is none
   const DeviceScenario* find_device(const std::string& id) const;    // null when it is none of [[device]]
+  bool uses_mode(const std::string& mode) const;
 };
 
 // `sets` are the --set arguments, PATH=VALUE. Error kind bad_input; the message names file, line and key.
@@ -127,7 +138,19 @@ base::Result<Scenario> parse_scenario(const std::string& text, const std::string
 
 // Every key a scenario may hold: "*" stands for one free name. For --set, messages, `migsoak list` and the README's
 // test.
-enum class KeyType { string, integer, boolean, size, string_list, string_or_list, env, props, table, table_list };
+enum class KeyType {
+  string,
+  integer,
+  boolean,
+  size,
+  string_list,
+  string_or_list,
+  list_or_weights,
+  env,
+  props,
+  table,
+  table_list
+};
 struct KeySpec {
   std::string pattern;  // "side.*.env.*"
   KeyType type;

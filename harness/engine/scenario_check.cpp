@@ -34,6 +34,7 @@ bool has_type(const toml::node& node, KeyType type, bool is_gate_limit) {
     case KeyType::size: return node.is_string() || node.is_integer();
     case KeyType::string_list: return all_strings(node);
     case KeyType::string_or_list: return node.is_string() || all_strings(node);
+    case KeyType::list_or_weights: return node.is_string() || node.is_table() || all_strings(node);
     case KeyType::env:
     case KeyType::table: return node.is_table();
     case KeyType::props: return node.is_table() || node.is_string() || node.is_number() || node.is_boolean();

@@ -10,23 +10,6 @@ using base::Result;
 
 namespace {
 
-Result<void> read_weights(const TableReader& in, const char* key, const std::vector<std::string>& known,
-                          std::vector<std::pair<std::string, std::uint64_t>>& out) {
-  const toml::table* table = in.table()[key].as_table();
-  if (table == nullptr) return {};
-  std::uint64_t total = 0;
-  for (const auto& [name_key, node] : *table) {
-    const std::string name(name_key.str());
-    MIGSOAK_TRY(in.check_choice(key, name, known));
-    const std::int64_t weight = node.value<std::int64_t>().value_or(0);
-    if (weight < 0 || weight > 1000) return in.error(key, fmt::format("{}: a weight is 0 to 1000", name));
-    total += static_cast<std::uint64_t>(weight);
-    out.emplace_back(name, weight);
-  }
-  if (total == 0) return in.error(key, "at least one weight must be above 0");
-  return {};
-}
-
 Result<void> read_steps(const TableReader& in, HotplugScenario& hotplug) {
   const toml::array* steps = in.table()["step"].as_array();
   for (std::size_t i = 0; steps != nullptr && i < steps->size(); ++i) {
@@ -56,8 +39,8 @@ Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug) {
   in.read("target", hotplug.target);
   in.read("keep", hotplug.keep);
   for (const std::string& kind : hotplug.keep) MIGSOAK_TRY(in.check_choice("keep", kind, ops::hotplug_kind_names()));
-  MIGSOAK_TRY(read_weights(in, "kinds", ops::hotplug_kind_names(), hotplug.kinds));
-  MIGSOAK_TRY(read_weights(in, "timings", ops::hotplug_timings(), hotplug.timings));
+  MIGSOAK_TRY(in.read_weights("kinds", ops::hotplug_kind_names(), hotplug.kinds));
+  MIGSOAK_TRY(in.read_weights("timings", ops::hotplug_timings(), hotplug.timings));
   if (hotplug.timings.empty()) hotplug.timings = {{"settled", 1}};
   if (const toml::table* props = in.table()["props"].as_table()) {
     for (const auto& [kind, node] : *props) hotplug.props[std::string(kind.str())] = read_props(node.as_table());

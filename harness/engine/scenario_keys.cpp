@@ -63,7 +63,15 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"device.*.on.*", props},
                                  {"device.*.on.*.*", props},
                                  {"migration", table},
-                                 {"migration.mode", string_or_list},
+                                 {"migration.mode", list_or_weights},
+                                 {"migration.mode.*", integer},
+                                 {"migration.edge", table_list},
+                                 {"migration.edge.*.mode", string},
+                                 {"migration.edge.*.from", string_or_list},
+                                 {"migration.edge.*.to", string_or_list},
+                                 {"migration.edge.*.expect", string},
+                                 {"migration.edge.*.reason", string},
+                                 {"migration.edge.*.at", integer},
                                  {"migration.transport", string},
                                  {"migration.route", string},
                                  {"run", table},
@@ -129,6 +137,7 @@ const char* expected(KeyType type) {
     case KeyType::size: return "a size, like \"128MiB\"";
     case KeyType::string_list: return "a list of strings";
     case KeyType::string_or_list: return "a string or a list of strings";
+    case KeyType::list_or_weights: return "a string, a list of strings, or a table of weights, like {precopy = 3}";
     case KeyType::env: return "a table of strings, like {NAME = \"value\"}";
     case KeyType::props: return "a string, number, boolean, or a table of them";
     case KeyType::table: return "a table";
@@ -174,6 +183,7 @@ namespace {
 const char* array_name_key(const std::string& array) {
   if (array == "device") return "id";
   if (array == "gate.waive") return "detector";
+  if (array == "migration.edge") return "mode";
   return "name";
 }
 
@@ -197,6 +207,9 @@ std::string quoted(const std::string& text) {
 std::string value_source(KeyType type, const std::string& text) {
   switch (type) {
     case KeyType::string: return quoted(text);
+    case KeyType::list_or_weights:
+      if (text.starts_with("{")) return text;
+      [[fallthrough]];
     case KeyType::string_or_list: return text.starts_with("[") ? text : quoted(text);
     case KeyType::size: {
       const bool number = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;

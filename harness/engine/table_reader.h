@@ -94,6 +94,23 @@ class TableReader {
     return error(key, fmt::format("'{}' is not one of {}{}", base::printable(name), base::join(allowed, ", "),
                                   near.empty() ? "" : fmt::format("; did you mean '{}'?", near)));
   }
+  // A table of NAME = WEIGHT; nothing when the key is not there, or no table.
+  base::Result<void> read_weights(const char* key, const std::vector<std::string>& known,
+                                  std::vector<std::pair<std::string, std::uint64_t>>& out) const {
+    const toml::table* weights = table_[key].as_table();
+    if (weights == nullptr) return {};
+    std::uint64_t total = 0;
+    for (const auto& [name_key, node] : *weights) {
+      const std::string name(name_key.str());
+      MIGSOAK_TRY(check_choice(key, name, known));
+      const std::int64_t weight = node.template value<std::int64_t>().value_or(0);
+      if (weight < 0 || weight > 1000) return error(key, fmt::format("{}: a weight is 0 to 1000", name));
+      total += static_cast<std::uint64_t>(weight);
+      out.emplace_back(name, weight);
+    }
+    if (total == 0) return error(key, "at least one weight must be above 0");
+    return {};
+  }
   const toml::table& table() const { return table_; }
   const std::string& file() const { return file_; }
 
@@ -117,6 +134,10 @@ inline std::map<std::string, base::Json> read_props(const toml::table* table) {
   return props;
 }
 
+// [migration]
+base::Result<void> read_migration(const TableReader& in, Scenario& scenario);
+// What [[migration.edge]] and the modes say is possible: each leg has a mode.
+base::Result<void> check_migration(const toml::table& root, const Scenario& scenario);
 // [hotplug]
 base::Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug);
 

@@ -2,9 +2,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -115,9 +118,28 @@ bool remove_contents(int directory, dev_t device, int depth) {
   return complete;
 }
 
+constexpr const char* kSharedMemory = "/dev/shm";
+
+std::string memory_dir_name(const std::string& run_name) {
+  return our_directory_name() + "-" + run_name;
+}
+
+// The run's files of guest RAM. Its name holds the run's, which is locked by whoever removes it.
+bool remove_memory_dir(const std::string& run_name) {
+  const base::UniqueFd parent(::open(kSharedMemory, kDirectoryFlags & ~O_NOFOLLOW));
+  const std::string name = memory_dir_name(run_name);
+  const base::UniqueFd directory(::openat(parent.get(), name.c_str(), kDirectoryFlags));
+  if (!directory.valid()) return true;  // most runs have none
+  struct stat info {};
+  if (!is_private_directory(directory.get()) || ::fstat(directory.get(), &info) != 0) return true;  // not ours
+  constexpr int kNoOwnerFile = 1;  // a depth: nothing in it is spared
+  return remove_contents(directory.get(), info.st_dev, kNoOwnerFile) &&
+         ::unlinkat(parent.get(), name.c_str(), AT_REMOVEDIR) == 0;
+}
+
 bool remove_run(int parent, const std::string& name, int directory) {
   struct stat info {};
-  if (::fstat(directory, &info) != 0) return false;
+  if (::fstat(directory, &info) != 0 || !remove_memory_dir(name)) return false;
   // A process that is just dying may still have made a file.
   bool complete = false;
   for (int i = 0; i < 3 && !complete; ++i) complete = remove_contents(directory, info.st_dev, 0);
@@ -180,6 +202,22 @@ base::Result<std::unique_ptr<RunDir>> RunDir::create(const std::string& run_id) 
     return run_dir;
   }
   return base::fail_errno("can't create a run directory in " + ours, last_errno);
+}
+
+base::Result<std::string> RunDir::memory_dir(std::uint64_t bytes) {
+  struct statfs kind {};
+  struct statvfs room {};
+  const bool fits = ::statfs(kSharedMemory, &kind) == 0 && kind.f_type == TMPFS_MAGIC &&
+                    ::statvfs(kSharedMemory, &room) == 0 &&
+                    static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize >= bytes;
+  if (!fits) return path_;
+  const std::string path = std::string(kSharedMemory) + "/" + memory_dir_name(path_.substr(path_.rfind('/') + 1));
+  if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return base::fail_errno("can't create " + path, errno);
+  const base::UniqueFd directory(::open(path.c_str(), kDirectoryFlags));
+  if (!directory.valid() || !is_private_directory(directory.get())) {
+    return base::fail(base::ErrorKind::environment, path + " is not a directory of ours with mode 0700; remove it");
+  }
+  return path;
 }
 
 RunDir::~RunDir() {

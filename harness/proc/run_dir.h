@@ -3,6 +3,7 @@
 // 107 bytes, unix(7), sun_path). Holds `owner` (run id, pid, start ticks), flock'd for as long as the harness lives.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@ class RunDir {
   static base::Result<std::unique_ptr<RunDir>> create(const std::string& run_id);
   ~RunDir();  // removes it
   const std::string& path() const { return path_; }
+  // A directory for files that hold guest RAM, removed with the run directory: /dev/shm/migsoak-<uid>-<6 characters>,
+  // the same characters, when that is a tmpfs with `bytes` free; else the run directory itself. Made when first asked
+  // for.
+  base::Result<std::string> memory_dir(std::uint64_t bytes);
   // Removes directories of dead runs: ours by uid, mode and `owner` file, and not locked by anyone. Returns their
   // paths.
   static std::vector<std::string> remove_leftovers();
