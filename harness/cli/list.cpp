@@ -12,6 +12,7 @@
 #include "hypervisor/machine_spec.h"
 #include "ops/hotplug/hotplug.h"
 #include "ops/modes/mode.h"
+#include "ops/upgrade_failures/upgrade_failure.h"
 #include "probes/probe.h"
 #include "target/target.h"
 
@@ -66,13 +67,14 @@ Rows rows_for(const std::string& what) {
   if (what == "targets") return rows_of(target::target_kinds());
   if (what == "scenarios") return scenario_rows();
   if (what == "hotplug") return hotplug_rows();
+  if (what == "faults") return rows_of(ops::upgrade_failures());
   Rows rows;
   if (what == "transports") {
     for (const std::string& name : ops::transport_names()) rows.emplace_back(name, "");
   } else if (what == "devices") {
     for (const std::string& name : hypervisor::device_type_names()) rows.emplace_back(name, "");
   }
-  return rows;  // "faults": the catalogue is empty in this build; planted ones are for tests alone
+  return rows;
 }
 
 }  // namespace

@@ -1,0 +1,25 @@
+// state-unwritable: the source can't write its state. Where the state goes into a file, its directory is not there
+// (permissions would not stop root); where it goes through a socket, the socket is not there.
+#include "ops/upgrade_failures/upgrade_failure.h"
+
+namespace migsoak::ops {
+
+UpgradeFailure upgrade_failure_state_unwritable() {
+  UpgradeFailure failure;
+  failure.name = "state-unwritable";
+  failure.summary = "the source can't write its state: no directory for the file, or no socket to write to";
+  failure.strikes_a_path = true;
+  failure.strike_migration = [](MigrationContext& context, Succession succession) {
+    const std::string nowhere = context.run_dir + "/no-such-directory";
+    switch (succession) {
+      case Succession::beside: context.run_dir = nowhere; break;
+      // The cpr channel works, so that the new process comes up; the main one has gone.
+      case Succession::waiting: context.main_socket = nowhere + "/main"; break;
+      case Succession::afterwards:
+      case Succession::in_place: context.state_file = nowhere + "/state"; break;
+    }
+  };
+  return failure;
+}
+
+}  // namespace migsoak::ops

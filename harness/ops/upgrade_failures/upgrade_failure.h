@@ -1,0 +1,45 @@
+// UpgradeFailure: one way in which an attempt to move a guest to a new QEMU is made to fail. One file per way, one line
+// in upgrade_failures.def. An attempt begins like the real one and is sabotaged at one place; what matters is what
+// becomes of the guest.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "hypervisor/machine_spec.h"
+#include "ops/modes/mode.h"
+
+namespace migsoak::ops {
+
+struct UpgradeFailure {
+  std::string name;     // in scenarios and in the record
+  std::string summary;  // one line for `migsoak list faults`
+  // Where it has something to strike at; empty: everywhere.
+  std::vector<Succession> successions;
+  // It strikes at a path: of the transports only "unix" has one.
+  bool strikes_a_path = false;
+
+  // Where it strikes; null: not there. All but `strike_arrived` only change what is asked for.
+  //
+  // Before the new side's process is made: `next` is its machine. `state_file` is where the source will save its state,
+  // empty where there is none. Errors are the environment's (a file can't be made).
+  base::Result<void> (*strike_machine)(hypervisor::MachineSpec& next, Succession succession,
+                                       const std::string& state_file) = nullptr;
+  // Right before Mode::run. What it puts into `context` lives no longer than that.
+  void (*strike_migration)(MigrationContext& context, Succession succession) = nullptr;
+  // When the new side's process has the guest's state and waits for `cont`.
+  void (*strike_arrived)(hypervisor::Machine& next) = nullptr;
+
+  // Files that come of it, whether or not it got so far; whoever makes the attempt removes them. Null: none.
+  std::vector<std::string> (*traces)(const hypervisor::MachineSpec& next) = nullptr;
+};
+
+const std::vector<UpgradeFailure>& upgrade_failures();
+const UpgradeFailure* find_upgrade_failure(const std::string& name);
+std::vector<std::string> upgrade_failure_names();
+
+// Does it have something to strike at in this mode, over this transport?
+bool applies(const UpgradeFailure& failure, const Mode& mode, const std::string& transport);
+
+}  // namespace migsoak::ops
