@@ -37,6 +37,7 @@ struct SpawnSpec {
   bool outside_namespace = false;  // for tools of the harness that take host pids (eu-stack -p); see containment.h
   std::string log_file;            // stdout+stderr kept here, at most log_bytes_max (head and tail); empty: not kept
   std::uint64_t log_bytes_max = 4 << 20;
+  bool log_append = false;  // log_file holds what a predecessor wrote: it stays
 };
 
 struct CommandOutput;

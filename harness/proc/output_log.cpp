@@ -1,6 +1,7 @@
 #include "proc/output_log.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,12 +19,19 @@ constexpr std::size_t kLastLinesMax = 40;
 constexpr std::size_t kTailBytes = 64 << 10;
 }  // namespace
 
-base::Result<void> OutputLog::open(const std::string& path, std::uint64_t bytes_max) {
+base::Result<void> OutputLog::open(const std::string& path, std::uint64_t bytes_max, bool append) {
   if (path.empty()) return {};
-  file_.reset(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0644));
+  const int how = append ? O_APPEND : O_TRUNC;
+  file_.reset(::open(path.c_str(), O_WRONLY | O_CREAT | how | O_CLOEXEC | O_NOCTTY, 0644));
   if (!file_.valid()) return base::fail_errno("can't open log file " + base::printable(path), errno);
   tail_max_ = static_cast<std::size_t>(std::min<std::uint64_t>(kTailBytes, bytes_max / 2));
   head_left_ = bytes_max - tail_max_;
+  struct stat there {};
+  if (append && ::fstat(file_.get(), &there) == 0) {
+    const auto size = static_cast<std::uint64_t>(there.st_size);
+    if (size >= bytes_max) file_.reset();
+    head_left_ -= std::min(head_left_, size);
+  }
   return {};
 }
 

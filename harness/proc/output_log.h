@@ -15,7 +15,8 @@ namespace migsoak::proc {
 class OutputLog {
  public:
   // `path` empty: no file.
-  base::Result<void> open(const std::string& path, std::uint64_t bytes_max);
+  // `append`: to what an earlier process wrote there, which counts towards `bytes_max`.
+  base::Result<void> open(const std::string& path, std::uint64_t bytes_max, bool append = false);
   // Also keeps the first `bytes_max` bytes as they came.
   void capture(std::size_t bytes_max) { capture_max_ = bytes_max; }
 

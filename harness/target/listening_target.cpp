@@ -70,25 +70,28 @@ base::Result<std::unique_ptr<Target>> ListeningTarget::start(proc::Reactor& reac
   std::unique_ptr<ListeningTarget> target(new ListeningTarget(reactor, containment, std::move(spec)));
   target->sockets_ = std::move(command.sockets);
   target->any_slot_ = command.any_slot;
-  // A predecessor that was killed leaves its socket file behind, and bind(2) on it fails with EADDRINUSE.
-  target->remove_sockets();
+  target->argv_ = target->spec_.wrapper;
+  target->argv_.insert(target->argv_.end(), command.argv.begin(), command.argv.end());
+  MIGSOAK_TRY(target->spawn(/*again=*/false));
+  return std::unique_ptr<Target>(std::move(target));
+}
 
-  const TargetSpec& made = target->spec_;
+base::Result<void> ListeningTarget::spawn(bool again) {
+  // A predecessor that was killed leaves its socket file behind, and bind(2) on it fails with EADDRINUSE.
+  remove_sockets();
   proc::SpawnSpec child;
-  child.name = made.process.empty() ? "target:" + made.name : made.process;
-  child.argv = made.wrapper;
-  child.argv.insert(child.argv.end(), command.argv.begin(), command.argv.end());
-  child.env = made.env;
+  child.name = spec_.process.empty() ? "target:" + spec_.name : spec_.process;
+  child.argv = argv_;
+  child.env = spec_.env;
   // Inherited by whatever it forks: an orphan found later still tells whose it is.
   child.env.emplace("MIGSOAK_PROCESS", child.name);
-  child.nofile = made.nofile;
-  child.log_file = made.log_file;
-  auto spawned = proc::ChildProcess::spawn(reactor, containment, std::move(child));
-  if (!spawned) return tl::unexpected(std::move(spawned.error()));
-  target->child_ = std::move(*spawned);
-  target->pid_ = target->child_->pid();
-  target->start_ticks_ = target->child_->start_ticks();
-  return std::unique_ptr<Target>(std::move(target));
+  child.nofile = spec_.nofile;
+  child.log_file = spec_.log_file;
+  child.log_append = again;
+  MIGSOAK_ASSIGN(child_, proc::ChildProcess::spawn(reactor_, containment_, std::move(child)));
+  pid_ = child_->pid();
+  start_ticks_ = child_->start_ticks();
+  return {};
 }
 
 ListeningTarget::~ListeningTarget() {
@@ -135,14 +138,7 @@ void ListeningTarget::find_pid(std::uint64_t listening) {
   }
 }
 
-base::Result<void> ListeningTarget::wait_ready(base::Deadline deadline) {
-  const auto began = base::Clock::now();
-  std::uint64_t listening = 0;
-  const auto ready = [&] { return child_->exited() || (listening = listening_inode()) != 0; };
-  const proc::Wait wait = reactor_.run_until(ready, deadline, kListenRecheck);
-  if (wait == proc::Wait::interrupted) {
-    return base::fail(base::ErrorKind::interrupted, fmt::format("stopped while waiting for {}", spec_.process));
-  }
+base::Result<bool> ListeningTarget::ready() {
   if (child_->exited()) {
     const auto status = child_->exit_status();
     const std::string lines = base::join(child_->last_lines(), " | ");
@@ -151,17 +147,32 @@ base::Result<void> ListeningTarget::wait_ready(base::Deadline deadline) {
                                   status ? proc::to_string(*status) : std::string("status unknown"),
                                   lines.empty() ? "" : "; last output: " + base::printable(lines, 1200)));
   }
-  if (wait == proc::Wait::timeout) {
-    const auto stat = proc::read_stat(child_->pid());
-    std::vector<std::string> paths;
-    for (const auto& [slot, path] : sockets_) paths.push_back(path);
-    return base::fail(base::ErrorKind::timeout,
-                      fmt::format("{} did not listen on {} within {:.0f} ms (process state {})", spec_.process,
-                                  base::join(paths, ", "), base::milliseconds_between(began, base::Clock::now()),
-                                  stat ? std::string(1, stat->state) : std::string("unknown")));
-  }
+  const std::uint64_t listening = listening_inode();
+  if (listening == 0) return false;
   find_pid(listening);
-  return {};
+  return true;
+}
+
+base::Result<void> ListeningTarget::wait_ready(base::Deadline deadline) {
+  const auto began = base::Clock::now();
+  base::Result<bool> state = false;
+  const auto known = [&] {
+    state = ready();
+    return !state || *state;
+  };
+  const proc::Wait wait = reactor_.run_until(known, deadline, kListenRecheck);
+  if (wait == proc::Wait::interrupted) {
+    return base::fail(base::ErrorKind::interrupted, fmt::format("stopped while waiting for {}", spec_.process));
+  }
+  if (!state) return tl::unexpected(std::move(state.error()));
+  if (wait == proc::Wait::ready) return {};
+  const auto stat = proc::read_stat(child_->pid());
+  std::vector<std::string> paths;
+  for (const auto& [slot, path] : sockets_) paths.push_back(path);
+  return base::fail(base::ErrorKind::timeout,
+                    fmt::format("{} did not listen on {} within {:.0f} ms (process state {})", spec_.process,
+                                base::join(paths, ", "), base::milliseconds_between(began, base::Clock::now()),
+                                stat ? std::string(1, stat->state) : std::string("unknown")));
 }
 
 std::string ListeningTarget::socket(const std::string& disk, const std::string& slot) const {
@@ -192,6 +203,26 @@ proc::ExitStatus ListeningTarget::stop(std::chrono::milliseconds grace) {
   const proc::ExitStatus status = child_->stop(grace);
   remove_sockets();
   return status;
+}
+
+void ListeningTarget::begin_stop(StopHow how) {
+  const int number = how == StopHow::kill ? SIGKILL : SIGTERM;
+  // A wrapper need not pass signals on, and may have more to do when the target has ended: it is only killed.
+  if (pid_ == child_->pid()) {
+    (void)child_->signal(number);
+    return;
+  }
+  if (own_process_lives()) ::kill(pid_, number);
+  if (how == StopHow::kill) (void)child_->signal(number);
+}
+
+bool ListeningTarget::stopped() {
+  return child_->exited() && !own_process_lives();
+}
+
+base::Result<void> ListeningTarget::start_again() {
+  assert(stopped() && "two processes would serve one image");
+  return spawn(/*again=*/true);
 }
 
 }  // namespace migsoak::target

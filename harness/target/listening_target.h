@@ -24,9 +24,14 @@ class ListeningTarget : public Target {
   const TargetSpec& spec() const override { return spec_; }
   pid_t pid() const override { return pid_; }
   proc::ExitStatus stop(std::chrono::milliseconds grace) override;
+  void begin_stop(StopHow how) override;
+  bool stopped() override;
+  base::Result<void> start_again() override;
+  base::Result<bool> ready() override;
 
  private:
   ListeningTarget(proc::Reactor& reactor, proc::Containment& containment, TargetSpec spec);
+  base::Result<void> spawn(bool again);
   // The inode of some listening socket of ours once all listen, else 0.
   std::uint64_t listening_inode() const;
   void find_pid(std::uint64_t listening);
@@ -37,6 +42,7 @@ class ListeningTarget : public Target {
   proc::Containment& containment_;
   TargetSpec spec_;
   std::map<std::string, std::string> sockets_;
+  std::vector<std::string> argv_;  // wrapper included
   bool any_slot_ = false;
   std::unique_ptr<proc::ChildProcess> child_;
   pid_t pid_ = 0;                 // of the process that holds the sockets

@@ -39,6 +39,11 @@ struct TargetSpec {
   std::string log_file;
 };
 
+enum class StopHow {
+  graceful,  // SIGTERM
+  kill,      // SIGKILL
+};
+
 class Target {
  public:
   virtual ~Target() = default;  // kills and reaps, removes its sockets
@@ -54,6 +59,16 @@ class Target {
   virtual pid_t pid() const = 0;
   // Asks it to end (SIGTERM), SIGKILL after grace; reaped.
   virtual proc::ExitStatus stop(std::chrono::milliseconds grace) = 0;
+
+  // A restart in steps, none of which waits: begin_stop(), stopped() until it holds, start_again(), ready() until it
+  // holds. A second begin_stop(), by SIGKILL, ends one that does not end when asked.
+  virtual void begin_stop(StopHow how) = 0;
+  virtual bool stopped() = 0;
+  // A new process with the same command line, sockets and limits; precondition stopped(). child() and pid() are the new
+  // one's from here on; the log goes on. On an error the old ones stay, ended.
+  virtual base::Result<void> start_again() = 0;
+  // Listens on all its sockets. kind subject: it ended first (status and last lines in the message).
+  virtual base::Result<bool> ready() = 0;
 };
 
 base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc::Containment& containment,
