@@ -149,8 +149,10 @@ class LaneLoop {
     const bool follows = index + 1 < options_.end && context_.stop.level() == 0 && !options_.until.passed();
     if (!follows || !context_.scenario.raise_early) return "";
     const record::Plan next = planner_.plan(index + 1);
-    // With operations to come, what the destination will need is not there yet.
-    return planner_.begins_lineage(index + 1) || !next.operations.empty() ? "" : next.destination_side;
+    // With operations to come, what the destination will need is not there yet; and one that is meant to fail comes
+    // first.
+    const bool alone = next.operations.empty() && next.upgrade_failure.empty();
+    return planner_.begins_lineage(index + 1) || !alone ? "" : next.destination_side;
   }
 
   const LaneContext& context_;

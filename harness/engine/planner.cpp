@@ -3,6 +3,8 @@
 #include <cassert>
 
 #include "base/rng.h"
+#include "ops/modes/mode.h"
+#include "ops/upgrade_failures/upgrade_failure.h"
 
 namespace migsoak::engine {
 
@@ -60,13 +62,28 @@ record::Plan Planner::plan(std::int64_t iteration) {
   return last_;
 }
 
+// One of those that can happen to this migration; none before a migration that is to fail by itself.
+std::string Planner::draw_failure(const record::Plan& plan, base::Rng& rng) const {
+  const std::uint64_t draw = rng.next();
+  const std::int64_t every = scenario_.upgrade.every;
+  if (plan.iteration % every != every - 1 || plan.expect != record::kExpectCompletes) return "";
+  std::vector<std::string> fitting;
+  for (const std::string& name : scenario_.upgrade.failures) {
+    const ops::UpgradeFailure* failure = ops::find_upgrade_failure(name);
+    if (ops::applies(*failure, *ops::find_mode(plan.mode), plan.transport)) fitting.push_back(name);
+  }
+  return fitting.empty() ? "" : fitting[draw % fitting.size()];
+}
+
 record::Plan Planner::make(std::int64_t iteration) {
   base::Rng rng = base::Rng::for_iteration(scenario_.seed, static_cast<std::uint64_t>(iteration));
   record::Plan plan = without_operations(iteration, rng);
-  if (!scenario_.hotplug.used()) return plan;
-  fold_to(iteration);
-  plan.operations = operations_->next(iteration - folded_begin_, leaves_first_side(iteration), rng);
-  folded_ = iteration + 1;
+  if (scenario_.hotplug.used()) {
+    fold_to(iteration);
+    plan.operations = operations_->next(iteration - folded_begin_, leaves_first_side(iteration), rng);
+    folded_ = iteration + 1;
+  }
+  if (scenario_.upgrade.used()) plan.upgrade_failure = draw_failure(plan, rng);
   return plan;
 }
 

@@ -28,6 +28,7 @@ class Planner {
  private:
   record::Plan without_operations(std::int64_t iteration, base::Rng& rng);
   bool leaves_first_side(std::int64_t iteration);
+  std::string draw_failure(const record::Plan& plan, base::Rng& rng) const;
   record::Plan make(std::int64_t iteration);
   void fold_to(std::int64_t iteration);
 

@@ -200,9 +200,11 @@ Result<Scenario> read_scenario(const toml::table& root, const std::string& file,
   MIGSOAK_TRY(read_migration(TableReader(table_or_empty(root, "migration"), file, "migration"), scenario));
   MIGSOAK_TRY(read_run(TableReader(table_or_empty(root, "run"), file, "run"), scenario));
   MIGSOAK_TRY(read_hotplug(TableReader(table_or_empty(root, "hotplug"), file, "hotplug"), scenario.hotplug));
+  MIGSOAK_TRY(read_upgrade(TableReader(table_or_empty(root, "upgrade"), file, "upgrade"), scenario.upgrade));
   MIGSOAK_TRY(read_gate(TableReader(table_or_empty(root, "gate"), file, "gate"), scenario.gate));
   MIGSOAK_TRY(check_scenario(root, scenario));
   MIGSOAK_TRY(check_migration(root, scenario));
+  MIGSOAK_TRY(check_upgrade(root, scenario));
   return scenario;
 }
 

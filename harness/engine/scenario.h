@@ -95,6 +95,14 @@ struct HotplugScenario {
   bool used() const { return operations > 0 || sweep > 0 || !steps.empty(); }
   bool uses(const std::string& kind) const;
 };
+// Attempts at an iteration's migration that are made to fail, before the real one.
+struct UpgradeScenario {
+  std::vector<std::string> failures;  // names of ops/upgrade_failures, to draw from
+  std::int64_t every = 1;             // one attempt in so many iterations
+  std::int64_t deadline_s = 10;       // of one attempt, until it is known to have failed
+
+  bool used() const { return !failures.empty(); }
+};
 struct DeadlineScenario {  // seconds; each bounds one wait, so that a hang is known within 60 s
   std::int64_t boot_s = 40, spawn_s = 20, migrate_s = 35, answer_s = 30, quit_s = 10;
 };
@@ -119,6 +127,7 @@ struct Scenario {
   std::int64_t failures_max = 20;       // in a row, before the lineage is given up
   bool config_space = true;             // config space and virtqueue state are read and compared in each iteration
   HotplugScenario hotplug;
+  UpgradeScenario upgrade;
   DeadlineScenario deadline;
   record::GatePolicy gate;
 

@@ -138,6 +138,10 @@ inline std::map<std::string, base::Json> read_props(const toml::table* table) {
 base::Result<void> read_migration(const TableReader& in, Scenario& scenario);
 // What [[migration.edge]] and the modes say is possible: each leg has a mode.
 base::Result<void> check_migration(const toml::table& root, const Scenario& scenario);
+// [upgrade]
+base::Result<void> read_upgrade(const TableReader& in, UpgradeScenario& upgrade);
+// Each of its failures has something to strike at in some mode of the scenario.
+base::Result<void> check_upgrade(const toml::table& root, const Scenario& scenario);
 // [hotplug]
 base::Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug);
 
