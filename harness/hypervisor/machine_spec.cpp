@@ -56,7 +56,8 @@ base::Result<void> append_devices(const MachineSpec& spec, std::vector<std::stri
     }
   }
   MIGSOAK_TRY(pin_addresses(devices));
-  for (const DeviceSpec& device : devices) {
+  for (DeviceSpec& device : devices) {
+    if (device.version.empty()) device.version = spec.version;
     MIGSOAK_ASSIGN(const DeviceParts parts, device_parts(device));
     MIGSOAK_TRY(append_arguments(parts, argv));
   }

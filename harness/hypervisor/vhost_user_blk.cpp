@@ -4,9 +4,29 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "proc/run_dir.h"
 
 namespace migsoak::hypervisor {
+
+namespace {
+
+// The chardev's option for it: whole seconds in "reconnect" up to 9.1; "reconnect-ms" from 9.2 on, where the former is
+// deprecated; 11.1 has the latter only (qapi/char.json, ChardevSocket).
+std::pair<std::string, base::Json> reconnect_option(const DeviceSpec& device) {
+  const std::string& text = device.version;
+  const char* const end = text.data() + text.size();
+  int major = 0, minor = 0;
+  const char* const dot = std::from_chars(text.data(), end, major).ptr;
+  if (dot != end) std::from_chars(dot + 1, end, minor);
+  if (major > 9 || (major == 9 && minor >= 2)) {
+    return {"reconnect-ms", device.reconnect_ms};
+  }
+  return {"reconnect", (device.reconnect_ms + 999) / 1000};
+}
+
+}  // namespace
 
 base::Result<DeviceParts> parts_of_vhost_user_blk(const DeviceSpec& device) {
   if (device.socket_path.empty()) {
@@ -17,6 +37,7 @@ base::Result<DeviceParts> parts_of_vhost_user_blk(const DeviceSpec& device) {
   const std::string chardev = device.id + "-char";
   parts.backends.push_back(
       {"chardev", chardev, {{"backend", "socket"}, {"id", chardev}, {"path", device.socket_path}}});
+  if (device.reconnect_ms > 0) parts.backends.back().properties.push_back(reconnect_option(device));
   parts.frontend = pci_frontend("vhost-user-blk-pci", device);
   parts.frontend.emplace_back("chardev", chardev);
   MIGSOAK_TRY(append_properties(device, {"bus"}, parts.frontend));
