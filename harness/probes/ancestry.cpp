@@ -18,15 +18,18 @@ namespace {
 
 constexpr std::size_t kAncestryPruneAt = 4096;  // entries
 constexpr std::size_t kAdoptedMax = 16384;      // entries
+constexpr std::size_t kExpectedMax = 1024;      // of these
 constexpr std::size_t kEnvironBytesMax = 256 << 10;
 // High half of the mark, so that a limit somebody else has set is not mistaken for one; the low half is the process id.
 constexpr std::uint64_t kMark = 0x6d6967'00000000ULL;
 constexpr std::uint64_t kMarkIdMask = 0xffffffffULL;
+// Added to a process id: what that process, or its next generation, forks from now on.
+constexpr std::int64_t kExpectedNext = 0x80000000LL;
 
-void set_mark(pid_t pid, std::int64_t process_id) {
+void set_mark(pid_t pid, std::int64_t number) {
   rlimit limit{};
-  if (process_id <= 0 || ::prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return;
-  const std::uint64_t mark = kMark | (static_cast<std::uint64_t>(process_id) & kMarkIdMask);
+  if (number <= 0 || ::prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return;
+  const std::uint64_t mark = kMark | (static_cast<std::uint64_t>(number) & kMarkIdMask);
   if (limit.rlim_max < mark) return;  // an unprivileged process can't raise it; the other ways have to do
   limit.rlim_cur = mark;
   ::prlimit(pid, RLIMIT_LOCKS, &limit, nullptr);
@@ -79,10 +82,29 @@ void adopt(ProbeState& state, const Subject& subject) {
   auto& adopted = state.impl().adopted;
   const auto known = adopted.find(subject.process_id);
   if (known != adopted.end() && known->second.pid == subject.pid) return;
-  adopted[subject.process_id] = {subject.name, subject.pid};         // a wrapper's child takes the place of the wrapper
+  // A wrapper's child takes the place of the wrapper.
+  adopted[subject.process_id] = {subject.name, subject.pid, subject.process_id};
   if (adopted.size() > kAdoptedMax) adopted.erase(adopted.begin());  // ids grow: the oldest
   set_mark(subject.pid, subject.process_id);
   if (const auto stat = proc::read_stat(subject.pid)) remember(state.impl(), subject, *stat);
+}
+
+void expect_next_generation(ProbeState::Impl& state, const Subject& subject) {
+  if (subject.pid == ::getpid()) return;
+  const std::int64_t number = subject.process_id + kExpectedNext;
+  if (!state.adopted.try_emplace(number, ProbeState::Impl::Adopted{subject.name, subject.pid, subject.process_id})
+           .second) {
+    return;
+  }
+  // Numbers grow among these, too: the oldest.
+  const auto first = state.adopted.upper_bound(kExpectedNext);
+  if (std::distance(first, state.adopted.end()) > static_cast<std::ptrdiff_t>(kExpectedMax)) state.adopted.erase(first);
+  set_mark(subject.pid, number);
+}
+
+void found_next_generation(ProbeState::Impl& state, std::int64_t old_process_id, const Subject& next) {
+  const auto expected = state.adopted.find(old_process_id + kExpectedNext);
+  if (expected != state.adopted.end()) expected->second = {next.name, next.pid, next.process_id};
 }
 
 void remember(ProbeState::Impl& state, const Subject& subject, const proc::ProcStat& stat) {
@@ -100,7 +122,7 @@ std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeSt
     return {seen->second.subject, seen->second.process_id};
   }
   const auto adopted = state.adopted.find(mark_of(stat.pid));
-  if (adopted != state.adopted.end()) return {adopted->second.subject, adopted->first};
+  if (adopted != state.adopted.end()) return {adopted->second.subject, adopted->second.process_id};
   const auto told = scene.ancestry.find(stat.pid);
   if (told != scene.ancestry.end()) return named(scene, told->second);
   // A leader's number stays taken for as long as its group or session has members (credentials(7)).
@@ -111,6 +133,24 @@ std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeSt
     }
   }
   return named(scene, name_in_environment(stat.pid));
+}
+
+std::pair<std::string, std::int64_t> generation_of_child(const ProbeState::Impl& state, const Subject& subject,
+                                                         const proc::ProcStat& child) {
+  const auto own = state.ancestry.find(subject.pid);
+  const auto seen = state.ancestry.find(child.pid);
+  if (seen != state.ancestry.end() && seen->second.start_ticks == child.start_ticks) {
+    const auto parent = state.adopted.find(seen->second.process_id);
+    if (parent != state.adopted.end() && parent->second.pid == subject.pid) {
+      return {seen->second.subject, seen->second.process_id};
+    }
+  }
+  const auto marked = state.adopted.find(mark_of(child.pid));
+  const bool is_same_pid = marked != state.adopted.end() && marked->second.pid == subject.pid;
+  // A pid that was used before by another process of the topology had another start time, and so had its children.
+  const bool is_young = own == state.ancestry.end() || own->second.start_ticks <= child.start_ticks;
+  if (is_same_pid && is_young) return {marked->second.subject, marked->second.process_id};
+  return {subject.name, subject.process_id};
 }
 
 bool descends_by_mark(const ProbeState::Impl& state, pid_t pid) {

@@ -3,9 +3,8 @@
 // Asked in this order:
 //   1. it was seen in a subject's tree;
 //   2. the mark: adopt() gives each process of the topology a value of RLIMIT_LOCKS of its own, which fork and exec
-//   hand
-//      down (getrlimit(2)), through setsid, an emptied environment and closed descriptors. Linux has ignored that limit
-//      since 2.4.25, so it changes nothing for the subject;
+//      hand down (getrlimit(2)), through setsid, an emptied environment and closed descriptors. Linux has ignored that
+//      limit since 2.4.25, so it changes nothing for the subject;
 //   3. its process group or session belongs to a process that was seen;
 //   4. MIGSOAK_PROCESS in its environment.
 #pragma once
@@ -18,6 +17,20 @@
 namespace migsoak::probes {
 
 void remember(ProbeState::Impl& state, const Subject& subject, const proc::ProcStat& stat);
+
+// The exec generation that a process below `subject` descends from: the one below which it was first seen, else the one
+// whose mark it bears. Name and process id of an instance with the pid of `subject`.
+std::pair<std::string, std::int64_t> generation_of_child(const ProbeState::Impl& state, const Subject& subject,
+                                                         const proc::ProcStat& child);
+
+// From here on the subject may be replaced by its next generation at any time, and what it forks before adopt() is
+// called for that one is the new image's: an image forks at its start, rather than while it is handing over.
+void expect_next_generation(ProbeState::Impl& state, const Subject& subject);
+// It has come. A no-op when it was not expected.
+void found_next_generation(ProbeState::Impl& state, std::int64_t old_process_id, const Subject& next);
+
+// 0 for what no exec made; see adopt_generation().
+int generation_of(const ProbeState::Impl& state, std::int64_t process_id);
 
 // Name and process id (0 when not known) of the subject; "unknown" when nothing tells.
 std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeState::Impl& state,

@@ -7,7 +7,7 @@
 
 #include "base/deadline.h"
 #include "base/text.h"
-#include "probes/state.h"
+#include "probes/ancestry.h"
 
 namespace migsoak::probes {
 
@@ -136,6 +136,7 @@ void look_before_teardown(Scene& scene, ProbeState& state, record::Observation& 
   begin_look(state);
   try {
     look_at_children(scene, state, into, /*with_samples=*/false);
+    for (const Subject& subject : scene.subjects) expect_next_generation(state.impl(), subject);
   } catch (const std::exception& error) {
     harness_error(scene, fmt::format("look before teardown: {}", error.what()), into);
   }

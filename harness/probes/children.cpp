@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <tuple>
 
 #include "base/text.h"
 #include "probes/ancestry.h"
@@ -18,8 +19,10 @@ namespace {
 constexpr std::size_t kTreeMax = 512;  // processes below one subject; a fork bomb must not stop the harness
 
 struct Zombie {
-  const Subject* subject = nullptr;
+  const Subject* subject = nullptr;  // below which it hangs
   proc::ProcStat stat;
+  std::string name;  // of the exec generation that started it
+  std::int64_t process_id = 0;
 };
 struct Orphan {
   proc::ProcStat stat;
@@ -87,9 +90,11 @@ class ChildrenLook {
           orphans_.push_back({*stat});
           continue;
         }
-        remember(impl_, subject, *stat);
+        Subject parent;
+        std::tie(parent.name, parent.process_id) = generation_of_child(impl_, subject, *stat);
+        remember(impl_, parent, *stat);
         if (is_zombie(*stat)) {
-          zombies_.push_back({&subject, *stat});
+          zombies_.push_back({&subject, *stat, parent.name, parent.process_id});
           continue;
         }
         if (i == 0) ++children_[subject.process_id];
@@ -130,17 +135,21 @@ class ChildrenLook {
 
   void report(const Zombie& zombie) {
     if (!impl_.zombies_reported.insert(key_of(zombie.stat)).second) return;
-    const Subject& subject = *zombie.subject;
     const std::string command = proc::command_of(zombie.stat.pid);
     const std::string parent_command = proc::command_of(zombie.stat.parent);
     const double age_ms = proc::age_ms(zombie.stat);
-    record::Event event =
-        make_event(scene_, record::event_kind::kZombie, subject.name, subject.process_id,
-                   fmt::format("{} (pid {}) ended and its parent {} (pid {}) in {} did not wait for it", command,
-                               zombie.stat.pid, parent_command, zombie.stat.parent, subject.name));
-    event.detail = {{"pid", zombie.stat.pid}, {"parent_pid", zombie.stat.parent},
-                    {"parent", subject.name}, {"parent_command", parent_command},
-                    {"command", command},     {"age_ms", age_ms}};
+    const int generation = generation_of(impl_, zombie.process_id);
+    const int generation_now = generation_of(impl_, zombie.subject->process_id);
+    const std::string& parent = zombie.name;
+    std::string text = fmt::format("{} (pid {}) ended and its parent {} (pid {}) in {} did not wait for it", command,
+                                   zombie.stat.pid, parent_command, zombie.stat.parent, parent);
+    if (generation_now > 0)
+      text += fmt::format("; child of exec generation {}, seen in {}", generation, generation_now);
+    record::Event event = make_event(scene_, record::event_kind::kZombie, parent, zombie.process_id, text);
+    event.detail = {{"pid", zombie.stat.pid},   {"parent_pid", zombie.stat.parent},
+                    {"parent", parent},         {"parent_command", parent_command},
+                    {"command", command},       {"age_ms", age_ms},
+                    {"generation", generation}, {"seen_in_generation", generation_now}};
     into_.events.push_back(std::move(event));
   }
 
@@ -148,14 +157,13 @@ class ChildrenLook {
     if (!impl_.orphans_reported.insert(key_of(orphan.stat)).second) return;
     const auto [name, process_id] = origin_of(scene_, impl_, orphan.stat);
     const std::string command = proc::command_of(orphan.stat.pid);
+    const int generation = generation_of(impl_, process_id);
+    const std::string of = generation > 0 ? fmt::format("{} (exec generation {})", name, generation) : name;
     record::Event event = make_event(
         scene_, record::event_kind::kOrphan, name, process_id,
-        fmt::format("{} (pid {}), a descendant of {}, lives on without its parent", command, orphan.stat.pid, name));
-    event.detail = {{"pid", orphan.stat.pid},
-                    {"command", command},
-                    {"age_ms", proc::age_ms(orphan.stat)},
-                    {"descends_from", name},
-                    {"reparented", true}};
+        fmt::format("{} (pid {}), a descendant of {}, lives on without its parent", command, orphan.stat.pid, of));
+    event.detail = {{"pid", orphan.stat.pid}, {"command", command},       {"age_ms", proc::age_ms(orphan.stat)},
+                    {"descends_from", name},  {"generation", generation}, {"reparented", true}};
     into_.events.push_back(std::move(event));
     // Its own children, once it has gone too, descend from the same process.
     Subject origin;

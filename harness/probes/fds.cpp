@@ -4,12 +4,23 @@
 // by inode; eventfds by the eventfd-id of fdinfo, proc(5)), a number that was closed and reused between two looks is a
 // death and a birth. Eventfd ids are handed out lowest-free, and other anonymous inodes have no id at all: there a
 // reuse of the same number for the same kind may go unseen, which changes no count.
+//
+// Over an exec the ledger goes on (adopt_generation): the new process's births list all that it holds, and the detail
+// of those that its predecessor had handed down begins with "kept over exec". A new image opens its descriptors in the
+// same order as the one before it, so equal numbers of equal kind prove nothing there. Proof is an inode that only the
+// very same open file has (sockets, pipes, memfds, deleted files), or the absence of close-on-exec, which a QEMU sets
+// on everything it opens, and sets again on what it is meant to take over (migration/cpr-exec.c).
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <optional>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
@@ -53,6 +64,40 @@ std::uint64_t identity_of(int proc_dir, const proc::FdEntry& entry) {
   return base::hash64(text);
 }
 
+// "flags:" of fdinfo holds the open flags in octal, close-on-exec among them (proc(5)).
+bool is_close_on_exec(int proc_dir, int fd) {
+  const std::string path = fmt::format("fdinfo/{}", fd);
+  const base::UniqueFd file(::openat(proc_dir, path.c_str(), O_RDONLY | O_CLOEXEC));
+  char buffer[512];
+  const ssize_t size = file.valid() ? ::read(file.get(), buffer, sizeof buffer - 1) : 0;
+  if (size <= 0) return true;  // closed meanwhile
+  buffer[size] = '\0';
+  const char* flags = std::strstr(buffer, "flags:");
+  return flags == nullptr || (std::strtoul(flags + std::strlen("flags:"), nullptr, 8) & O_CLOEXEC) != 0;
+}
+
+// Is the inode made anew by each open? Then it is the same open file, or a duplicate of it.
+bool has_inode_of_its_own(const std::string& kind) {
+  return kind == "unix" || kind == "tcp" || kind == "udp" || kind == "netlink" || kind == "socket" || kind == "pipe" ||
+         kind == "memfd" || kind == "deleted";
+}
+
+using Inodes = std::set<std::pair<dev_t, ino_t>>;
+
+// Files that the process has mapped: "start-end perms offset major:minor inode path" (proc(5), /proc/PID/maps).
+Inodes mapped_files(pid_t pid) {
+  Inodes mapped;
+  std::ifstream maps(fmt::format("/proc/{}/maps", pid));
+  std::string line;
+  while (std::getline(maps, line)) {
+    unsigned int device_major = 0, device_minor = 0;
+    unsigned long inode = 0;
+    if (std::sscanf(line.c_str(), "%*s %*s %*s %x:%x %lu", &device_major, &device_minor, &inode) != 3) continue;
+    if (inode != 0) mapped.emplace(makedev(device_major, device_minor), inode);
+  }
+  return mapped;
+}
+
 using Owners = std::map<std::uint64_t, std::string>;  // inode of a unix socket -> subject that holds it
 
 std::string unix_detail(const std::map<std::uint64_t, proc::UnixSocket>& table, const Owners& owners,
@@ -84,23 +129,75 @@ std::string detail_of(const Look& look, const proc::FdEntry& entry) {
   return base::printable(detail, kDetailBytesMax);
 }
 
+// What the first look at a new generation knows of a descriptor.
+class Inheritance {
+ public:
+  // held: what the predecessor had; null for a process that no exec made.
+  Inheritance(const Subject& subject, int proc_dir, const ProbeState::Impl::Descriptors* held)
+      : pid_(subject.pid), proc_dir_(proc_dir), held_(held) {}
+
+  // The predecessor's entry when it was handed down.
+  const ProbeState::Impl::Known* find(const proc::FdEntry& entry, std::uint64_t identity) const {
+    if (held_ == nullptr) return nullptr;
+    const auto before = held_->find(entry.fd);
+    if (before == held_->end() || before->second.identity != identity) return nullptr;
+    if (!has_inode_of_its_own(entry.kind) && is_close_on_exec(proc_dir_, entry.fd)) return nullptr;
+    return &before->second;
+  }
+
+  // "kept over exec since iteration 3, not mapped: "; empty for what was opened by this image.
+  std::string words(const proc::FdEntry& entry, std::uint64_t identity) {
+    if (held_ == nullptr) return "";
+    const ProbeState::Impl::Known* before = find(entry, identity);
+    const bool open_end = !is_close_on_exec(proc_dir_, entry.fd);  // the next exec will hand it down, named or not
+    const std::string not_closed = open_end && entry.fd > STDERR_FILENO ? ", not close-on-exec" : "";
+    if (before == nullptr) return not_closed.empty() ? "" : not_closed.substr(2) + ": ";
+    return fmt::format("{} since iteration {}{}{}: ", record::kKeptOverExec, before->since_iteration, use_of(entry),
+                       not_closed);
+  }
+
+ private:
+  const char* use_of(const proc::FdEntry& entry) {
+    if (entry.kind != "memfd" && entry.kind != "deleted") return "";  // nothing tells whether the others are used
+    struct stat info {};
+    const std::string path = fmt::format("fd/{}", entry.fd);
+    if (::fstatat(proc_dir_, path.c_str(), &info, 0) != 0) return "";
+    if (!mapped_) mapped_ = mapped_files(pid_);
+    return mapped_->count({info.st_dev, info.st_ino}) != 0 ? ", mapped" : ", not mapped";
+  }
+
+  pid_t pid_;
+  int proc_dir_;
+  const ProbeState::Impl::Descriptors* held_;
+  std::optional<Inodes> mapped_;
+};
+
 void update_ledger(const Subject& subject, ProbeState::Impl& state, const Look& look, record::Observation& into) {
   const std::string path = fmt::format("/proc/{}", subject.pid);
   const base::UniqueFd proc_dir(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  std::map<int, std::uint64_t>& known = state.ledger[subject.process_id];
-  std::map<int, std::uint64_t> now;
+  const auto before_exec = state.before_exec.find(subject.process_id);
+  Inheritance inheritance(subject, proc_dir.get(),
+                          before_exec == state.before_exec.end() ? nullptr : &before_exec->second);
+  ProbeState::Impl::Descriptors& known = state.ledger[subject.process_id];
+  ProbeState::Impl::Descriptors now;
   for (const proc::FdEntry& entry : state.fds[subject.process_id]) {
     const std::uint64_t identity = identity_of(proc_dir.get(), entry);
-    now.emplace(entry.fd, identity);
     const auto before = known.find(entry.fd);
-    if (before != known.end() && before->second == identity) continue;
-    into.births.push_back({subject.process_id, entry.fd, entry.kind, detail_of(look, entry)});
+    if (before != known.end() && before->second.identity == identity) {
+      now.emplace(entry.fd, before->second);
+      continue;
+    }
+    const ProbeState::Impl::Known* kept = inheritance.find(entry, identity);
+    now.emplace(entry.fd, kept != nullptr ? *kept : ProbeState::Impl::Known{identity, into.iteration});
+    into.births.push_back(
+        {subject.process_id, entry.fd, entry.kind, inheritance.words(entry, identity) + detail_of(look, entry)});
   }
-  for (const auto& [fd, identity] : known) {
+  for (const auto& [fd, entry] : known) {
     const auto after = now.find(fd);
-    if (after == now.end() || after->second != identity) into.deaths.push_back({subject.process_id, fd});
+    if (after == now.end() || after->second.identity != entry.identity) into.deaths.push_back({subject.process_id, fd});
   }
   known = std::move(now);
+  if (before_exec != state.before_exec.end()) state.before_exec.erase(before_exec);
 }
 
 void add_counts(const Subject& subject, ProbeState::Impl& state, record::Observation& into) {
@@ -187,7 +284,9 @@ void run_fds(Scene& scene, ProbeState& state, record::Observation& into) {
     remember_shared_memory(subject, impl);
   }
   // The descriptors of a process that ended died with it; its ProcessEnd says so.
-  std::erase_if(impl.ledger, [&](const auto& entry) { return present.count(entry.first) == 0; });
+  const auto is_absent = [&](const auto& entry) { return present.count(entry.first) == 0; };
+  std::erase_if(impl.ledger, is_absent);
+  std::erase_if(impl.before_exec, is_absent);
 }
 
 }  // namespace migsoak::probes

@@ -69,6 +69,16 @@ void look_before_teardown(Scene& scene, ProbeState& state, record::Observation& 
 // so at first sight. The one thing written to a subject: its soft RLIMIT_LOCKS, which Linux ignores (ancestry.h).
 void adopt(ProbeState& state, const Subject& subject);
 
+// Call instead of adopt() when a process of the topology has exec'd: same pid and start time, the next
+// record::ProcessInstance. From then on what is known of the old one is known of the new one: descriptors that it held
+// when it was last looked at are told as kept when they are still there (record::DescriptorBirth), and zombies and
+// orphans that were reported are not reported again.
+//
+// Before such an exec, as before every other end of a source, call look_before_teardown() with the source as the only
+// subject: once the image is replaced, nobody waits for its children any more. If the exec fails, nothing has to be
+// undone.
+void adopt_generation(ProbeState& state, std::int64_t old_process_id, const Subject& next);
+
 // One look for the settle loop: changes while descriptors or children of any subject still change.
 std::uint64_t settle_signature(const Scene& scene);
 

@@ -17,8 +17,15 @@ using ProcessKey = std::pair<pid_t, std::int64_t>;
 
 struct ProbeState::Impl {
   // ---- from look to look
-  std::map<std::int64_t, std::map<int, std::uint64_t>> ledger;  // process id -> descriptor -> identity (fds.cpp)
-  std::map<std::string, std::set<std::string>> fd_kinds;        // subject name -> kinds it ever had
+  struct Known {
+    std::uint64_t identity = 0;
+    std::int64_t since_iteration = 0;  // over all exec generations
+  };
+  using Descriptors = std::map<int, Known>;
+  std::map<std::int64_t, Descriptors> ledger;             // process id -> what it had at the last look (fds.cpp)
+  std::map<std::int64_t, Descriptors> before_exec;        // process id, not yet looked at -> what its predecessor had
+  std::map<std::int64_t, int> generations;                // process id -> exec generation, where it is not 0
+  std::map<std::string, std::set<std::string>> fd_kinds;  // subject name -> kinds it ever had
   struct Ancestor {
     std::string subject;
     std::int64_t process_id = 0;
@@ -29,8 +36,9 @@ struct ProbeState::Impl {
   struct Adopted {
     std::string subject;
     pid_t pid = 0;
+    std::int64_t process_id = 0;
   };
-  std::map<std::int64_t, Adopted> adopted;  // process id -> whose mark it is (ancestry.h)
+  std::map<std::int64_t, Adopted> adopted;  // number in the mark -> whose it is (ancestry.h)
   std::set<ProcessKey> zombies_reported, orphans_reported;
   std::set<std::string> leftovers_reported;
   struct SharedMemory {

@@ -49,7 +49,9 @@ struct Sample {
 };
 
 // A descriptor's birth as seen at quiet points: absent at the one before, present at this one (or at a process's
-// first).
+// first). That holds for the next generation of a pid that exec'd, too: its births list all that it holds, and the
+// detail of what it had before the exec begins with kKeptOverExec. The old instance's descriptors end with it.
+inline constexpr const char* kKeptOverExec = "kept over exec";  // " since iteration 3, mapped: /memfd:ram0 (deleted)"
 struct DescriptorBirth {
   std::int64_t process_id = 0;
   int fd = -1;
@@ -111,10 +113,11 @@ inline constexpr const char* kHang = "hang";
 inline constexpr const char* kLogLine = "log-line";
 inline constexpr const char* kConsoleLine = "console-line";
 // A child of the topology that ended and was not waited for.
-// detail: {"pid","parent_pid","parent","parent_command","command","age_ms"}; subject/process_id: the parent
+// detail: {"pid","parent_pid","parent","parent_command","command","age_ms","generation","seen_in_generation"};
+// subject/process_id: the parent, in the exec generation that started it
 inline constexpr const char* kZombie = "zombie";
-// A process that outlived its parent or its iteration. detail: {"pid","command","age_ms","descends_from","reparented"}
-// subject: the topology's process it descends from
+// A process that outlived its parent or its iteration. detail: {"pid","command","age_ms","descends_from","generation",
+// "reparented"} subject: the topology's process it descends from
 inline constexpr const char* kOrphan = "orphan";
 // A file, socket or shared-memory object that stayed. detail: {"path","type","size_bytes"}; subject: its likely owner
 inline constexpr const char* kLeftover = "leftover";
