@@ -65,6 +65,12 @@ std::string to_string(Succession succession) {
   return "unknown";
 }
 
+std::vector<std::string> cpr_incoming(const std::string& main_socket, const std::string& cpr_socket) {
+  const base::Json channel{{"channel-type", "cpr"},
+                           {"addr", {{"transport", "socket"}, {"type", "unix"}, {"path", cpr_socket}}}};
+  return {"unix:" + main_socket, base::dump_json(channel)};
+}
+
 std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
                       const hypervisor::MachineSpec& destination) {
   const bool same_file = !source.ram_path.empty() && source.ram_path == destination.ram_path;

@@ -95,6 +95,10 @@ const std::vector<Mode>& modes();
 const Mode* find_mode(const std::string& name);
 const std::vector<std::string>& transport_names();
 
+// What a destination of Succession::waiting has as MachineSpec::incoming_channels: the socket of the stream, and the
+// cpr channel, over which descriptors come first (qapi/migration.json, MigrationChannelType "cpr").
+std::vector<std::string> cpr_incoming(const std::string& main_socket, const std::string& cpr_socket);
+
 // The two machines have guest RAM as this mode needs it: the same, or each its own. An error text, empty when it is so.
 // Whoever brings two machines together for a migration asks this first; with the wrong RAM the guest is corrupted.
 std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
