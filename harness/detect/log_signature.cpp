@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kLineBytesMax = 400;  // std::regex recurses per character: lines are cut before it sees them
 constexpr std::size_t kTextsMax = 40;       // different texts that get findings of their own
+constexpr const char* kFailedUpgradeWords = "failed-upgrade-words";
 
 struct Benign {
   const KnownBenign* entry;
@@ -26,7 +27,8 @@ struct Benign {
 
 class LogSignatureDetector final : public BookDetector {
  public:
-  explicit LogSignatureDetector(const record::GatePolicy& gate) : BookDetector("log-signature") {
+  explicit LogSignatureDetector(const record::GatePolicy& gate)
+      : BookDetector("log-signature"), words_left_out_(excluded(gate, kFailedUpgradeWords)) {
     for (const KnownBenign& entry : known_benign()) {
       if (excluded(gate, entry.name)) benign_.push_back({&entry, std::regex(entry.pattern), 0});
     }
@@ -37,6 +39,7 @@ class LogSignatureDetector final : public BookDetector {
     for (const Benign& benign : benign_) {
       if (benign.count > 0) out.push_back({benign.entry->name, "log-signature", benign.entry->reason, benign.count});
     }
+    if (words_count_ > 0) out.push_back(warm_up_exclusion(kFailedUpgradeWords, "log-signature", words_count_));
     return out;
   }
   std::uint64_t revision() const override { return book_.revision() + exclusion_revision_; }
@@ -62,6 +65,16 @@ class LogSignatureDetector final : public BookDetector {
     return false;
   }
 
+  // What QEMU says of an upgrade that is made to fail.
+  bool said_by_plan(const record::Event& event, const LogSignature& signature) {
+    const bool words = signature.source == LogSource::migration || signature.name == "failed-to";
+    if (!words_left_out_ || !words || event.phase != kinds::kFailedUpgradePhase || !is_qemu(event.subject))
+      return false;
+    words_count_ += std::max<std::int64_t>(1, detail_int(event, "count", 1));
+    ++exclusion_revision_;
+    return true;
+  }
+
   void take_line(const record::Observation& observation, const record::Event& event, bool console) {
     const std::string line = base::printable(event.text, kLineBytesMax);
     const LogSignature* signature = signature_of(line, console);
@@ -69,6 +82,7 @@ class LogSignatureDetector final : public BookDetector {
     if (signature->source == LogSource::migration && migration_failed_) return;  // told by migration-failure
     if (panic_told_ && signature->name == "kernel-panic") return;  // told by guest-corruption, with these lines
     if (tells_of_a_lost_target(observation, event)) return;        // told by crash, with these lines
+    if (!console && said_by_plan(event, *signature)) return;
     const std::string process = console ? "guest" : event.subject;
     const std::int64_t times = std::max<std::int64_t>(1, detail_int(event, "count", 1));
     if (known(process, line, times)) return;
@@ -101,6 +115,8 @@ class LogSignatureDetector final : public BookDetector {
   std::vector<Benign> benign_;
   std::set<std::string> texts_;
   bool migration_failed_ = false, panic_told_ = false;  // in the iteration at hand
+  const bool words_left_out_;
+  std::int64_t words_count_ = 0;
   std::uint64_t exclusion_revision_ = 0;
 };
 

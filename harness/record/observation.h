@@ -147,8 +147,12 @@ inline constexpr const char* kHotplug = "hotplug";
 // {"failure","mode","error","took_ms","result": of ops::MigrationResult,
 //  "fate": "source" (the old VM runs the guest) | "destination" (the new one does, in spite of it) | "lost" |
 //  "unknown", "intact": the guest was verified afterwards (absent: not asked), "migrates": the iteration's migration
-//  was tried afterwards and completed (absent: not tried)}
+//  was tried afterwards and completed (absent: not tried), "how": of the guest that lives: "kept-running" | "resumed" |
+//  "started-again" (from its saved state, by the old build), "log": [last lines of the new process],
+//  "hang": {"stacks", …} when it was ended by its deadline}
 inline constexpr const char* kUpgradeFailure = "upgrade-failure";
+// Phase of all that is recorded while such an attempt is made.
+inline constexpr const char* kFailedUpgradePhase = "failed-upgrade";
 // A target was restarted as planned (Plan::restarts). subject: the target. detail: {"how","timing","expect",
 // "result": "recovered" | "io-errors" | "lost" | "not-reconnected", "io_errors": count, "took_ms", "why"}
 inline constexpr const char* kTargetRestart = "target-restart";

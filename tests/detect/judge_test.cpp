@@ -21,7 +21,8 @@ TEST(Judge, CatalogueIsTheContracts) {
   const std::set<std::string> expected = {"config-space-drift", "fd-leak",     "zombie",        "orphan",
                                           "memory-growth",      "thread-leak", "mapping-leak",  "leftover-file",
                                           "migration-failure",  "crash",       "hang",          "guest-corruption",
-                                          "disk-corruption",    "downtime",    "log-signature", "qtree-drift"};
+                                          "disk-corruption",    "downtime",    "log-signature", "qtree-drift",
+                                          "upgrade-failure"};
   std::set<std::string> names;
   for (const DetectorInfo& info : detectors()) {
     EXPECT_TRUE(names.insert(info.name).second) << info.name;

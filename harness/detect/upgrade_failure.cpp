@@ -1,0 +1,157 @@
+// upgrade-failure: a guest that did not survive an upgrade, or not as it was (case 3 of cases.md). Of an upgrade that
+// the plan has fail: the guest is lost, damaged, or can't migrate afterwards. Of a hot upgrade that should have worked:
+// the guest is lost. That a planned failure fails is no finding: it is counted as an exclusion.
+#include <fmt/format.h>
+
+#include "detect/catalog.h"
+#include "detect/config_documents.h"
+#include "detect/event_text.h"
+#include "detect/finding_book.h"
+#include "detect/quiet_point.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+constexpr const char* kSurvived = "failed-upgrade-survived";
+constexpr std::size_t kLinesListedMax = 12;
+
+struct Outcome {
+  std::string kind;   // "lost" "unknown" "damaged" "stuck" "survived"
+  std::string words;  // what became of the guest
+};
+
+Outcome outcome_of(const record::Observation& observation, const record::Event& event) {
+  const std::string fate = detail_text(event, "fate");
+  const bool gone = observation.status == record::IterationStatus::lost;
+  if (fate == "lost") return {"lost", "the guest is lost"};
+  if (fate != "source" && fate != "destination") {
+    return {"unknown", "nobody can say what became of the guest"};
+  }
+  if (!base::json_get<bool>(event.detail, "intact", true)) {
+    return {"damaged", "the guest runs and is no longer what it was"};
+  }
+  if (!base::json_get<bool>(event.detail, "migrates", !gone)) {
+    return {"stuck", gone ? "the guest lived, and was lost in the migration that followed"
+                          : "the guest runs and could not be migrated afterwards"};
+  }
+  return {"survived", "the guest lives, as it has to"};
+}
+
+class UpgradeFailure final : public BookDetector {
+ public:
+  explicit UpgradeFailure(const record::Manifest& manifest)
+      : BookDetector("upgrade-failure"),
+        sides_(manifest.sides),
+        survivals_left_out_(excluded(manifest.gate, kSurvived)) {}
+
+  std::vector<record::Exclusion> exclusions() const override {
+    if (survived_ == 0) return {};
+    return {warm_up_exclusion(kSurvived, "upgrade-failure", survived_)};
+  }
+  std::uint64_t revision() const override { return book_.revision() + static_cast<std::uint64_t>(survived_); }
+
+ private:
+  void fold(const record::Observation& observation) override;
+  // False: it went as planned.
+  bool take_attempt(const record::Observation& observation, const record::Event& event);
+  void take_loss(const record::Observation& observation);
+  std::string build_words(const std::string& side) const;
+  record::Finding* report(const record::Observation& observation, const std::string& failure, const std::string& what,
+                          const std::string& title);
+
+  std::vector<record::SideInfo> sides_;
+  const bool survivals_left_out_;
+  std::int64_t survived_ = 0;
+};
+
+std::string UpgradeFailure::build_words(const std::string& side) const {
+  const std::string build = side_build(sides_, side);
+  return build.empty() ? side : fmt::format("{} (QEMU {})", side, build);
+}
+
+// Null when it is not the first of its kind.
+record::Finding* UpgradeFailure::report(const record::Observation& observation, const std::string& failure,
+                                        const std::string& what, const std::string& title) {
+  const record::Plan& plan = observation.plan;
+  const std::string kind = fmt::format("{}:{}:{}", plan.mode, failure, what);
+  const std::string builds = side_build(sides_, plan.source_side) + " to " + side_build(sides_, plan.destination_side);
+  const auto strike = book_.strike(observation.iteration, "qemu:" + plan.destination_side, kind, unfolded(builds));
+  if (!strike.fresh) return nullptr;
+  strike.finding.title = title;
+  strike.finding.evidence["mode"] = plan.mode;
+  strike.finding.evidence["phase"] = observation.phase;
+  put_pair(strike.finding.evidence, plan, sides_);
+  return &strike.finding;
+}
+
+bool UpgradeFailure::take_attempt(const record::Observation& observation, const record::Event& event) {
+  const Outcome outcome = outcome_of(observation, event);
+  if (outcome.kind == "survived" && survivals_left_out_) {
+    ++survived_;
+    return false;
+  }
+  const record::Plan& plan = observation.plan;
+  const std::string failure = detail_text(event, "failure");
+  const std::string error = detail_text(event, "error");
+  record::Finding* finding =
+      report(observation, failure, outcome.kind,
+             fmt::format("after an upgrade from {} to {} by {} that failed ({}) in iteration {}, {}{}",
+                         build_words(plan.source_side), build_words(plan.destination_side), plan.mode, failure,
+                         observation.iteration, outcome.words, error.empty() ? "" : ": " + error));
+  if (finding == nullptr) return true;
+  finding->evidence["failure"] = failure;
+  finding->evidence["fate"] = detail_text(event, "fate");
+  if (!error.empty()) finding->evidence["error"] = error;
+  finding->evidence["detail"] = event.detail;
+  return true;
+}
+
+// Of the events that tell of the loss, the first says why; what the new side said comes along.
+void UpgradeFailure::take_loss(const record::Observation& observation) {
+  std::string why;
+  base::Json lines = base::Json::array();
+  for (const record::Event& event : observation.events) {
+    for (const char* kind : {kinds::kMigrationFailed, kinds::kUnexpectedExit, kinds::kHang, kinds::kGuestPanic,
+                             kinds::kGuestCorruption, kinds::kGuestLost}) {
+      if (event.kind != kind) continue;
+      if (why.empty()) why = base::printable(event.text);
+      if (lines.size() < kLinesListedMax) lines.push_back(event.subject + ": " + base::printable(event.text));
+    }
+    if (event.kind == kinds::kLogLine && is_qemu(event.subject) && lines.size() < kLinesListedMax) {
+      lines.push_back(event.subject + ": " + base::printable(event.text));
+    }
+  }
+  const record::Plan& plan = observation.plan;
+  record::Finding* finding =
+      report(observation, "unprovoked", "lost",
+             fmt::format("the upgrade from {} to {} by {} lost the guest in iteration {}: {}",
+                         build_words(plan.source_side), build_words(plan.destination_side), plan.mode,
+                         observation.iteration, why.empty() ? "nothing says why" : why));
+  if (finding == nullptr) return;
+  finding->evidence["fate"] = "lost";
+  if (!why.empty()) finding->evidence["error"] = why;
+  finding->evidence["lines"] = lines;
+}
+
+void UpgradeFailure::fold(const record::Observation& observation) {
+  bool told = false;
+  for (const record::Event& event : observation.events) {
+    if (event.kind != kinds::kUpgradeFailure) continue;
+    told = take_attempt(observation, event) || told;
+  }
+  const bool hot_upgrade = starts_with(observation.plan.mode, "cpr-");
+  const bool lost = observation.status == record::IterationStatus::lost && observation.phase != "boot";
+  const bool declared = observation.plan.expect == record::kExpectLost;
+  // A target's end takes the guest with it: told by crash.
+  const bool by_target = a_target_ended(observation) || has_event(observation, kinds::kTargetLost);
+  if (hot_upgrade && lost && !told && !declared && !by_target) take_loss(observation);
+}
+
+}  // namespace
+
+std::unique_ptr<Detector> make_upgrade_failure(const record::Manifest& manifest) {
+  return std::make_unique<UpgradeFailure>(manifest);
+}
+
+}  // namespace migsoak::detect
