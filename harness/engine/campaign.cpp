@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "engine/lane.h"
+#include "engine/preflight_modes.h"
 #include "engine/rehearsal.h"
 #include "proc/proc_fs.h"
 #include "proc/run_dir.h"
@@ -97,6 +98,11 @@ class Campaign {
     MIGSOAK_ASSIGN(containment_, proc::Containment::start({mark, run_dir_->path(), ""}));
     proc::Reactor reactor(&stop_);
     MIGSOAK_ASSIGN(preflight_, run_preflight(reactor, *containment_, scenario_, run_dir_->path()));
+    if (wants_ram_file(scenario_)) {
+      // Of each lane: what the guest is in, and what it migrates to.
+      const auto lanes = static_cast<std::uint64_t>(std::max(1, options_.lanes));
+      MIGSOAK_ASSIGN(memory_dir_, run_dir_->memory_dir(lanes * 3 * scenario_.guest.memory_bytes));
+    }
     const record::Manifest manifest = make_manifest(scenario_, preflight_, run_id, containment_->level());
     MIGSOAK_ASSIGN(store_, open_database(scenario_, options_, manifest, result_.db_path));
     recorder_ = std::make_unique<Recorder>(*store_);
@@ -133,7 +139,7 @@ class Campaign {
       }
       const LaneContext context{scenario_, preflight_, lane_reactor, *containment_, *recorder_,
                                 stop_,     lane,       lanes,        dir,           log_dir_of(result_.db_path),
-                                harness_};
+                                harness_,  memory_dir_};
       const LaneOptions range{first + count * lane / lanes, first + count * (lane + 1) / lanes,
                               options_.stop_on_finding, until};
       lane_results_[static_cast<std::size_t>(lane)] = run_lane(context, range, artifacts, progress);
@@ -180,6 +186,7 @@ class Campaign {
   std::unique_ptr<proc::RunDir> run_dir_;
   std::unique_ptr<proc::Containment> containment_;
   Preflight preflight_;
+  std::string memory_dir_;  // in or beside the run directory, and goes with it
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<Recorder> recorder_;
   record::ProcessInstance harness_;

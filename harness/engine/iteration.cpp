@@ -28,6 +28,7 @@ IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, st
       context_(lineage.context()),
       into_(into),
       next_side_(std::move(next_side)),
+      mode_(ops::find_mode(into.plan.mode)),
       operations_(
           lineage, into,
           [this](const char* event_kind, const std::string& subject, const std::string& text) -> record::Event& {
@@ -72,7 +73,7 @@ bool IterationRunner::boot() {
                    "listening socket of " + blamed);
   }
   const base::Result<Player*> player =
-      lineage_.spawn(into_.plan.source_side, /*incoming=*/false, lineage_.devices(), into_);
+      lineage_.spawn(lineage_.prepare(into_.plan.source_side, nullptr, nullptr, lineage_.devices()), into_);
   const std::string name = "qemu:" + into_.plan.source_side;
   const bool has_wrapper = !context_.scenario.side(into_.plan.source_side).wrapper.empty();
   if (!player) return give_up(name, 0, as_subjects(player.error(), has_wrapper), "start of " + name);
@@ -136,13 +137,13 @@ bool IterationRunner::spawn_destination() {
     if (&player != source_ && player.name == name) destination_ = &player;  // raised early
   }
   retire_unused();
-  return destination_ != nullptr || spawn_destination_with(operations_.planned());
+  return destination_ != nullptr || !starts_before() || spawn_destination_with(operations_.planned());
 }
 
 bool IterationRunner::spawn_destination_with(const hypervisor::DeviceSet& devices) {
   const std::string& side = into_.plan.destination_side;
   const std::string name = "qemu:" + side;
-  const base::Result<Player*> spawned = lineage_.spawn(side, /*incoming=*/true, devices, into_);
+  const base::Result<Player*> spawned = lineage_.spawn(lineage_.prepare(side, mode_, source_, devices), into_);
   const bool has_wrapper = !context_.scenario.side(side).wrapper.empty();
   if (!spawned) return give_up(name, 0, as_subjects(spawned.error(), has_wrapper), "start of " + name);
   destination_ = *spawned;
@@ -151,7 +152,9 @@ bool IterationRunner::spawn_destination_with(const hypervisor::DeviceSet& device
 
 bool IterationRunner::raise_destination() {
   phase("spawn");
+  if (!starts_before()) return true;
   if (destination_ == nullptr) return stay_on_source();  // ended while operations ran, and was noted
+  if (mode_->needs.succession == ops::Succession::waiting) return still_whole();
   const std::string name = destination_->name;
   const std::int64_t id = destination_->process_id;
   if (const auto ready = lineage_.make_ready(*destination_, Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
@@ -175,15 +178,6 @@ void IterationRunner::retire_unused() {
   }
 }
 
-void IterationRunner::sample_peaks() {
-  for (const TargetPlayer& player : lineage_.targets()) {
-    if (player.lost) continue;
-    const int count = proc::count_fds(player.target->pid()).value_or(0);
-    int& peak = peaks_[player.process_id];
-    peak = std::max(peak, count);
-  }
-}
-
 // Devices with io = "settled": no request of theirs may be in flight at the switch-over.
 bool IterationRunner::settle_disks() {
   phase("settle-disks");
@@ -194,53 +188,6 @@ bool IterationRunner::settle_disks() {
   if (answer) return true;  // a disk that does not settle shows in the verification
   if (!still_whole()) return false;
   return give_up("guest", 0, answer.error(), "settling of the guest's disks");
-}
-
-bool IterationRunner::migrate() {
-  phase("migrate");
-  const ops::Mode* mode = ops::find_mode(into_.plan.mode);
-  assert(mode != nullptr);
-  // The next destination starts half-way, by what the last migration took: the bulk of memory has been copied then, and
-  // QEMU waits for its first measurement of the bandwidth (after 100 ms, BUFFER_DELAY) before it switches over. Sooner,
-  // it would take time from the copying; what is left to copy is downtime (10 ms became 80 on two busy cores).
-  const double raise_after_ms = lineage_.last_migration_ms / 2;
-  const auto progress = [this, raise_after_ms, began = base::Clock::now()] {
-    sample_peaks();
-    const double passed_ms = base::milliseconds_between(began, base::Clock::now());
-    if (raise_after_ms > 0 && passed_ms >= raise_after_ms) begin_raising_next();
-  };
-  ops::MigrationContext migration{context_.reactor,
-                                  source_->machine.get(),
-                                  destination_->machine.get(),
-                                  into_.plan.transport,
-                                  context_.run_dir,
-                                  destination_->machine->spec().instance,
-                                  Deadline::in(seconds(context_.scenario.deadline.migrate_s)),
-                                  progress,
-                                  [this] { operations_.send_refused(*source_); }};
-  record_device_sets();
-  finish_reading(hypervisor::ReadPoint::destination);
-  const ops::MigrationOutcome outcome = mode->run(migration);
-  operations_.look_at_source(*source_, outcome.result == ops::MigrationResult::completed);
-  sample_peaks();
-  record_outcome(outcome);
-  if (outcome.result == ops::MigrationResult::completed) {
-    lineage_.last_migration_ms = outcome.total_ms;
-    // What the source was at the moment it stopped; it quits when that has been read. That takes no longer, as a rule,
-    // than the guest needs for its first sign of life.
-    begin_reading(source_, hypervisor::ReadPoint::source, false);
-    begin_raising_next();
-    finish_reading(hypervisor::ReadPoint::source);
-    ask_source_to_quit();
-    return true;
-  }
-  if (context_.stop.level() >= 2) return still_whole();
-  return settle_failed_migration(outcome);
-}
-
-void IterationRunner::record_outcome(const ops::MigrationOutcome& outcome) {
-  sample("migration", 0, "harness_ms", outcome.total_ms);
-  for (const auto& [metric, value] : outcome.figures) sample("migration", 0, metric, value);
 }
 
 bool IterationRunner::switch_over() {
@@ -266,39 +213,6 @@ bool IterationRunner::switch_over() {
   return still_whole();
 }
 
-// By both ends' word the guest runs on the destination. The source's end takes as long as the guest's first sign of
-// life there, and needn't wait for it.
-void IterationRunner::ask_source_to_quit() {
-  if (!source_->machine->alive()) return;  // ended unasked: the next look notes it
-  phase("teardown");
-  probes::Scene scene = lineage_.scene();
-  scene.phase = into_.phase;
-  scene.since_iteration_start_ms = at_ms();
-  std::erase_if(scene.subjects, [this](const probes::Subject& s) { return s.process_id != source_->process_id; });
-  probes::look_before_teardown(scene, lineage_.probe_state(), into_);
-  source_->asked_to_quit = true;
-  quit_began_ = base::Clock::now();
-  source_->machine->begin_quit();
-}
-
-bool IterationRunner::retire_source() {
-  phase("teardown");
-  if (source_ == nullptr) return still_whole();  // ended unasked, and was noted
-  if (!source_->asked_to_quit) ask_source_to_quit();
-  const std::string name = source_->name;
-  const std::int64_t id = source_->process_id;
-  lineage_.retire(*source_, /*by_quit=*/true, into_);
-  const double took = base::milliseconds_between(quit_began_, base::Clock::now());
-  source_ = nullptr;
-  sample("host", 0, "quit_ms", took);
-  if (took >= 1000.0 * static_cast<double>(context_.scenario.deadline.quit_s)) {
-    record::Event& event =
-        add_event(kind::kHang, name, id, fmt::format("{} did not end after quit and was killed", name));
-    event.detail = {{"waiting_for", "end of the source after quit"}, {"waited_ms", took}};
-  }
-  return still_whole();
-}
-
 bool IterationRunner::finish_verify() {
   if (context_.scenario.guest.workload != "verify") return true;
   phase("verify");
@@ -309,26 +223,6 @@ bool IterationRunner::finish_verify() {
   }
   record_verification(*report);
   return still_whole();
-}
-
-void IterationRunner::begin_raising_next() {
-  if (next_side_.empty() || !lineage_.can_raise_early()) return;
-  const std::string side = std::exchange(next_side_, "");  // one attempt
-  const base::Result<Player*> spawned = lineage_.spawn(side, /*incoming=*/true, lineage_.devices(), into_);
-  // A failure shows in the next iteration, which will try again and judge it there.
-  if (spawned) next_ = *spawned;
-}
-
-bool IterationRunner::finish_raising_next() {
-  if (next_ == nullptr) return true;
-  phase("raise-next");
-  const std::string name = next_->name;
-  const std::int64_t id = next_->process_id;
-  const auto ready = lineage_.make_ready(*next_, Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
-  if (ready) return true;
-  if (!still_whole()) return false;
-  if (next_ == nullptr) return true;  // it ended at its start, which is noted; the next iteration tries again
-  return give_up(name, id, ready.error(), "QMP of " + name);
 }
 
 bool IterationRunner::quiet_point() {

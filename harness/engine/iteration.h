@@ -29,14 +29,22 @@ class IterationRunner {
   bool begin_operations();
   bool match_destination();
   bool conclude_operations(Player* player);
-  void record_device_sets();
+  void record_device_set(const Player& player, const char* point);
   void begin_reading(Player* player, hypervisor::ReadPoint point, bool running);
   void finish_reading(hypervisor::ReadPoint point);
   bool look_by_guest();
   void retire_unused();
   bool settle_disks();
   bool migrate();
+  bool starts_before() const;
+  ops::MigrationContext migration_context(PreparedPlayer& prepared);
+  base::Result<hypervisor::Machine*> raise(PreparedPlayer& prepared, base::Deadline deadline);
+  base::Result<void> release_source();
+  bool conclude_migration(const ops::MigrationOutcome& outcome);
+  bool settle_declared(const ops::MigrationOutcome& outcome);
+  void look_before_end(const Player& player);
   bool settle_failed_migration(const ops::MigrationOutcome& outcome);
+  void clear_destination(const ops::MigrationOutcome& outcome);
   bool stay_on_source();
   static base::Error as_subjects(base::Error error, bool has_wrapper);
   void ask_source_to_quit();
@@ -68,6 +76,7 @@ class IterationRunner {
   const LaneContext& context_;
   record::Observation& into_;
   std::string next_side_;
+  const ops::Mode* mode_;  // of the plan
   OperationRunner operations_;
   // Config space and virtqueues of both ends, being read while other things go on.
   std::unique_ptr<hypervisor::ConfigReading> source_reading_, destination_reading_;

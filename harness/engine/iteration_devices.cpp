@@ -49,6 +49,7 @@ bool IterationRunner::begin_operations() {
 
 // What an operation did not do as planned, the destination must not have done either.
 bool IterationRunner::match_destination() {
+  if (!starts_before()) return true;  // it is not there yet, and will have what the guest has
   if (destination_ != nullptr && same_devices(destination_->devices, lineage_.devices())) return true;
   destination_reading_.reset();
   if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
@@ -106,20 +107,14 @@ bool IterationRunner::look_by_guest() {
   return true;
 }
 
-void IterationRunner::record_device_sets() {
-  const auto add = [this](const Player& player, const char* point) {
-    record::Document document;
-    document.kind = record::document_kind::kDeviceSet;
-    document.subject = player.name;
-    document.process_id = player.process_id;
-    document.point = point;
-    document.content = device_set_json(lineage_, player.devices, player.machine->spec().side, player.slot);
-    into_.documents.push_back(std::move(document));
-  };
-  // The source has what the guest has, whatever it was started with.
-  source_->devices = lineage_.devices();
-  add(*source_, "source");
-  add(*destination_, "destination");
+void IterationRunner::record_device_set(const Player& player, const char* point) {
+  record::Document document;
+  document.kind = record::document_kind::kDeviceSet;
+  document.subject = player.name;
+  document.process_id = player.process_id;
+  document.point = point;
+  document.content = device_set_json(lineage_, player.devices, player.machine->spec().side, player.slot);
+  into_.documents.push_back(std::move(document));
 }
 
 }  // namespace migsoak::engine

@@ -103,11 +103,13 @@ bool IterationRunner::still_whole() {
 // The guest may still run on the source: then the lineage goes on, with the failure on record.
 bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outcome) {
   using ops::MigrationResult;
-  const std::string destination_name = destination_->name;
-  const std::int64_t destination_id = destination_->process_id;
+  const std::string destination_name = "qemu:" + into_.plan.destination_side;
+  const std::int64_t destination_id = destination_ != nullptr ? destination_->process_id : 0;
   if (outcome.result == MigrationResult::hang) {
     base::Error error{ErrorKind::timeout, outcome.error, {}};
-    return give_up(source_->name, source_->process_id, error, "end of the migration");
+    const Player* waiting = source_ != nullptr ? source_ : destination_;
+    return give_up(waiting != nullptr ? waiting->name : destination_name, waiting != nullptr ? waiting->process_id : 0,
+                   error, "end of the migration");
   }
   lineage_.drain_logs(into_, into_.phase, at_ms());
   record::Event& event = add_event(kind::kMigrationFailed, destination_name, destination_id, outcome.error);
@@ -115,11 +117,24 @@ bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outco
                   {"result", ops::to_string(outcome.result)},
                   {"from", into_.plan.source_side},
                   {"to", into_.plan.destination_side},
-                  {"source_status", outcome.source_status},
-                  {"destination_log", destination_->machine->child().last_lines()}};
+                  {"source_status", outcome.source_status}};
+  if (destination_ != nullptr) event.detail["destination_log"] = destination_->machine->child().last_lines();
+  clear_destination(outcome);
+  if (!still_whole()) return false;
+  if (source_ == nullptr) return lose_guest("the migration failed and the source is gone");
+  begin_reading(source_, hypervisor::ReadPoint::source, /*running=*/true);
+  finish_reading(hypervisor::ReadPoint::source);
+  if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
+  destination_ = nullptr;
+  return stay_on_source();
+}
+
+// The destination of a refused load ends by itself, with an error status: part of the failure, not a second one.
+void IterationRunner::clear_destination(const ops::MigrationOutcome& outcome) {
+  using ops::MigrationResult;
   destination_reading_.reset();
-  // The destination of a refused load ends by itself, with an error status: part of the failure, not a second one.
-  if (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost) {
+  if (destination_ != nullptr && source_ != nullptr &&
+      (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost)) {
     const proc::ExitStatus status = destination_->machine->child().exit_status().value_or(proc::ExitStatus{});
     if (status.signal == 0) lineage_.retire(*destination_, /*by_quit=*/false, into_);
   }
@@ -127,11 +142,36 @@ bool IterationRunner::settle_failed_migration(const ops::MigrationOutcome& outco
   for (Player& player : lineage_.players()) {
     if (&player != source_ && &player != next_) destination_ = &player;
   }
+}
+
+// The scenario says that this goes wrong, and how. When it does so, that is on record and nothing more; when it goes
+// wrong otherwise, it is a failure like any.
+bool IterationRunner::settle_declared(const ops::MigrationOutcome& outcome) {
+  using ops::MigrationResult;
+  const bool refused = outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost;
+  const bool lost =
+      outcome.result == MigrationResult::source_lost || (source_ == nullptr && outcome.result != MigrationResult::hang);
+  const bool by_signal =
+      destination_ != nullptr && destination_->machine->child().exit_status().value_or(proc::ExitStatus{}).signal != 0;
+  const bool as_declared = into_.plan.expect == record::kExpectLost ? lost : refused && !lost;
+  if (!as_declared || by_signal) return settle_failed_migration(outcome);
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  record::Event& event = add_event(kind::kDeclaredOutcome, "qemu:" + into_.plan.destination_side,
+                                   destination_ != nullptr ? destination_->process_id : 0, outcome.error);
+  event.detail = {{"expect", into_.plan.expect},    {"mode", into_.plan.mode},
+                  {"from", into_.plan.source_side}, {"to", into_.plan.destination_side},
+                  {"error", outcome.error},         {"result", ops::to_string(outcome.result)}};
+  if (into_.plan.expect == record::kExpectLost) {
+    while (!lineage_.players().empty()) lineage_.retire(lineage_.players().front(), /*by_quit=*/false, into_);
+    source_ = destination_ = next_ = nullptr;
+    into_.status = IterationStatus::lost;
+    return false;
+  }
+  clear_destination(outcome);
   if (!still_whole()) return false;
-  if (source_ == nullptr) return lose_guest("the migration failed and the source ended");
-  begin_reading(source_, hypervisor::ReadPoint::source, /*running=*/true);
-  finish_reading(hypervisor::ReadPoint::source);
+  if (source_ == nullptr) return lose_guest("the source is gone after a migration that was declared to be refused");
   if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
+  destination_ = nullptr;
   return stay_on_source();
 }
 

@@ -92,6 +92,8 @@ class LaneLoop {
       result_.harness_error = why;
       return false;
     }
+    // By plan the guest's life ends here.
+    if (observation.plan.expect == record::kExpectLost && observation.status == IterationStatus::lost) return true;
     // A pair is booted on its first side only: what is left of it after a loss would be another pair.
     const bool lost = observation.status == IterationStatus::lost;
     if (lost && context_.scenario.on_loss == OnLoss::new_lineage && context_.scenario.route == Route::pairs) {
@@ -102,7 +104,9 @@ class LaneLoop {
           fmt::format("stopped: the guest or a target was lost in iteration {}", observation.iteration);
       return false;
     }
-    failures_in_a_row_ = observation.status == IterationStatus::failed ? failures_in_a_row_ + 1 : 0;
+    const bool failed = observation.status == IterationStatus::failed;
+    if (failed && observation.plan.expect == record::kExpectRefused) return true;  // says nothing of what comes next
+    failures_in_a_row_ = failed ? failures_in_a_row_ + 1 : 0;
     if (failures_in_a_row_ >= context_.scenario.failures_max) {
       // The guest survives a failed migration, and one failure says little; this many say that there is no way.
       if (context_.scenario.lineage_iterations > 0) return give_lineage_up();
@@ -142,6 +146,9 @@ class LaneLoop {
     if (guest_side == plan.source_side) return;
     if (guest_side == plan.destination_side) plan.destination_side = plan.source_side;
     plan.source_side = guest_side;
+    // What is declared of the edge that is taken; one that no mode of the plan takes is tried all the same.
+    const auto expect = expected_of(context_.scenario, plan.mode, plan.source_side, plan.destination_side);
+    plan.expect = expect.value_or(record::kExpectCompletes);
   }
 
   // Where the next destination may be raised early; empty when nothing follows.

@@ -19,48 +19,12 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Room for hotplug, where the scenario plugs such: as many as ops/hotplug has at once.
-constexpr int kHotCpusMax = 3;
-constexpr int kMemorySlots = 4;
-
 Result<void> make_image(const std::string& path, std::uint64_t bytes) {
   const base::UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!fd.valid() || ::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) {
     return base::fail_errno("can't create the disk image " + path, errno);
   }
   return {};
-}
-
-record::Event process_end_event(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
-                                const std::vector<std::string>& lines, const std::string& phase, double at_ms) {
-  record::Event event;
-  event.kind = record::event_kind::kUnexpectedExit;
-  event.subject = subject;
-  event.process_id = process_id;
-  event.phase = phase;
-  event.at_ms = at_ms;
-  event.text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
-  if (!lines.empty()) event.text += "; last line: " + lines.back();
-  event.detail = {{"last_lines", lines}, {"core_dumped", status.core_dumped}};
-  if (status.signal != 0) {
-    event.detail["signal"] = status.signal;
-  } else {
-    event.detail["exit_code"] = status.exit_code;
-  }
-  return event;
-}
-
-record::ProcessEnd process_end(std::int64_t id, bool expected, const proc::ExitStatus& status,
-                               const std::vector<std::string>& lines) {
-  record::ProcessEnd end;
-  end.process_id = id;
-  end.expected = expected;
-  end.exit_code = status.exit_code;
-  end.signal = status.signal;
-  end.core_dumped = status.core_dumped;
-  // A clean end needs no last words; leaving them out keeps a clean iteration small.
-  if (!expected || !lines.empty()) end.last_lines = base::printable(base::join(lines, " | "), 2000);
-  return end;
 }
 
 }  // namespace
@@ -151,29 +115,6 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
   return ready;
 }
 
-record::ProcessInstance Lineage::register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
-                                                  const std::string& command, std::int64_t iteration) {
-  record::ProcessInstance instance;
-  instance.id = context_.recorder.next_process_id();
-  instance.name = name;
-  instance.pid = pid;
-  instance.start_ticks = child.start_ticks();
-  instance.command = base::printable(command, 64);
-  instance.born_iteration = iteration;
-  instance.fd_limit = proc::read_nofile_limit(pid).value_or(0);
-  return instance;
-}
-
-std::string Lineage::free_slot(const std::string&) const {
-  for (int slot = 0; slot < 3; ++slot) {
-    std::string name = std::to_string(slot);
-    const bool taken = std::any_of(players_.begin(), players_.end(), [&](const Player& p) { return p.slot == name; });
-    if (!taken) return name;
-  }
-  assert(false && "at most three QEMUs of a lineage live at once");
-  return "0";
-}
-
 std::string Lineage::image_of(const std::string& device_id) const {
   return fmt::format("{}/{}.img", context_.run_dir, device_id);
 }
@@ -193,114 +134,6 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
     }
   }
   return entry;
-}
-
-hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, bool incoming, const std::string& slot,
-                                              const hypervisor::DeviceSet& devices) {
-  const Scenario& scenario = context_.scenario;
-  const SideScenario& side = scenario.side(side_name);
-  hypervisor::MachineSpec spec;
-  spec.side = side_name;
-  spec.qemu = context_.preflight.qemu.at(side.qemu).path;
-  const fleet::Build& build = context_.preflight.builds.at(side.qemu);
-  spec.qemu_args = build.args;
-  spec.env = build.env;
-  for (const auto& [key, value] : side.env) spec.env[key] = value;
-  spec.env["MIGSOAK_PROCESS"] = "qemu:" + side_name;
-  spec.wrapper = side.wrapper;
-  spec.extra_args = side.extra_args;
-  spec.machine = machine_;
-  spec.memory_bytes = scenario.guest.memory_bytes;
-  spec.cpus = scenario.guest.cpus;
-  if (scenario.hotplug.uses("cpu")) spec.cpus_max = scenario.guest.cpus + kHotCpusMax;
-  if (scenario.hotplug.uses("memory")) spec.memory_slots = kMemorySlots;
-  spec.accel = context_.preflight.accel;
-  spec.image = context_.preflight.image;
-  spec.incoming = incoming;
-  spec.run_dir = context_.run_dir;
-  spec.instance = fmt::format("q{}", spawned_count_++);
-  for (const hypervisor::DeviceSpec& device : devices) spec.devices.push_back(device_for(device, side_name, slot));
-  return spec;
-}
-
-Result<Player*> Lineage::spawn(const std::string& side, bool incoming, const hypervisor::DeviceSet& devices,
-                               record::Observation& into) {
-  const std::string slot = free_slot(side);
-  hypervisor::MachineSpec spec = machine_spec(side, incoming, slot, devices);
-  const std::string command = fs::path(spec.qemu).filename();
-  const base::Clock::time_point now = base::Clock::now();
-  MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::spawn(context_.reactor, context_.containment, std::move(spec)));
-  Player& player = players_.emplace_back();
-  player.machine = std::move(machine);
-  player.name = "qemu:" + side;
-  player.slot = slot;
-  player.devices = devices;
-  player.spawned = now;
-  const record::ProcessInstance instance =
-      register_process(player.name, player.machine->child(), player.machine->child().pid(), command, into.iteration);
-  player.process_id = instance.id;
-  player.start_ticks = instance.start_ticks;
-  into.processes_born.push_back(instance);
-  probes::adopt(probe_state_, {player.name, instance.id, player.machine->child().pid(), {}});
-  return &player;
-}
-
-Result<void> Lineage::make_ready(Player& player, base::Deadline deadline) {
-  MIGSOAK_TRY(player.machine->wait_ready(deadline));
-  if (player.console_stream < 0) {
-    MIGSOAK_ASSIGN(player.console_stream, console_.attach(player.machine->console_socket(), deadline));
-  }
-  if (player.agent_stream < 0) {
-    MIGSOAK_ASSIGN(player.agent_stream, channel_.attach(player.machine->agent_socket(), deadline));
-    player.spawn_ms = base::milliseconds_between(player.spawned, base::Clock::now());
-  }
-  return {};
-}
-
-void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
-  hypervisor::Machine& machine = *player.machine;
-  // A process that had ended before it was asked to is note_unexpected_ends' business.
-  if (by_quit && machine.alive()) {
-    (void)machine.quit(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.quit_s)));
-  } else {
-    machine.kill();
-  }
-  drain_logs(into, "teardown", 0);
-  into.processes_ended.push_back(process_end(player.process_id, true,
-                                             machine.child().exit_status().value_or(proc::ExitStatus{}),
-                                             machine.child().last_lines()));
-  if (player.agent_stream >= 0) channel_.detach(player.agent_stream);
-  if (player.console_stream >= 0) console_.detach(player.console_stream);
-  if (current_ == &player) current_ = nullptr;
-  players_.remove_if([&player](const Player& other) { return &other == &player; });
-}
-
-bool Lineage::note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms) {
-  bool any = false;
-  const auto note = [&](const std::string& name, std::int64_t id, const proc::ChildProcess& child) {
-    const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
-    into.events.push_back(process_end_event(name, id, status, child.last_lines(), phase, at_ms));
-    into.processes_ended.push_back(process_end(id, false, status, child.last_lines()));
-    any = true;
-  };
-  for (TargetPlayer& player : targets_) {
-    if (player.lost || !player.target->child().exited()) continue;
-    player.lost = true;
-    note(player.name, player.process_id, player.target->child());
-  }
-  for (auto it = players_.begin(); it != players_.end();) {
-    if (it->asked_to_quit || !it->machine->child().exited()) {
-      ++it;
-      continue;
-    }
-    drain_logs(into, phase, at_ms);
-    note(it->name, it->process_id, it->machine->child());
-    if (it->agent_stream >= 0) channel_.detach(it->agent_stream);
-    if (it->console_stream >= 0) console_.detach(it->console_stream);
-    if (current_ == &*it) current_ = nullptr;
-    it = players_.erase(it);
-  }
-  return any;
 }
 
 std::set<pid_t> Lineage::known_pids() const {
@@ -330,7 +163,9 @@ probes::Scene Lineage::scene() const {
       }
     }
   }
+  if (!context_.memory_dir.empty()) scene.expected_files.insert(context_.memory_dir);
   for (const Player& player : players_) {
+    if (player.ram != nullptr) scene.expected_files.insert(player.ram->path());
     scene.subjects.push_back({player.name, player.process_id, player.machine->qemu_pid(), {}});
     scene.subjects.back().raised_early = player.machine->spec().incoming && &player != current_;
     prefixes.push_back(player.machine->spec().instance + ".");

@@ -15,6 +15,7 @@
 #include "guest/channel.h"
 #include "guest/console.h"
 #include "hypervisor/config_reader.h"
+#include "ops/modes/mode.h"
 #include "probes/probe.h"
 #include "target/target.h"
 
@@ -33,6 +34,30 @@ struct LaneContext {
   std::string run_dir;  // the lane's own, private, short
   std::string log_dir;  // beside the database
   record::ProcessInstance harness;
+  std::string memory_dir;  // for files of guest RAM; empty: no mode needs such
+};
+
+// A file that holds a guest's RAM; removed with its last owner.
+class RamFile {
+ public:
+  explicit RamFile(std::string path) : path_(std::move(path)) {}
+  ~RamFile();
+  RamFile(const RamFile&) = delete;
+  RamFile& operator=(const RamFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// A QEMU that is to be: its machine is decided, and nothing runs yet.
+struct PreparedPlayer {
+  hypervisor::MachineSpec spec;
+  std::string slot;
+  hypervisor::DeviceSet devices;
+  std::shared_ptr<RamFile> ram;
+  std::string main_socket, cpr_socket;  // Succession::waiting: its incoming channels
+  std::string state_file;               // Succession::afterwards, in_place: what its incoming channel reads
 };
 
 // A QEMU of the lineage.
@@ -43,8 +68,11 @@ struct Player {
   std::int64_t start_ticks = 0;
   int agent_stream = -1;
   int console_stream = -1;
-  std::string slot;               // of the targets' exports
-  hypervisor::DeviceSet devices;  // what its command line named
+  std::string slot;                                 // of the targets' exports
+  std::shared_ptr<RamFile> ram;                     // null: a memfd
+  int generation = 0;                               // of exec, in its pid
+  std::string main_socket, cpr_socket, state_file;  // as prepared
+  hypervisor::DeviceSet devices;                    // what its command line named
   bool protocol_error_told = false;
   bool asked_to_quit = false;  // its end is expected
   base::Clock::time_point spawned;
@@ -56,7 +84,8 @@ struct TargetPlayer {
   std::string name;  // "target:disk0", "target:disk0@a"
   std::string side;  // empty: serves all
   std::int64_t process_id = 0;
-  bool lost = false;  // its end was recorded
+  bool lost = false;        // its end was recorded
+  bool restarting = false;  // its end is expected
 };
 
 class Lineage {
@@ -71,16 +100,25 @@ class Lineage {
 
   // Makes disk images, starts targets. Errors of kind subject name the target: `blamed` is set to it.
   base::Result<void> start_targets(record::Observation& into, std::string& blamed);
-  // Spawns a QEMU for a side and returns it; not ready yet. `incoming` false: boots the guest. Its devices are
+  // The QEMU on `side` that boots the guest (`mode` null), or that `mode` brings it to from `source`. Its devices are
   // `devices`.
-  base::Result<Player*> spawn(const std::string& side, bool incoming, const hypervisor::DeviceSet& devices,
-                              record::Observation& into);
+  PreparedPlayer prepare(const std::string& side, const ops::Mode* mode, const Player* source,
+                         const hypervisor::DeviceSet& devices);
+  // Spawns it and returns it; not ready yet.
+  base::Result<Player*> spawn(PreparedPlayer prepared, record::Observation& into);
+  // What `source` has to exec to become `next`: its command line, and the environment that differs.
+  base::Result<std::vector<std::string>> exec_command(const Player& source, const PreparedPlayer& next) const;
+  // `old` has exec'ed into `next`: one pid, the next generation. `old` is forgotten, its end on record.
+  base::Result<Player*> take_over(Player& old, PreparedPlayer next, record::Observation& into);
   // Waits for QMP, then attaches its console and agent channel.
   base::Result<void> make_ready(Player& player, base::Deadline deadline);
   // Forgets a player (its process ends, expected or not, recorded in `into`).
   void retire(Player& player, bool by_quit, record::Observation& into);
   // Records unexpected ends of any process that is still held; true when there was one.
   bool note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms);
+  // A planned restart: the target's process has ended as asked; another one has taken its place.
+  void note_target_stopped(TargetPlayer& player, record::Observation& into, const std::string& phase, double at_ms);
+  void note_target_started(TargetPlayer& player, record::Observation& into);
   // Log and console lines since the last call become events.
   void drain_logs(record::Observation& into, const std::string& phase, double at_ms);
 
@@ -118,8 +156,11 @@ class Lineage {
  private:
   base::Result<void> start_target(const TargetScenario& spec, const std::string& side, record::Observation& into);
   std::string free_slot(const std::string& side) const;
-  hypervisor::MachineSpec machine_spec(const std::string& side, bool incoming, const std::string& slot,
+  hypervisor::MachineSpec machine_spec(const std::string& side, const std::string& slot,
                                        const hypervisor::DeviceSet& devices);
+  Player& enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
+                 record::Observation& into);
+  void forget(Player& player);
   std::string image_of(const std::string& device_id) const;
   record::ProcessInstance register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
                                            const std::string& command, std::int64_t iteration);

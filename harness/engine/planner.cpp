@@ -3,6 +3,7 @@
 #include <cassert>
 
 #include "base/rng.h"
+#include "engine/restart_plan.h"
 #include "ops/modes/mode.h"
 #include "ops/upgrade_failures/upgrade_failure.h"
 
@@ -84,6 +85,7 @@ record::Plan Planner::make(std::int64_t iteration) {
     folded_ = iteration + 1;
   }
   if (scenario_.upgrade.used()) plan.upgrade_failure = draw_failure(plan, rng);
+  plan_restarts(scenario_, rng, plan);
   return plan;
 }
 

@@ -30,6 +30,7 @@ class Planner {
   bool leaves_first_side(std::int64_t iteration);
   std::string draw_failure(const record::Plan& plan, base::Rng& rng) const;
   record::Plan make(std::int64_t iteration);
+  static void fit_to_mode(record::Plan& plan);
   void fold_to(std::int64_t iteration);
 
   const Scenario& scenario_;

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "engine/device_plan.h"
 #include "engine/preflight_devices.h"
+#include "engine/preflight_modes.h"
 
 namespace migsoak::engine {
 
@@ -173,6 +174,7 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
     preflight.packages[side.qemu] = identity.package;
     preflight.qemu.emplace(side.qemu, std::move(identity));
   }
+  MIGSOAK_TRY(check_modes(scenario, preflight));
   MIGSOAK_TRY(choose_machines(host, scenario, preflight));
   MIGSOAK_TRY(check_devices(host, scenario, preflight.qemu, preflight.builds));
   for (const TargetScenario& target : scenario.targets) {

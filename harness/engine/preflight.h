@@ -21,6 +21,9 @@ struct Preflight {
   std::map<std::string, std::string> machines;           // see machine_for()
   // The machine type of a guest that goes to and fro between the sides of this plan.
   std::string machine_for(const record::Plan& plan) const;
+  bool wants_aux_ram_share = false;  // some mode of the scenario needs it
+  // -machine aux-ram-share=on for this side: wanted, and its build has it.
+  bool aux_ram_share(const SideScenario& side) const;
   std::map<std::string, std::string> packages;  // of QEMUs and targets, by the scenario's words
 };
 

@@ -95,6 +95,10 @@ Result<DeviceScenario> read_device(const TableReader& in) {
   std::string io = device.type.starts_with("vhost-user-") ? "settled" : "through";
   MIGSOAK_TRY(in.read_choice("io", io, {"through", "settled"}));
   device.io_through = io == "through";
+  MIGSOAK_TRY(in.read_integer("reconnect_ms", device.reconnect_ms, 0, 60'000));
+  if (device.reconnect_ms > 0 && !device.type.starts_with("vhost-user-")) {
+    return in.error("reconnect_ms", fmt::format("a {} has no target to reconnect to", device.type));
+  }
   device.props = read_props(in.table()["props"].as_table());
   if (const toml::table* on = in.table()["on"].as_table()) {
     for (const auto& [side, props] : *on) device.on[std::string(side.str())] = read_props(props.as_table());
@@ -201,6 +205,7 @@ Result<Scenario> read_scenario(const toml::table& root, const std::string& file,
   MIGSOAK_TRY(read_run(TableReader(table_or_empty(root, "run"), file, "run"), scenario));
   MIGSOAK_TRY(read_hotplug(TableReader(table_or_empty(root, "hotplug"), file, "hotplug"), scenario.hotplug));
   MIGSOAK_TRY(read_upgrade(TableReader(table_or_empty(root, "upgrade"), file, "upgrade"), scenario.upgrade));
+  MIGSOAK_TRY(for_each_table(root, "restart", file, [&](const TableReader& in) { return read_restart(in, scenario); }));
   MIGSOAK_TRY(read_gate(TableReader(table_or_empty(root, "gate"), file, "gate"), scenario.gate));
   MIGSOAK_TRY(check_scenario(root, scenario));
   MIGSOAK_TRY(check_migration(root, scenario));

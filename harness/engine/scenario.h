@@ -42,6 +42,7 @@ struct DeviceScenario {
   std::string target;                    // vhost-user types
   std::uint64_t size_bytes = 64u << 20;  // virtio-blk: of its own disk image
   bool io_through = true;  // the guest keeps writing during the switch-over; false: its writes are settled before
+  int reconnect_ms = 0;    // vhost-user types: tries again so often when its target is gone; 0: never
   std::map<std::string, base::Json> props;
   std::map<std::string, std::map<std::string, base::Json>> on;  // side -> overrides
 
@@ -103,6 +104,14 @@ struct UpgradeScenario {
 
   bool used() const { return !failures.empty(); }
 };
+// A target that is stopped and started again under the running guest.
+struct RestartScenario {
+  std::string target;
+  std::vector<std::string> hows = {"kill"};       // drawn
+  std::vector<std::string> timings = {"before"};  // drawn
+  std::int64_t every = 1;                         // iterations: in the every-th, twice the every-th, …
+  std::string expect = "recovers";
+};
 struct DeadlineScenario {  // seconds; each bounds one wait, so that a hang is known within 60 s
   std::int64_t boot_s = 40, spawn_s = 20, migrate_s = 35, answer_s = 30, quit_s = 10;
 };
@@ -127,6 +136,7 @@ struct Scenario {
   std::int64_t failures_max = 20;       // in a row, before the lineage is given up
   bool config_space = true;             // config space and virtqueue state are read and compared in each iteration
   HotplugScenario hotplug;
+  std::vector<RestartScenario> restarts;
   UpgradeScenario upgrade;
   DeadlineScenario deadline;
   record::GatePolicy gate;

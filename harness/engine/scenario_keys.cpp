@@ -57,6 +57,7 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"device.*.target", string},
                                  {"device.*.size", size},
                                  {"device.*.io", string},
+                                 {"device.*.reconnect_ms", integer},
                                  {"device.*.props", props},
                                  {"device.*.props.*", props},
                                  {"device.*.on", table},
@@ -116,6 +117,12 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"upgrade.failure", string_or_list},
                                  {"upgrade.every", integer},
                                  {"upgrade.deadline_s", integer},
+                                 {"restart", table_list},
+                                 {"restart.*.target", string},
+                                 {"restart.*.how", string_or_list},
+                                 {"restart.*.timing", string_or_list},
+                                 {"restart.*.every", integer},
+                                 {"restart.*.expect", string},
                                  {"gate", table},
                                  {"gate.report_benign", string_list},
                                  {"gate.waive", table_list},
@@ -188,6 +195,7 @@ const char* array_name_key(const std::string& array) {
   if (array == "device") return "id";
   if (array == "gate.waive") return "detector";
   if (array == "migration.edge") return "mode";
+  if (array == "restart") return "target";
   return "name";
 }
 

@@ -142,6 +142,8 @@ base::Result<void> check_migration(const toml::table& root, const Scenario& scen
 base::Result<void> read_upgrade(const TableReader& in, UpgradeScenario& upgrade);
 // Each of its failures has something to strike at in some mode of the scenario.
 base::Result<void> check_upgrade(const toml::table& root, const Scenario& scenario);
+// A [[restart]]; targets, devices, modes and [hotplug] have been read.
+base::Result<void> read_restart(const TableReader& in, Scenario& scenario);
 // [hotplug]
 base::Result<void> read_hotplug(const TableReader& in, HotplugScenario& hotplug);
 

@@ -1,4 +1,4 @@
-// Version numbers as QEMU writes them: "10.0.13". Internal to fleet.
+// Version numbers as QEMU writes them: "10.0.13".
 #pragma once
 
 #include <string>

@@ -1,0 +1,266 @@
+// The QEMU processes of a lineage: prepared, spawned, taken over by exec, retired.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <filesystem>
+
+#include "base/text.h"
+#include "engine/lineage.h"
+
+namespace migsoak::engine {
+
+using base::Result;
+namespace fs = std::filesystem;
+
+namespace {
+
+// Room for hotplug, where the scenario plugs such: as many as ops/hotplug has at once.
+constexpr int kHotCpusMax = 3;
+constexpr int kMemorySlots = 4;
+
+record::Event process_end_event(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
+                                const std::vector<std::string>& lines, const std::string& phase, double at_ms) {
+  record::Event event;
+  event.kind = record::event_kind::kUnexpectedExit;
+  event.subject = subject;
+  event.process_id = process_id;
+  event.phase = phase;
+  event.at_ms = at_ms;
+  event.text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
+  if (!lines.empty()) event.text += "; last line: " + lines.back();
+  event.detail = {{"last_lines", lines}, {"core_dumped", status.core_dumped}};
+  if (status.signal != 0) {
+    event.detail["signal"] = status.signal;
+  } else {
+    event.detail["exit_code"] = status.exit_code;
+  }
+  return event;
+}
+
+record::ProcessEnd process_end(std::int64_t id, bool expected, const proc::ExitStatus& status,
+                               const std::vector<std::string>& lines) {
+  record::ProcessEnd end;
+  end.process_id = id;
+  end.expected = expected;
+  end.exit_code = status.exit_code;
+  end.signal = status.signal;
+  end.core_dumped = status.core_dumped;
+  // A clean end needs no last words; leaving them out keeps a clean iteration small.
+  if (!expected || !lines.empty()) end.last_lines = base::printable(base::join(lines, " | "), 2000);
+  return end;
+}
+
+}  // namespace
+
+RamFile::~RamFile() {
+  ::unlink(path_.c_str());
+}
+
+record::ProcessInstance Lineage::register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
+                                                  const std::string& command, std::int64_t iteration) {
+  record::ProcessInstance instance;
+  instance.id = context_.recorder.next_process_id();
+  instance.name = name;
+  instance.pid = pid;
+  instance.start_ticks = child.start_ticks();
+  instance.command = base::printable(command, 64);
+  instance.born_iteration = iteration;
+  instance.fd_limit = proc::read_nofile_limit(pid).value_or(0);
+  return instance;
+}
+
+std::string Lineage::free_slot(const std::string&) const {
+  for (int slot = 0; slot < 3; ++slot) {
+    std::string name = std::to_string(slot);
+    const bool taken = std::any_of(players_.begin(), players_.end(), [&](const Player& p) { return p.slot == name; });
+    if (!taken) return name;
+  }
+  assert(false && "at most three QEMUs of a lineage live at once");
+  return "0";
+}
+
+hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, const std::string& slot,
+                                              const hypervisor::DeviceSet& devices) {
+  const Scenario& scenario = context_.scenario;
+  const SideScenario& side = scenario.side(side_name);
+  hypervisor::MachineSpec spec;
+  spec.side = side_name;
+  spec.qemu = context_.preflight.qemu.at(side.qemu).path;
+  spec.version = context_.preflight.qemu.at(side.qemu).version;
+  const fleet::Build& build = context_.preflight.builds.at(side.qemu);
+  spec.qemu_args = build.args;
+  spec.env = build.env;
+  for (const auto& [key, value] : side.env) spec.env[key] = value;
+  spec.env["MIGSOAK_PROCESS"] = "qemu:" + side_name;
+  spec.wrapper = side.wrapper;
+  spec.extra_args = side.extra_args;
+  spec.machine = machine_;
+  spec.memory_bytes = scenario.guest.memory_bytes;
+  spec.cpus = scenario.guest.cpus;
+  if (scenario.hotplug.uses("cpu")) spec.cpus_max = scenario.guest.cpus + kHotCpusMax;
+  if (scenario.hotplug.uses("memory")) spec.memory_slots = kMemorySlots;
+  spec.accel = context_.preflight.accel;
+  spec.aux_ram_share = context_.preflight.aux_ram_share(side);
+  spec.image = context_.preflight.image;
+  spec.run_dir = context_.run_dir;
+  spec.instance = fmt::format("q{}", spawned_count_++);
+  for (const hypervisor::DeviceSpec& device : devices) spec.devices.push_back(device_for(device, side_name, slot));
+  return spec;
+}
+
+PreparedPlayer Lineage::prepare(const std::string& side, const ops::Mode* mode, const Player* source,
+                                const hypervisor::DeviceSet& devices) {
+  PreparedPlayer prepared;
+  prepared.slot = free_slot(side);
+  prepared.devices = devices;
+  prepared.spec = machine_spec(side, prepared.slot, devices);
+  hypervisor::MachineSpec& spec = prepared.spec;
+  if (!context_.memory_dir.empty()) {
+    const bool same_ram = mode != nullptr && mode->needs.same_ram;
+    assert(!same_ram || (source != nullptr && source->ram != nullptr));
+    prepared.ram =
+        same_ram
+            ? source->ram
+            : std::make_shared<RamFile>(fmt::format("{}/{}-{}.ram", context_.memory_dir, context_.lane, spec.instance));
+    spec.ram_path = prepared.ram->path();
+  }
+  if (mode == nullptr) return prepared;
+  spec.incoming = true;
+  const std::string base = context_.run_dir + "/" + spec.instance;
+  switch (mode->needs.succession) {
+    case ops::Succession::beside: break;
+    case ops::Succession::waiting:
+      prepared.main_socket = base + ".m";
+      prepared.cpr_socket = base + ".x";
+      spec.incoming_channels = ops::cpr_incoming(prepared.main_socket, prepared.cpr_socket);
+      break;
+    case ops::Succession::afterwards: prepared.state_file = base + ".state"; break;
+    case ops::Succession::in_place:
+      prepared.state_file = base + ".state";
+      spec.incoming_channels = {"file:" + prepared.state_file};
+      break;
+  }
+  return prepared;
+}
+
+Player& Lineage::enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
+                        record::Observation& into) {
+  Player& player = players_.emplace_back();
+  player.name = "qemu:" + prepared.spec.side;
+  player.slot = std::move(prepared.slot);
+  player.devices = std::move(prepared.devices);
+  player.ram = std::move(prepared.ram);
+  player.main_socket = std::move(prepared.main_socket);
+  player.cpr_socket = std::move(prepared.cpr_socket);
+  player.state_file = std::move(prepared.state_file);
+  player.generation = generation;
+  player.machine = std::move(machine);
+  player.spawned = base::Clock::now();
+  const proc::ChildProcess& child = player.machine->child();
+  record::ProcessInstance instance =
+      register_process(player.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), into.iteration);
+  instance.generation = generation;
+  player.process_id = instance.id;
+  player.start_ticks = instance.start_ticks;
+  into.processes_born.push_back(std::move(instance));
+  return player;
+}
+
+Result<Player*> Lineage::spawn(PreparedPlayer prepared, record::Observation& into) {
+  const base::Clock::time_point now = base::Clock::now();
+  MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::spawn(context_.reactor, context_.containment, prepared.spec));
+  Player& player = enlist(std::move(prepared), std::move(machine), /*generation=*/0, into);
+  player.spawned = now;
+  probes::adopt(probe_state_, {player.name, player.process_id, player.machine->child().pid(), {}});
+  return &player;
+}
+
+Result<std::vector<std::string>> Lineage::exec_command(const Player& source, const PreparedPlayer& next) const {
+  MIGSOAK_ASSIGN(std::vector<std::string> argv, hypervisor::command_line(next.spec));
+  const auto& now = source.machine->spec().env;
+  if (now == next.spec.env) return argv;
+  // The image that execs passes its own environment on; env(1) changes it and execs in its turn, all in one pid.
+  std::vector<std::string> command = {"env"};
+  for (const auto& [name, value] : now) {
+    if (!next.spec.env.contains(name)) command.insert(command.end(), {"-u", name});
+  }
+  for (const auto& [name, value] : next.spec.env) command.push_back(name + "=" + value);
+  command.insert(command.end(), argv.begin(), argv.end());
+  return command;
+}
+
+Result<Player*> Lineage::take_over(Player& old, PreparedPlayer next, record::Observation& into) {
+  drain_logs(into, into.phase, 0);
+  MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::take_over(context_.reactor, *old.machine, next.spec));
+  Player& player = enlist(std::move(next), std::move(machine), old.generation + 1, into);
+  probes::adopt_generation(probe_state_, old.process_id,
+                           {player.name, player.process_id, player.machine->child().pid(), {}});
+  record::ProcessEnd end;
+  end.process_id = old.process_id;  // expected, with no status: the pid lives on
+  into.processes_ended.push_back(end);
+  forget(old);
+  return &player;
+}
+
+Result<void> Lineage::make_ready(Player& player, base::Deadline deadline) {
+  MIGSOAK_TRY(player.machine->wait_ready(deadline));
+  if (player.console_stream < 0) {
+    MIGSOAK_ASSIGN(player.console_stream, console_.attach(player.machine->console_socket(), deadline));
+  }
+  if (player.agent_stream < 0) {
+    MIGSOAK_ASSIGN(player.agent_stream, channel_.attach(player.machine->agent_socket(), deadline));
+    player.spawn_ms = base::milliseconds_between(player.spawned, base::Clock::now());
+  }
+  return {};
+}
+
+void Lineage::forget(Player& player) {
+  if (player.agent_stream >= 0) channel_.detach(player.agent_stream);
+  if (player.console_stream >= 0) console_.detach(player.console_stream);
+  if (current_ == &player) current_ = nullptr;
+  players_.remove_if([&player](const Player& other) { return &other == &player; });
+}
+
+void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
+  hypervisor::Machine& machine = *player.machine;
+  // A process that had ended before it was asked to is note_unexpected_ends' business.
+  if (by_quit && machine.alive()) {
+    (void)machine.quit(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.quit_s)));
+  } else {
+    machine.kill();
+  }
+  drain_logs(into, "teardown", 0);
+  into.processes_ended.push_back(process_end(player.process_id, true,
+                                             machine.child().exit_status().value_or(proc::ExitStatus{}),
+                                             machine.child().last_lines()));
+  forget(player);
+}
+
+bool Lineage::note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms) {
+  bool any = false;
+  const auto note = [&](const std::string& name, std::int64_t id, const proc::ChildProcess& child) {
+    const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
+    into.events.push_back(process_end_event(name, id, status, child.last_lines(), phase, at_ms));
+    into.processes_ended.push_back(process_end(id, false, status, child.last_lines()));
+    any = true;
+  };
+  for (TargetPlayer& player : targets_) {
+    if (player.lost || player.restarting || !player.target->child().exited()) continue;
+    player.lost = true;
+    note(player.name, player.process_id, player.target->child());
+  }
+  for (auto it = players_.begin(); it != players_.end();) {
+    if (it->asked_to_quit || !it->machine->child().exited()) {
+      ++it;
+      continue;
+    }
+    drain_logs(into, phase, at_ms);
+    note(it->name, it->process_id, it->machine->child());
+    Player& gone = *it++;
+    forget(gone);
+  }
+  return any;
+}
+}  // namespace migsoak::engine
