@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "engine/device_plan.h"
+#include "engine/restart_plan.h"
 #include "hypervisor/device_type.h"
 
 namespace migsoak::engine {
@@ -125,8 +126,13 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
   hypervisor::DeviceSpec entry = device;
   entry.props = properties_of(scenario, device, side);
   entry.image_path = image_of(device.id);
+  entry.version = context_.preflight.qemu.at(scenario.side(side).qemu).version;
   std::string target_name = device.type == "vhost-user-blk" ? scenario.hotplug.target : "";
-  if (const DeviceScenario* cold = scenario.find_device(device.id)) target_name = cold->target;
+  if (!target_name.empty()) entry.reconnect_ms = reconnect_ms_of_plugged(scenario);
+  if (const DeviceScenario* cold = scenario.find_device(device.id)) {
+    target_name = cold->target;
+    entry.reconnect_ms = cold->reconnect_ms;
+  }
   for (const TargetPlayer& player : targets_) {
     if (!target_name.empty() && player.target->spec().name == target_name &&
         (player.side.empty() || player.side == side)) {

@@ -31,7 +31,9 @@ void IterationRunner::record_verification(const guest::VerifyReport& report) {
 
 void IterationRunner::record_disk(const guest::DiskReport& disk) {
   if (disk.good()) return;
-  const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.pci_address, disk.id);
+  const std::string device = lineage_.device_of_disk(disk.pci_address, disk.id);
+  const std::string subject = "guest:disk:" + device;
+  restarts_.note_disk(device, disk.io_errors, disk.hangs);
   record::Event& event =
       add_event(kind::kDiskCorruption, subject, 0,
                 fmt::format("blocks of {}: {} lost, {} stale, {} torn, {} misplaced, {} garbage, {} I/O errors",
@@ -40,6 +42,8 @@ void IterationRunner::record_disk(const guest::DiskReport& disk) {
   event.detail = {{"lost", disk.lost},           {"stale", disk.stale},     {"torn", disk.torn},
                   {"misplaced", disk.misplaced}, {"garbage", disk.garbage}, {"io_errors", disk.io_errors},
                   {"first", disk.first}};
+  if (disk.hangs) event.detail["hangs"] = true;
+  if (disk.gone) event.detail["gone"] = true;
 }
 
 }  // namespace migsoak::engine

@@ -1,0 +1,89 @@
+// Targets that are restarted before, during and after the migration, and the guest's writes meanwhile.
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "engine/iteration.h"
+
+namespace migsoak::engine {
+
+using base::Deadline;
+using base::Result;
+using std::chrono::seconds;
+
+namespace {
+// So slow that a migration does not come to its end by itself; the guest writes faster.
+constexpr std::int64_t kHeldBytesPerS = 1 << 20;
+}  // namespace
+
+bool IterationRunner::restart_targets(const char* timing) {
+  if (!restarts_.planned(timing)) return true;
+  phase("restart");
+  const Result<void> done = restarts_.run(timing);
+  return done ? still_whole() : give_up_restart(done.error());
+}
+
+bool IterationRunner::give_up_restart(const base::Error& error) {
+  const RestartRunner::Trouble& trouble = restarts_.trouble();
+  return give_up(trouble.subject.empty() ? "guest" : trouble.subject, trouble.process_id, error, trouble.waiting_for);
+}
+
+bool IterationRunner::restart_before() {
+  if (!restart_targets("before")) return false;
+  // It ended, its disk gone, which was noted; the guest never left.
+  return destination_ != nullptr || !starts_before() ? true : stay_on_source();
+}
+
+// The guest has its disks verified as the migration left them, and once more as the restart did: only then does the
+// guest write on in between.
+bool IterationRunner::restart_after() {
+  if (!restarts_.planned("after")) return true;
+  if (!restart_targets("after")) return false;
+  if (context_.scenario.guest.workload != "verify") return true;
+  const auto sent = lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
+                                                    context_.scenario.guest.disk_verify_bytes);
+  if (!sent) return give_up("guest", 0, sent.error(), "sending the verification command");
+  return finish_verify();
+}
+
+// A migration that is to see a restart must not be over before it. Precopy does not end as long as it can't send what
+// the guest writes.
+bool IterationRunner::hold_migration() {
+  if (!restarts_.planned("during")) return true;
+  const Deadline deadline = Deadline::in(seconds(context_.scenario.deadline.answer_s));
+  const auto limited = [&]() -> Result<void> {
+    qmp::Client& client = source_->machine->qmp();
+    MIGSOAK_ASSIGN(const base::Json parameters,
+                   client.execute("query-migrate-parameters", base::Json::object(), deadline));
+    full_bandwidth_ = base::json_get<std::int64_t>(parameters, "max-bandwidth", 0);
+    MIGSOAK_TRY(client.execute("migrate-set-parameters", {{"max-bandwidth", kHeldBytesPerS}}, deadline));
+    return {};
+  }();
+  if (limited) return true;
+  if (!still_whole()) return false;
+  return give_up(source_->name, source_->process_id, limited.error(), "QMP of " + source_->name);
+}
+
+// Called from within the migration, when it has begun. Trouble is kept for when it is over: it uses both ends.
+void IterationRunner::restart_during() {
+  if (!restarts_.planned("during")) return;
+  phase("restart");
+  during_ = restarts_.run("during");
+  if (during_) during_ = ask_to_settle();
+  qmp::Client& client = source_->machine->qmp();
+  const auto freed = client.execute("migrate-set-parameters", {{"max-bandwidth", full_bandwidth_}},
+                                    Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  if (during_ && !freed) during_ = tl::unexpected(freed.error());
+  phase("migrate");
+}
+
+// Devices with io = "settled": no request of theirs may be in flight at the switch-over.
+Result<void> IterationRunner::ask_to_settle() {
+  const std::vector<std::string> addresses = lineage_.disks_to_settle();
+  if (addresses.empty() || context_.scenario.guest.workload != "verify") return {};
+  // A disk that does not settle shows in the verification.
+  MIGSOAK_TRY(lineage_.channel().command("settle_disks", {{"pci_addresses", base::join(addresses, ",")}},
+                                         Deadline::in(seconds(context_.scenario.deadline.answer_s))));
+  return {};
+}
+
+}  // namespace migsoak::engine

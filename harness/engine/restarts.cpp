@@ -1,0 +1,330 @@
+#include "engine/restarts.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <set>
+
+#include "base/text.h"
+#include "proc/proc_fs.h"
+
+namespace migsoak::engine {
+
+using base::Deadline;
+using base::Result;
+using std::chrono::seconds;
+
+namespace {
+
+// Neither a process's end behind a wrapper, nor listening, nor a connection is announced to us.
+constexpr std::chrono::milliseconds kLookAgain{3};
+
+std::string words_of(const record::PlannedRestart& planned) {
+  return fmt::format("restart ({}, {} the migration)", planned.how, planned.timing);
+}
+
+template <typename Number>
+Number number_at(std::string_view region, std::size_t offset) {
+  Number value{};
+  std::memcpy(&value, region.data() + offset, sizeof value);
+  return value;
+}
+
+}  // namespace
+
+// struct QueueRegionSplit, one for each queue: u64 features, u16 version, u16 desc_num, u16 last_batch_head, u16
+// used_idx, then desc_num of DescStateSplit, 16 bytes each, of which the first tells. QEMU's libvhost-user counts on
+// regions of desc_num * 16 + 2 bytes, rounded up to 64 (vu_inflight_queue_size), which leaves out the header.
+std::optional<int> count_in_flight(std::string_view region) {
+  constexpr std::size_t kHeader = 16, kState = 16, kAlignment = 64;
+  std::optional<int> count;
+  for (std::size_t at = 0; at + kHeader <= region.size();) {
+    const auto version = number_at<std::uint16_t>(region, at + 8);
+    const std::size_t states = number_at<std::uint16_t>(region, at + 10);
+    if (version != 1 || states == 0) break;
+    if (!count) count = 0;
+    for (std::size_t i = 0; i < states && at + kHeader + i * kState < region.size(); ++i) {
+      if (region[at + kHeader + i * kState] == 1) ++*count;
+    }
+    at += (states * kState + 2 + kAlignment - 1) / kAlignment * kAlignment;
+  }
+  return count;
+}
+
+RestartRunner::RestartRunner(Lineage& lineage, record::Observation& into, std::function<double()> at_ms)
+    : lineage_(lineage), into_(into), at_ms_(std::move(at_ms)) {}
+
+bool RestartRunner::planned(const std::string& timing) const {
+  const auto& restarts = into_.plan.restarts;
+  return std::any_of(restarts.begin(), restarts.end(), [&](const auto& r) { return r.timing == timing; });
+}
+
+Result<void> RestartRunner::run(const std::string& timing) {
+  for (const record::PlannedRestart& planned : into_.plan.restarts) {
+    if (planned.timing != timing) continue;
+    for (TargetPlayer& player : lineage_.targets()) {
+      if (player.lost || player.target->spec().name != planned.target) continue;
+      Restart& next = restarts_.emplace_back();
+      next.planned = planned;
+      next.target = player.name;
+      for (const target::Disk& disk : player.target->spec().disks) next.disks.push_back(disk.id);
+      next.phase = into_.phase;
+      next.began_at_ms = at_ms_();
+      MIGSOAK_TRY(restart(player, next));
+    }
+  }
+  return {};
+}
+
+Result<void> RestartRunner::restart(TargetPlayer& player, Restart& restart) {
+  const std::vector<Link> links = connected_links(player);
+  double last = at_ms_();
+  const auto lap = [&] {
+    const double now = at_ms_();
+    return now - std::exchange(last, now);
+  };
+  player.restarting = true;
+  MIGSOAK_TRY(stop(player, restart));
+  restart.stop_ms = lap();
+  restart.in_flight = in_flight_of(player);
+  MIGSOAK_TRY(start(player, restart));
+  restart.start_ms = lap();
+  MIGSOAK_TRY(wait_reconnected(player, links, restart));
+  restart.reconnect_ms = lap();
+  return {};
+}
+
+tl::unexpected<base::Error> RestartRunner::fail(Restart& restart, const char* result, base::Error error,
+                                                Trouble trouble) {
+  restart.failed = result;
+  restart.why = error.describe();
+  trouble_ = std::move(trouble);
+  return tl::unexpected(std::move(error));
+}
+
+Result<void> RestartRunner::stop(TargetPlayer& player, Restart& restart) {
+  const LaneContext& context = lineage_.context();
+  target::Target& target = *player.target;
+  target.begin_stop(restart.planned.how == "kill" ? target::StopHow::kill : target::StopHow::graceful);
+  const auto gone = [&] { return target.stopped(); };
+  const auto quit_s = context.scenario.deadline.quit_s;
+  proc::Wait wait = context.reactor.run_until(gone, Deadline::in(seconds(quit_s)), kLookAgain);
+  if (wait == proc::Wait::timeout) {
+    record::Event event;
+    event.kind = record::event_kind::kHang;
+    event.subject = player.name;
+    event.process_id = player.process_id;
+    event.phase = into_.phase;
+    event.at_ms = at_ms_();
+    event.text = fmt::format("{} did not end after {} and is killed", player.name,
+                             restart.planned.how == "kill" ? "SIGKILL" : "SIGTERM");
+    event.detail = {{"waiting_for", "end of the target at its " + words_of(restart.planned)},
+                    {"waited_ms", 1000.0 * static_cast<double>(quit_s)}};
+    into_.events.push_back(std::move(event));
+    target.begin_stop(target::StopHow::kill);
+    wait = context.reactor.run_until(gone, Deadline::in(seconds(quit_s)), kLookAgain);
+  }
+  const Trouble trouble{player.name, player.process_id, "end of " + player.name};
+  if (wait == proc::Wait::interrupted) {
+    return fail(restart, "", {base::ErrorKind::interrupted, "stopped during a restart", {}}, trouble);
+  }
+  if (wait == proc::Wait::timeout) {
+    return fail(restart, "lost", {base::ErrorKind::timeout, player.name + " does not end, even by SIGKILL", {}},
+                trouble);
+  }
+  lineage_.note_target_stopped(player, into_, into_.phase, at_ms_());
+  return {};
+}
+
+Result<void> RestartRunner::start(TargetPlayer& player, Restart& restart) {
+  const LaneContext& context = lineage_.context();
+  const Trouble trouble{player.name, player.process_id,
+                        fmt::format("listening socket of {} after its {}", player.name, words_of(restart.planned))};
+  Result<void> started = player.target->start_again();
+  // From here on its end is an unexpected one again; of a process that never came, there is none.
+  player.restarting = !started;
+  if (!started) {
+    player.lost = true;
+    return fail(restart, "lost", std::move(started.error()), trouble);
+  }
+  Result<void> ready = player.target->wait_ready(Deadline::in(seconds(context.scenario.deadline.spawn_s)));
+  lineage_.note_target_started(player, into_);
+  if (ready) return {};
+  return fail(restart, "lost", std::move(ready.error()), {trouble.subject, player.process_id, trouble.waiting_for});
+}
+
+// The QEMUs that are connected to the target, by the kernel's word: a socket of theirs, the peer of one that the target
+// has accepted on that path.
+std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlayer& player) {
+  std::vector<Link> links;
+  const auto sockets = proc::read_unix_sockets();
+  if (!sockets) return links;
+  std::map<std::uint64_t, std::string> accepted;  // inode of the peer -> path
+  for (const proc::FdEntry& fd : proc::read_fds(player.target->pid()).value_or(std::vector<proc::FdEntry>{})) {
+    const auto socket = sockets->find(fd.inode);
+    if (fd.inode == 0 || socket == sockets->end() || socket->second.listening) continue;
+    if (socket->second.peer_inode != 0) accepted[socket->second.peer_inode] = socket->second.path;
+  }
+  for (const Player& qemu : lineage_.players()) {
+    const pid_t pid = qemu.machine->qemu_pid();
+    std::set<std::string> paths;
+    for (const proc::FdEntry& fd : proc::read_fds(pid).value_or(std::vector<proc::FdEntry>{})) {
+      if (const auto peer = accepted.find(fd.inode); fd.inode != 0 && peer != accepted.end()) {
+        paths.insert(peer->second);
+      }
+    }
+    for (const target::Disk& disk : player.target->spec().disks) {
+      const std::string socket = player.target->socket(disk.id, qemu.slot);
+      if (!paths.contains(socket)) continue;
+      links.push_back({qemu.process_id, qemu.name, pid, disk.id + "-char", socket});
+    }
+  }
+  return links;
+}
+
+Player* RestartRunner::player_of(const Link& link) {
+  for (Player& player : lineage_.players()) {
+    // One that ended meanwhile, or is about to as asked, need not come back.
+    const bool there = player.process_id == link.process_id && !player.asked_to_quit && player.machine->alive();
+    if (there) return &player;
+  }
+  return nullptr;
+}
+
+namespace {
+
+// QEMU's main loop has seen the new connection, and the device has set it up, when its chardev says so: it does both at
+// one go (hw/block/vhost-user-blk.c, vhost_user_blk_event), and answers QMP before or after.
+class ChardevQuestion {
+ public:
+  explicit ChardevQuestion(qmp::Client& client) : client_(client), id_(client.send("query-chardev")) {}
+  bool answered() const { return client_.replied(id_) || !client_.connected(); }
+  // Of this chardev; true where there is no answer to be had: then the process is on its way out.
+  bool connected(const std::string& chardev) {
+    if (!list_) {
+      const auto reply = client_.take_reply(id_, Deadline::in(std::chrono::milliseconds(0)));
+      list_ = reply ? *reply : base::Json::array();
+    }
+    for (const base::Json& entry : *list_) {
+      if (base::json_get<std::string>(entry, "label", "") != chardev) continue;
+      return !base::json_get<std::string>(entry, "filename", "").starts_with("disconnected:");
+    }
+    return true;
+  }
+
+ private:
+  qmp::Client& client_;
+  std::uint64_t id_;
+  std::optional<base::Json> list_;
+};
+
+}  // namespace
+
+Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::vector<Link>& links, Restart& restart) {
+  const LaneContext& context = lineage_.context();
+  std::vector<Link> missing;
+  std::map<std::int64_t, ChardevQuestion> questions;
+  // First the kernel, then each QEMU; a QEMU that says no is asked again after the next look.
+  const auto reconnected = [&] {
+    if (player.target->child().exited()) return true;
+    if (questions.empty()) {
+      const std::vector<Link> now = connected_links(player);
+      missing.clear();
+      for (const Link& link : links) {
+        const bool back = std::any_of(now.begin(), now.end(), [&](const Link& other) {
+          return other.process_id == link.process_id && other.socket == link.socket;
+        });
+        if (!back && player_of(link) != nullptr) missing.push_back(link);
+      }
+      if (!missing.empty()) return false;
+      for (const Link& link : links) {
+        Player* qemu = player_of(link);
+        if (qemu != nullptr && qemu->machine->ready()) {
+          questions.try_emplace(link.process_id, qemu->machine->qmp());
+        }
+      }
+    }
+    for (auto& [id, question] : questions) {
+      if (!question.answered()) return false;
+    }
+    for (const Link& link : links) {
+      const auto question = questions.find(link.process_id);
+      if (question != questions.end() && !question->second.connected(link.chardev)) missing.push_back(link);
+    }
+    questions.clear();
+    return missing.empty();
+  };
+  const auto answer_s = context.scenario.deadline.answer_s;
+  const proc::Wait wait = context.reactor.run_until(reconnected, Deadline::in(seconds(answer_s)), kLookAgain);
+  if (wait == proc::Wait::interrupted) {
+    return fail(restart, "", {base::ErrorKind::interrupted, "stopped during a restart", {}}, {player.name, 0, ""});
+  }
+  if (wait == proc::Wait::ready && !player.target->child().exited()) return {};
+  if (wait == proc::Wait::ready) {
+    return fail(restart, "lost", {base::ErrorKind::subject, player.name + " ended again after its restart", {}},
+                {player.name, player.process_id, "its clients"});
+  }
+  const Link& first = missing.empty() ? links.front() : missing.front();
+  const std::string why = fmt::format("{} did not connect to {} again within {} s of its {}", first.qemu, player.name,
+                                      answer_s, words_of(restart.planned));
+  return fail(restart, "not-reconnected", {base::ErrorKind::subject, why, {}},
+              {first.qemu, first.process_id, "connection to " + player.name});
+}
+
+// In the QEMU that runs the guest, which holds on to the record for the target's successor.
+std::optional<int> RestartRunner::in_flight_of(const TargetPlayer& player) {
+  const Player* guest_in = lineage_.current();
+  const bool serves_guest = guest_in != nullptr && (player.side.empty() || "qemu:" + player.side == guest_in->name);
+  if (!serves_guest) return std::nullopt;
+  std::optional<int> total;
+  const pid_t pid = guest_in->machine->qemu_pid();
+  for (const proc::FdEntry& entry : proc::read_fds(pid).value_or(std::vector<proc::FdEntry>{})) {
+    if (entry.target.find("inflight") == std::string::npos) continue;
+    const base::UniqueFd fd(::open(fmt::format("/proc/{}/fd/{}", pid, entry.fd).c_str(), O_RDONLY | O_CLOEXEC));
+    std::string region(256 << 10, '\0');  // 64 queues of 256 entries
+    const ssize_t bytes = fd.valid() ? ::pread(fd.get(), region.data(), region.size(), 0) : -1;
+    if (bytes <= 0) continue;
+    const auto count = count_in_flight(std::string_view(region).substr(0, static_cast<std::size_t>(bytes)));
+    if (count) total = total.value_or(0) + *count;
+  }
+  return total;
+}
+
+void RestartRunner::note_disk(const std::string& device, std::uint64_t io_errors, bool hangs) {
+  for (Restart& restart : restarts_) {
+    if (std::find(restart.disks.begin(), restart.disks.end(), device) == restart.disks.end()) continue;
+    restart.io_errors += io_errors;
+    restart.hangs = restart.hangs || hangs;
+  }
+}
+
+void RestartRunner::conclude() {
+  const bool lost = into_.status == record::IterationStatus::lost;
+  for (const Restart& restart : restarts_) {
+    std::string result = restart.failed;
+    if (result.empty() && into_.status == record::IterationStatus::unknown) continue;  // nothing can be said
+    if (result.empty()) result = lost ? "lost" : restart.io_errors > 0 ? "io-errors" : "recovered";
+    record::Event event;
+    event.kind = record::event_kind::kTargetRestart;
+    event.subject = restart.target;
+    event.phase = restart.phase;
+    event.at_ms = restart.began_at_ms;
+    event.text = fmt::format("{} of {}: {}", words_of(restart.planned), restart.target, result);
+    event.detail = {
+        {"how", restart.planned.how},          {"timing", restart.planned.timing},
+        {"expect", restart.planned.expect},    {"result", result},
+        {"io_errors", restart.io_errors},      {"took_ms", restart.stop_ms + restart.start_ms + restart.reconnect_ms},
+        {"stop_ms", restart.stop_ms},          {"start_ms", restart.start_ms},
+        {"reconnect_ms", restart.reconnect_ms}};
+    if (restart.in_flight) event.detail["in_flight"] = *restart.in_flight;
+    if (restart.hangs) event.detail["hangs"] = true;
+    if (!restart.why.empty()) event.detail["why"] = base::printable(restart.why, 300);
+    into_.events.push_back(std::move(event));
+  }
+  restarts_.clear();
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,79 @@
+// RestartRunner: restarts of vhost targets under the running guest, as the plan asks for them. The guest's requests are
+// in flight meanwhile: whether they come through is for its verification to tell.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/lineage.h"
+
+namespace migsoak::engine {
+
+class RestartRunner {
+ public:
+  // `at_ms`: the time since the iteration began. All borrowed.
+  RestartRunner(Lineage& lineage, record::Observation& into, std::function<double()> at_ms);
+
+  bool planned(const std::string& timing) const;
+  // The plan's restarts of that timing, one after the other, each until all QEMUs that were connected before are so
+  // again. Errors: see Trouble.
+  base::Result<void> run(const std::string& timing);
+  // After an error of run(): who is to blame, and what was waited for.
+  struct Trouble {
+    std::string subject;
+    std::int64_t process_id = 0;
+    std::string waiting_for;
+  };
+  const Trouble& trouble() const { return trouble_; }
+
+  // What the guest said of a disk in this iteration.
+  void note_disk(const std::string& device, std::uint64_t io_errors, bool hangs);
+  // The iteration is over: what became of each restart goes on record.
+  void conclude();
+
+ private:
+  // A QEMU's connection for one disk.
+  struct Link {
+    std::int64_t process_id;  // of the QEMU
+    std::string qemu;
+    pid_t pid;
+    std::string chardev;
+    std::string socket;  // of the target
+  };
+  struct Restart {
+    record::PlannedRestart planned;
+    std::string target;  // "target:disk0@a"
+    std::vector<std::string> disks;
+    std::string phase;
+    double began_at_ms = 0;
+    double stop_ms = 0, start_ms = 0, reconnect_ms = 0;
+    std::optional<int> in_flight;  // requests that the target had taken and not answered when it was gone
+    std::string failed;            // "lost" | "not-reconnected"
+    std::string why;
+    std::uint64_t io_errors = 0;
+    bool hangs = false;
+  };
+
+  base::Result<void> restart(TargetPlayer& player, Restart& restart);
+  base::Result<void> stop(TargetPlayer& player, Restart& restart);
+  base::Result<void> start(TargetPlayer& player, Restart& restart);
+  base::Result<void> wait_reconnected(TargetPlayer& player, const std::vector<Link>& links, Restart& restart);
+  std::vector<Link> connected_links(const TargetPlayer& player);
+  Player* player_of(const Link& link);
+  std::optional<int> in_flight_of(const TargetPlayer& player);
+  tl::unexpected<base::Error> fail(Restart& restart, const char* result, base::Error error, Trouble trouble);
+
+  Lineage& lineage_;
+  record::Observation& into_;
+  std::function<double()> at_ms_;
+  std::vector<Restart> restarts_;
+  Trouble trouble_;
+};
+
+// Requests in flight by a QEMU's record of them, in which a vhost-user-blk target keeps book so that its successor can
+// go on (vhost-user protocol, "Inflight I/O tracking"; split virtqueues). Pure; nullopt when it is no such record.
+std::optional<int> count_in_flight(std::string_view region);
+
+}  // namespace migsoak::engine

@@ -1,0 +1,111 @@
+// [[restart]] of a scenario, and which restarts it has in an iteration.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "engine/restart_plan.h"
+#include "engine/table_reader.h"
+#include "ops/modes/mode.h"
+#include "target/target.h"
+
+namespace migsoak::engine {
+
+using base::Result;
+
+namespace {
+
+// Only such a migration goes on for a while, with a source that runs the guest and answers.
+bool has_during(const std::string& mode_name) {
+  const ops::Mode* mode = ops::find_mode(mode_name);
+  return mode != nullptr && mode->needs.succession == ops::Succession::beside;
+}
+
+Result<void> check_connections(const TableReader& in, const Scenario& scenario, const std::string& target) {
+  for (const DeviceScenario& device : scenario.devices) {
+    if (device.target != target || device.reconnect_ms > 0) continue;
+    return in.error("target", fmt::format("device '{}' does not reconnect to it: a restart would take its disk away "
+                                          "for good; give it reconnect_ms = 100",
+                                          base::printable(device.id)));
+  }
+  const bool plugged = scenario.hotplug.target == target && scenario.hotplug.uses("vhost-user-blk");
+  if (!plugged || reconnect_ms_of_plugged(scenario) > 0) return {};
+  return in.error("target",
+                  "plugged vhost-user-blk disks reconnect as often as a [[device]] of the same target, and there "
+                  "is none");
+}
+
+// A storage daemon answers requests in flight with errors while it shuts down, now and then; killed, it leaves them to
+// its successor.
+Result<void> check_expectation(const TableReader& in, const TargetScenario& target, const RestartScenario& restart) {
+  if (target.kind != "qemu-storage-daemon") return {};
+  const auto& hows = restart.hows;
+  const bool graceful = std::find(hows.begin(), hows.end(), "graceful") != hows.end();
+  const bool said = in.table().contains("expect");
+  if (graceful && !said) {
+    return in.error("expect",
+                    "needed: a qemu-storage-daemon that is stopped gracefully under load may answer requests in "
+                    "flight with errors; say expect = \"io-errors\" or expect = \"recovers\"");
+  }
+  if (!graceful && restart.expect == "io-errors") {
+    return in.error("expect", "a qemu-storage-daemon that is killed answers nothing: everything must recover");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> read_restart(const TableReader& in, Scenario& scenario) {
+  RestartScenario restart;
+  std::vector<std::string> names;
+  for (const TargetScenario& target : scenario.targets) names.push_back(target.name);
+  if (!in.table().contains("target")) return in.error("target", "needed: the name of a [[target]]");
+  MIGSOAK_TRY(in.read_choice("target", restart.target, names));
+  in.read_list("how", restart.hows);
+  for (const std::string& how : restart.hows) MIGSOAK_TRY(in.check_choice("how", how, {"kill", "graceful"}));
+  if (restart.hows.empty()) return in.error("how", "needs at least one of kill, graceful");
+  in.read_list("timing", restart.timings);
+  for (const std::string& timing : restart.timings) {
+    MIGSOAK_TRY(in.check_choice("timing", timing, {"before", "during", "after"}));
+  }
+  if (restart.timings.empty()) return in.error("timing", "needs at least one of before, during, after");
+  MIGSOAK_TRY(in.read_integer("every", restart.every, 1, 100'000'000));
+  MIGSOAK_TRY(in.read_choice("expect", restart.expect, {"recovers", "io-errors"}));
+  MIGSOAK_TRY(check_connections(in, scenario, restart.target));
+  MIGSOAK_TRY(check_expectation(in, *scenario.find_target(restart.target), restart));
+  const auto goes_on = [](const auto& mode) { return has_during(mode.first); };
+  if (restart.timings == std::vector<std::string>{"during"} &&
+      std::none_of(scenario.modes.begin(), scenario.modes.end(), goes_on)) {
+    return in.error("timing", "none of migration.mode has a while in which the guest still runs on its source");
+  }
+  scenario.restarts.push_back(std::move(restart));
+  return {};
+}
+
+int reconnect_ms_of_plugged(const Scenario& scenario) {
+  for (const DeviceScenario& device : scenario.devices) {
+    if (device.target == scenario.hotplug.target && device.reconnect_ms > 0) return device.reconnect_ms;
+  }
+  return 0;
+}
+
+void plan_restarts(const Scenario& scenario, base::Rng& rng, record::Plan& plan) {
+  // What is meant to fail is looked at by itself.
+  if (plan.expect != record::kExpectCompletes || !plan.upgrade_failure.empty()) return;
+  for (const RestartScenario& restart : scenario.restarts) {
+    if ((plan.iteration + 1) % restart.every != 0) continue;
+    std::vector<std::string> timings = restart.timings;
+    if (!has_during(plan.mode)) std::erase(timings, "during");
+    if (timings.empty()) continue;
+    record::PlannedRestart planned;
+    planned.target = restart.target;
+    planned.how = restart.hows[rng.below(restart.hows.size())];
+    planned.timing = timings[rng.below(timings.size())];
+    planned.expect = restart.expect;
+    const TargetScenario* target = scenario.find_target(restart.target);
+    const bool daemon = target != nullptr && target->kind == "qemu-storage-daemon";
+    if (daemon && planned.how == "kill") planned.expect = "recovers";
+    plan.restarts.push_back(std::move(planned));
+  }
+}
+
+}  // namespace migsoak::engine
