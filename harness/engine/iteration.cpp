@@ -115,7 +115,7 @@ bool IterationRunner::boot() {
                   {"machine_type", lineage_.machine()},
                   {"kernel", hello->kernel},
                   {"agent", hello->agent_version}};
-  return true;
+  return begin_tree(*player, "source") && finish_tree();
 }
 
 bool IterationRunner::run() {
@@ -124,8 +124,8 @@ bool IterationRunner::run() {
   began_ = base::Clock::now();
   const bool good = spawn_destination() && run_operations() && raise_destination() && settle_disks() &&
                     begin_operations() && migrate() && switch_over() && retire_source() &&
-                    conclude_operations(destination_) && finish_verify() && look_by_guest() && finish_raising_next() &&
-                    quiet_point();
+                    conclude_operations(destination_) && begin_tree(destination_, "arrived") && finish_verify() &&
+                    finish_tree() && look_by_guest() && finish_raising_next() && quiet_point();
   lineage_.drain_logs(into_, into_.phase, at_ms());
   return good;
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "engine/lineage.h"
 #include "engine/operations.h"
@@ -33,6 +34,9 @@ class IterationRunner {
   void begin_reading(Player* player, hypervisor::ReadPoint point, bool running);
   void finish_reading(hypervisor::ReadPoint point);
   bool look_by_guest();
+  // The device tree of the QEMU in which the guest is: sent, and taken (iteration_tree.cpp). Always true.
+  bool begin_tree(Player* player, const char* point);
+  bool finish_tree();
   void retire_unused();
   bool settle_disks();
   bool migrate();
@@ -80,6 +84,7 @@ class IterationRunner {
   OperationRunner operations_;
   // Config space and virtqueues of both ends, being read while other things go on.
   std::unique_ptr<hypervisor::ConfigReading> source_reading_, destination_reading_;
+  std::optional<hypervisor::DeviceTreeReading> tree_reading_;
   base::Clock::time_point began_ = base::Clock::now();
   base::Clock::time_point quit_began_;
   Player* source_ = nullptr;

@@ -15,6 +15,7 @@
 #include "guest/channel.h"
 #include "guest/console.h"
 #include "hypervisor/config_reader.h"
+#include "hypervisor/device_tree_reader.h"
 #include "ops/modes/mode.h"
 #include "probes/probe.h"
 #include "target/target.h"
@@ -134,6 +135,7 @@ class Lineage {
   guest::Console& console() { return console_; }
   probes::ProbeState& probe_state() { return probe_state_; }
   hypervisor::ConfigReader& config_reader() { return config_reader_; }
+  hypervisor::DeviceTreeReader& tree_reader() { return tree_reader_; }
   GuestView& guest_view() { return guest_view_; }
   bool can_raise_early() const;
   // Hung-up sockets that the targets kept at the last quiet point.
@@ -179,6 +181,7 @@ class Lineage {
   Player* current_ = nullptr;
   probes::ProbeState probe_state_;
   hypervisor::ConfigReader config_reader_;
+  hypervisor::DeviceTreeReader tree_reader_;
   GuestView guest_view_;
   std::int64_t spawned_count_ = 0;
   std::vector<std::string> images_;

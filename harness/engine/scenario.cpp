@@ -112,6 +112,7 @@ Result<void> read_run(const TableReader& in, Scenario& scenario) {
   scenario.on_loss = on_loss == "stop" ? OnLoss::stop : OnLoss::new_lineage;
   in.read("raise_early", scenario.raise_early);
   in.read("config_space", scenario.config_space);
+  in.read("device_tree", scenario.device_tree);
   MIGSOAK_TRY(in.read_integer("lineage", scenario.lineage_iterations, 0, 100'000'000));
   MIGSOAK_TRY(in.read_integer("failures_max", scenario.failures_max, 1, 1'000'000));
   MIGSOAK_TRY(in.read_integer("boot_deadline_s", scenario.deadline.boot_s, 1, 3600));

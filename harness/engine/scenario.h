@@ -135,6 +135,7 @@ struct Scenario {
   std::int64_t lineage_iterations = 0;  // a new guest is booted after so many; 0: never
   std::int64_t failures_max = 20;       // in a row, before the lineage is given up
   bool config_space = true;             // config space and virtqueue state are read and compared in each iteration
+  bool device_tree = true;              // the device tree is read and compared after each migration
   HotplugScenario hotplug;
   std::vector<RestartScenario> restarts;
   UpgradeScenario upgrade;

@@ -81,6 +81,7 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"run.lineage", integer},
                                  {"run.failures_max", integer},
                                  {"run.config_space", boolean},
+                                 {"run.device_tree", boolean},
                                  {"run.boot_deadline_s", integer},
                                  {"run.spawn_deadline_s", integer},
                                  {"run.migrate_deadline_s", integer},
