@@ -7,6 +7,7 @@
 
 #include "engine/lineage.h"
 #include "engine/operations.h"
+#include "engine/restarts.h"
 #include "ops/modes/mode.h"
 
 namespace migsoak::engine {
@@ -39,6 +40,13 @@ class IterationRunner {
   bool finish_tree();
   void retire_unused();
   bool settle_disks();
+  base::Result<void> ask_to_settle();
+  bool restart_targets(const char* timing);
+  bool restart_before();
+  void restart_during();
+  bool restart_after();
+  bool hold_migration();
+  bool give_up_restart(const base::Error& error);
   bool migrate();
   bool starts_before() const;
   ops::MigrationContext migration_context(PreparedPlayer& prepared);
@@ -82,6 +90,9 @@ class IterationRunner {
   std::string next_side_;
   const ops::Mode* mode_;  // of the plan
   OperationRunner operations_;
+  RestartRunner restarts_;
+  base::Result<void> during_;        // what came of restarts while the migration ran
+  std::int64_t full_bandwidth_ = 0;  // of the source, before the migration was held for them
   // Config space and virtqueues of both ends, being read while other things go on.
   std::unique_ptr<hypervisor::ConfigReading> source_reading_, destination_reading_;
   std::optional<hypervisor::DeviceTreeReading> tree_reading_;
