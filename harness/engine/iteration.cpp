@@ -34,7 +34,8 @@ IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, st
           [this](const char* event_kind, const std::string& subject, const std::string& text) -> record::Event& {
             return add_event(event_kind, subject, 0, text);
           },
-          [this](const guest::DiskReport& disk) { record_disk(disk); }) {}
+          [this](const guest::DiskReport& disk) { record_disk(disk); }),
+      restarts_(lineage, into, [this] { return at_ms(); }) {}
 
 double IterationRunner::at_ms() const {
   return base::milliseconds_between(began_, base::Clock::now());
@@ -122,11 +123,12 @@ bool IterationRunner::run() {
   source_ = lineage_.current();
   assert(source_ != nullptr);
   began_ = base::Clock::now();
-  const bool good = spawn_destination() && run_operations() && raise_destination() && settle_disks() &&
-                    begin_operations() && migrate() && switch_over() && retire_source() &&
+  const bool good = spawn_destination() && run_operations() && raise_destination() && restart_before() &&
+                    settle_disks() && begin_operations() && migrate() && switch_over() && retire_source() &&
                     conclude_operations(destination_) && begin_tree(destination_, "arrived") && finish_verify() &&
-                    finish_tree() && look_by_guest() && finish_raising_next() && quiet_point();
+                    finish_tree() && look_by_guest() && finish_raising_next() && restart_after() && quiet_point();
   lineage_.drain_logs(into_, into_.phase, at_ms());
+  restarts_.conclude();
   return good;
 }
 

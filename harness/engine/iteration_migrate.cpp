@@ -66,7 +66,10 @@ ops::MigrationContext IterationRunner::migration_context(PreparedPlayer& prepare
       destination_ != nullptr ? destination_->machine->spec().instance : prepared.spec.instance,
       Deadline::in(seconds(context_.scenario.deadline.migrate_s)),
       progress};
-  migration.on_started = [this] { operations_.send_refused(*source_); };
+  migration.on_started = [this] {
+    operations_.send_refused(*source_);
+    restart_during();
+  };
   migration.raise = [this, &prepared](Deadline deadline) { return raise(prepared, deadline); };
   migration.release_source = [this] { return release_source(); };
   migration.state_file = prepared.state_file;
@@ -100,7 +103,9 @@ bool IterationRunner::migrate() {
   record_device_set(*source_, "source");
   if (destination_ != nullptr) record_device_set(*destination_, "destination");
   finish_reading(hypervisor::ReadPoint::destination);
+  if (!hold_migration()) return false;
   const ops::MigrationOutcome outcome = mode_->run(migration);
+  if (!during_) return give_up_restart(during_.error());
   if (!starts_before() && destination_ != nullptr) record_device_set(*destination_, "destination");
   return conclude_migration(outcome);
 }
