@@ -163,6 +163,7 @@ void Crash::take_loss(const record::Observation& observation) {
     }
   }
   for (const record::ProcessEnd& ended : observation.processes_ended) explained = explained || !ended.expected;
+  explained = explained || has_event(observation, kinds::kDeclaredOutcome);
   explained = explained || has_event(observation, kinds::kUpgradeFailure);  // told by upgrade-failure
   if (observation.status == record::IterationStatus::lost && !explained) lose(observation, "guest", "lost", "", {});
 }

@@ -46,7 +46,8 @@ class LogSignatureDetector final : public BookDetector {
 
  private:
   void fold(const record::Observation& observation) override {
-    migration_failed_ = has_event(observation, kinds::kMigrationFailed);
+    migration_failed_ =
+        has_event(observation, kinds::kMigrationFailed) || has_event(observation, kinds::kDeclaredOutcome);
     panic_told_ = has_event(observation, kinds::kGuestPanic);
     for (const record::Event& event : observation.events) {
       if (event.kind == kinds::kLogLine) take_line(observation, event, false);
@@ -79,7 +80,8 @@ class LogSignatureDetector final : public BookDetector {
     const std::string line = base::printable(event.text, kLineBytesMax);
     const LogSignature* signature = signature_of(line, console);
     if (signature == nullptr) return;
-    if (signature->source == LogSource::migration && migration_failed_) return;  // told by migration-failure
+    if (signature->source == LogSource::migration && migration_failed_)
+      return;                                                      // told, or counted, by migration-failure
     if (panic_told_ && signature->name == "kernel-panic") return;  // told by guest-corruption, with these lines
     if (tells_of_a_lost_target(observation, event)) return;        // told by crash, with these lines
     if (!console && said_by_plan(event, *signature)) return;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "detect/catalog.h"
 #include "detect/config_documents.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
@@ -24,13 +25,27 @@ struct Cause {
 class MigrationFailure final : public BookDetector {
  public:
   explicit MigrationFailure(const record::Manifest& manifest)
-      : BookDetector("migration-failure"), sides_(manifest.sides) {}
+      : BookDetector("migration-failure"),
+        sides_(manifest.sides),
+        leave_out_declared_(excluded(manifest.gate, kDeclared)) {}
+
+  std::vector<record::Exclusion> exclusions() const override {
+    if (declared_ == 0) return {};
+    return {warm_up_exclusion(kDeclared, "migration-failure", declared_)};
+  }
+  std::uint64_t revision() const override { return book_.revision() + static_cast<std::uint64_t>(declared_); }
 
  private:
+  static constexpr const char* kDeclared = "declared-outcome";
+
   void fold(const record::Observation& observation) override;
   void take_failure(const record::Observation& observation);
+  void take_declared(const record::Observation& observation, const record::Event& event);
+  void take_unexpected_success(const record::Observation& observation);
 
   std::vector<record::SideInfo> sides_;
+  bool leave_out_declared_;
+  std::int64_t declared_ = 0;
 };
 
 void consider(Cause& best, const std::string& process, const std::string& text, int rank) {
@@ -117,9 +132,46 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   put_pair(finding.evidence, plan, sides_);
 }
 
+void MigrationFailure::take_declared(const record::Observation& observation, const record::Event& event) {
+  if (leave_out_declared_) {
+    ++declared_;
+    return;
+  }
+  const record::Plan& plan = observation.plan;
+  const std::string error = detail_text(event, "error");
+  const auto strike = book_.strike(observation.iteration, event.subject, "declared", plan.mode + " " + error);
+  if (!strike.fresh) return;
+  strike.finding.title =
+      fmt::format("migration {} to {} ({}) is declared to be {} and was, in iteration {}: {}", plan.source_side,
+                  plan.destination_side, plan.mode, plan.expect, observation.iteration, error);
+  strike.finding.evidence["declared"] = event.detail;
+  put_pair(strike.finding.evidence, plan, sides_);
+}
+
+// A declaration that no longer holds is as wrong as a failure that nobody expected.
+void MigrationFailure::take_unexpected_success(const record::Observation& observation) {
+  const record::Plan& plan = observation.plan;
+  const auto strike = book_.strike(observation.iteration, "qemu:" + plan.destination_side, "not-as-declared",
+                                   plan.mode + " " + plan.source_side);
+  if (!strike.fresh) return;
+  strike.finding.title =
+      fmt::format("migration {} to {} ({}) completed in iteration {}, but is declared to be {}", plan.source_side,
+                  plan.destination_side, plan.mode, observation.iteration, plan.expect);
+  strike.finding.evidence["expect"] = plan.expect;
+  strike.finding.evidence["mode"] = plan.mode;
+  put_pair(strike.finding.evidence, plan, sides_);
+}
+
 void MigrationFailure::fold(const record::Observation& observation) {
   bool failed = false, explained = false;
+  if (observation.plan.expect != record::kExpectCompletes && observation.status == record::IterationStatus::completed) {
+    take_unexpected_success(observation);
+  }
   for (const record::Event& event : observation.events) {
+    if (event.kind == kinds::kDeclaredOutcome) {
+      explained = true;
+      take_declared(observation, event);
+    }
     failed = failed || event.kind == kinds::kMigrationFailed;
     for (const char* kind : {kinds::kHang, kinds::kUnexpectedExit, kinds::kProtocolError, kinds::kHarnessError}) {
       explained = explained || event.kind == kind;

@@ -30,6 +30,15 @@ std::optional<std::string> expected_of(const Scenario& scenario, const std::stri
   return record::kExpectCompletes;
 }
 
+std::string declared_reason(const Scenario& scenario, const record::Plan& plan) {
+  for (const EdgeScenario& edge : scenario.edges) {
+    const bool fits = edge.mode == plan.mode && edge.expect == plan.expect && holds(edge.from, plan.source_side) &&
+                      holds(edge.to, plan.destination_side) && (edge.at < 0 || edge.at == plan.iteration);
+    if (fits) return edge.reason;
+  }
+  return "";
+}
+
 std::int64_t RoutePlan::lineage_begin(std::int64_t iteration) const {
   const std::int64_t length = scenario_.lineage_iterations;
   return length > 0 ? iteration / length * length : 0;

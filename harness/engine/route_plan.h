@@ -9,6 +9,7 @@
 
 #include "base/rng.h"
 #include "engine/scenario.h"
+#include "record/plan.h"
 
 namespace migsoak::engine {
 
@@ -22,6 +23,9 @@ struct Leg {
 // What a mode may do between two sides, by the scenario's edges; none: it is not drawn there.
 std::optional<std::string> expected_of(const Scenario& scenario, const std::string& mode, const std::string& from,
                                        const std::string& to);
+
+// The reason that the scenario gives for a plan's declared outcome; empty when there is none.
+std::string declared_reason(const Scenario& scenario, const record::Plan& plan);
 
 class RoutePlan {
  public:
