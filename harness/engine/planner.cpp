@@ -84,8 +84,8 @@ record::Plan Planner::make(std::int64_t iteration) {
     plan.operations = operations_->next(iteration - folded_begin_, leaves_first_side(iteration), rng);
     folded_ = iteration + 1;
   }
-  if (scenario_.upgrade.used()) plan.upgrade_failure = draw_failure(plan, rng);
   plan_restarts(scenario_, rng, plan);
+  if (scenario_.upgrade.used()) plan.upgrade_failure = draw_failure(plan, rng);
   return plan;
 }
 
