@@ -4,6 +4,9 @@
 //   incoming      a QEMU: the first bytes of an incoming migration have been read
 //   device_state  a QEMU: an incoming migration has come to the devices; the source has stopped the guest
 //   loaded        a QEMU: an incoming migration is read to its end and its channel is closed
+//   outgoing      a QEMU: the first bytes of an outgoing migration have been written (to a socket, a pipe, a file)
+//   saved         a QEMU: an outgoing migration's channel is closed: all is written, or it has failed
+//   exec          the process is about to become another program (cpr-exec). Its children's execs are none
 // accept: FAULT_SOCKET, patterns of the listening unix socket's base name; without it all but *qmp*|*mon* count.
 #pragma once
 

@@ -1,7 +1,8 @@
 // orphan: a process that outlives the one that left it behind, in a session of its own (cases.md, case 3c).
 //
 // After a successful upgrade the old QEMU exits and its child goes to init: who watches only his own children loses
-// sight of it. It holds no descriptor of its ancestor, so neither a pipe nor a socket stays open through it.
+// sight of it. It holds no descriptor of its ancestor, so neither a pipe nor a socket stays open through it. It is a
+// grandchild, forked twice and detached by setsid(2): FAULT_ON=exec and saved leave one behind at each hot upgrade.
 //
 //   FAULT_SECONDS   how long it sleeps (default 3600)
 //   FAULT_COUNT     orphans per event (default 1)

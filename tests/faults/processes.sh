@@ -12,9 +12,9 @@ stop_all() {
 }
 
 # --- waiting and asserting -------------------------------------------------------------------------------------------
-# eventually CONDITION: polls a shell condition, 20 s at most (a slow machine may take long; a right one is quick).
+# eventually CONDITION: polls a shell condition, a minute at most (a busy machine may take long; a right one is quick).
 eventually() {
-  local end=$((SECONDS + 20))
+  local end=$((SECONDS + 60))
   until eval "$1"; do
     ((SECONDS < end)) || return 1
     sleep 0.02
@@ -42,6 +42,8 @@ zombies() {
   for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do [[ $(state "$child") == Z ]] && count=$((count + 1)); done
   echo $count
 }
+# The path of a socket is there before anybody listens on it (bind, then listen): who connects in between is refused.
+listens() { awk -v path="$1" '$4 == "00010000" && $8 == path { found = 1 } END { exit !found }' /proc/net/unix; }
 gone() { [[ ! -d /proc/$1 || $(state "$1") == Z ]]; }
 
 # --- processes -------------------------------------------------------------------------------------------------------
@@ -49,17 +51,19 @@ shim() { echo "$built/lib$1.so"; }
 image=$work/disk.img
 fresh_image() { head -c 4M /dev/zero | tr '\0' '\021' >"$image"; }  # 0x11 everywhere
 
-# daemon [VARIABLE=VALUE]...: a storage daemon with an NBD and a vhost-user-blk export; $target is its pid.
+# daemon [VARIABLE=VALUE]... [WRAPPER]...: a storage daemon with an NBD and a vhost-user-blk export; $target is its pid.
 daemon() {
-  rm -f "$work"/*.sock
-  env "$@" qemu-storage-daemon \
+  rm -f "$work"/*.sock "$work/daemon.pid"
+  env "$@" qemu-storage-daemon --pidfile "$work/daemon.pid" \
     --blockdev driver=file,node-name=disk,filename="$image",aio=threads,locking=off \
     --nbd-server addr.type=unix,addr.path="$work/nbd.sock" --export nbd,id=n,node-name=disk,name=disk,writable=on \
     --export vhost-user-blk,id=v,node-name=disk,addr.type=unix,addr.path="$work/vhost.sock",writable=on \
     </dev/null >"$work/daemon.log" 2>&1 &
   target=$!
   started+=("$target")
-  eventually '[[ -S $work/vhost.sock && -S $work/nbd.sock ]]' || reason="the storage daemon does not listen"
+  # It writes its pid when everything is set up: from then on its descriptors are those that it has at rest.
+  eventually '[[ -s $work/daemon.pid ]] && listens "$work/vhost.sock" && listens "$work/nbd.sock"' ||
+    reason="the storage daemon does not listen"
 }
 # disk_io COMMAND...: one connection to the daemon, with these qemu-io commands
 disk_io() {
@@ -89,30 +93,40 @@ machine() {
 tell() { echo "$2" >&"${monitor[$1]}"; }
 said() { tr -d '\r' <"$work/$1.log" | grep -qa "$2"; }
 
-# migrate_to [VARIABLE=VALUE]... [-- ARGUMENT...]: a paused source and a destination with the shim; told to migrate.
+# migrate_to [VARIABLE=VALUE]... [-- ARGUMENT...]: a paused source and a destination with the shim; told to migrate,
+# at $told_ms.
 migrate_to() {
   local settings=() extra=()
   while (($#)) && [[ $1 != -- ]]; do settings+=("$1"); shift; done
   (($#)) && shift && extra=("$@")
   rm -f "$work/mig.sock"
-  machine source -- -S "${extra[@]}"; source=$qemu
+  machine source "${source_settings[@]}" -- -S "${extra[@]}"; source=$qemu
   machine destination "${settings[@]}" -- -S -incoming "unix:$work/mig.sock"; destination=$qemu
-  expect '[[ -S $work/mig.sock ]]' "the destination does not listen" || return
+  expect 'listens "$work/mig.sock"' "the destination does not listen" || return
+  told_ms=$(milliseconds)
   tell "$source" "migrate unix:$work/mig.sock"
+}
+source_settings=()  # VARIABLE=VALUE... of migrate_to's source
+migrated() {
+  expect 'tell $source "info migrate"; said source "Migration status: completed"' "the migration does not complete"
+  # What a destination says while it still loads is "paused (inmigrate)".
+  expect 'tell $destination "info status"; said destination "VM status: paused\( (prelaunch)\)\?$"' "it is not loaded"
 }
 
 # per_connection SHIM HOW_MUCH: HOW_MUCH (a shell expression on $target) grows by 1 per connection with the shim, and
 # by 0 without. The daemon's own pools (coroutines, worker threads) are filled first.
 per_connection() {
-  local base grown
+  local with each=0 base
   for with in "" "$(shim "$1")"; do
     daemon LD_PRELOAD="$with"
     connect 3 || reason="no connection"
     expect "[[ \$(fds \$target 'socket:') == 2 ]]" "connections are not closed"
-    base=$(eval "$2")
+    [[ -z $with ]] && base=$(eval "$2")
+    expect "[[ \$($2) == $((base + 3 * each)) ]]" "preload '${with##*/}': 3 connections, $((base + 3 * each)) expected"
     connect 5
-    grown=0; [[ -n $with ]] && grown=5
-    expect "[[ \$($2) == $((base + grown)) ]]" "preload '${with##*/}': 5 connections, expected +$grown: $base -> $(eval "$2")"
+    expect "[[ \$($2) == $((base + 8 * each)) ]]" \
+      "preload '${with##*/}': 8 connections, $((base + 8 * each)) expected, not $(eval "$2")"
     stop_all
+    each=1
   done
 }

@@ -12,6 +12,7 @@ for tool in qemu-system-x86_64 qemu-storage-daemon qemu-io perl; do
 done
 work=$(mktemp -d /tmp/faults.XXXXXX)
 . "$here/processes.sh"
+. "$here/upgrade_tests.sh"
 trap 'stop_all; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
@@ -34,7 +35,8 @@ test_fd_leak_recvmsg() {
     before=$(fds "$target" .)
     local eventfds; eventfds=$(fds "$target" eventfd)
     bios_boots_from_daemon
-    expect "[[ \$(fds \$target socket:) -le 3 ]]" "the connection stays"
+    # Two listen; its own end of the connection goes last.
+    expect "[[ \$(fds \$target socket:) == $([[ $kind == any ]] && echo 3 || echo 2) ]]" "the connection stays"
     after=$(fds "$target" .)
     case $kind in
       none) expect '[[ $(fds $target .) == '"$before"' ]]' "the clean daemon keeps descriptors: $before -> $after" ;;
@@ -108,7 +110,7 @@ test_orphan() {
     expect_now "[[ \$(awk '/^PPid/ {print \$2}' /proc/$orphan/status) != $target ]]" "still a child of the $where"
     expect_now "[[ \$(sed 's/.*) //' /proc/$orphan/stat | cut -d' ' -f4) != \$(sed 's/.*) //' /proc/$target/stat | cut -d' ' -f4) ]]" "same session"
     expect_now "[[ \$(fds $orphan .) == 3 && \$(fds $orphan /dev/null) == 3 ]]" "the orphan holds descriptors"
-    expect_now "[[ \$(zombies $target) == 0 ]]" "a zombie between"
+    expect "[[ \$(zombies $target) == 0 ]]" "a zombie between"
     kill -KILL "$orphan" 2>/dev/null
     expect "gone $orphan" "the orphan does not die"
     stop_all
@@ -149,15 +151,19 @@ test_crash_after() {
   tell "$source" 'info status'
   expect 'said source "VM status"' "the source does not survive"
 }
+connect_in_vain() {
+  qemu-io -f raw -c 'read 0 512' "nbd+unix:///disk?socket=$work/nbd.sock" >/dev/null 2>&1 &
+  started+=($!)
+}
 test_hang_after() {
   daemon LD_PRELOAD="$(shim hang_after)" FAULT_MODE=stop FAULT_AT=2
   connect 1 || reason="it hung too early"
-  timeout -s KILL 1 qemu-io -f raw -c 'read 0 512' "nbd+unix:///disk?socket=$work/nbd.sock" >/dev/null 2>&1
+  connect_in_vain
   expect '[[ $(state $target) == T ]]' "it is not stopped"
   stop_all
   daemon LD_PRELOAD="$(shim hang_after)" FAULT_AT=2
   connect 1 || reason="it hung too early"
-  timeout -s KILL 1 qemu-io -f raw -c 'read 0 512' "nbd+unix:///disk?socket=$work/nbd.sock" >/dev/null 2>&1
+  connect_in_vain
   expect '[[ $(sleeping_threads $target) == 1 && $(state $target) == S ]]' "no thread is blocked"
 }
 test_ram_corruption() {
@@ -167,8 +173,7 @@ test_ram_corruption() {
   local with differ
   for with in "" "$(shim ram_corruption)"; do
     migrate_to LD_PRELOAD="$with" FAULT_PAGES=10 -- -device "loader,file=$work/pattern,addr=0x2000000,force-raw=on"
-    expect 'tell $source "info migrate"; said source "Migration status: completed"' "the migration does not complete"
-    expect 'tell $destination "info status"; said destination "VM status: paused (prelaunch)\|VM status: paused"' "the destination is silent"
+    migrated
     rm -f "$work/read"
     tell "$destination" "pmemsave 0x2000000 409600 \"$work/read\""
     expect '[[ $(stat -c %s "$work/read" 2>/dev/null) == 409600 ]]' "RAM cannot be read"
@@ -230,17 +235,15 @@ test_log_noise() {
   expect_now '[[ $(grep -c "^accepted$" "$work/daemon.log") == 3 ]]' "not one line a connection"
 }
 test_slow_switch() {
-  local begin with
+  local with
   migrate_to LD_PRELOAD="$(shim slow_switch)" FAULT_MS=1500
-  begin=$(milliseconds)
   # The destination's main thread sleeps: its monitor answers when the devices are loaded.
   expect 'tell $source "info migrate"; said source "Migration status: \(active\|completed\|device\)"' "no migration"
   tell "$destination" 'info version'
   expect 'grep -qa "^7\.\|^[0-9]*\.[0-9]*\.[0-9]*" <(tr -d "\r" <"$work/destination.log")' "the destination does not come back"
-  expect 'tell $source "info migrate"; said source "Migration status: completed"' "the migration does not complete"
-  expect 'tell $destination "info status"; said destination "VM status: paused (prelaunch)\|VM status: paused$"' "not loaded"
-  with=$(($(milliseconds) - begin))
-  expect_now '((with >= 1400))' "the load took $with ms only"
+  migrated
+  with=$(($(milliseconds) - told_ms))
+  expect_now '((with >= 1500))' "the load took $with ms only"
 }
 test_migration_refused() {
   migrate_to LD_PRELOAD="$(shim migration_refused)"
@@ -265,12 +268,15 @@ test_fake_qemu() {
   for mode in garbage:0 huge:0 half:0 silent:1 close:2; do
     want=${mode#*:}
     fake "${mode%:*}" -m 64 "${qmp[@]}"
-    expect '[[ -S $work/qmp.sock ]]' "$mode: it does not listen"
-    expect "\"$built/unix_client\" \"$work/qmp.sock\" 300 >\"$work/answer\"; ((\$? == $want))" "$mode: wrong answer"
+    expect 'listens "$work/qmp.sock"' "$mode: it does not listen"
+    # Only of silence a limit is the outcome.
+    local limit_ms=60000; ((want == 1)) && limit_ms=300
+    "$built/unix_client" "$work/qmp.sock" $limit_ms >"$work/answer"; status=$?
+    expect_now '((status == want))' "$mode: wrong answer, $status"
     stop_all
   done
   fake silent -qmp "unix:$work/qmp.sock,server=on,wait=off"
-  expect '[[ -S $work/qmp.sock ]]' "-qmp unix: is not understood"
+  expect 'listens "$work/qmp.sock"' "-qmp unix: is not understood"
   stop_all
   fake deaf "${qmp[@]}"
   expect '[[ $(sleeping_threads $fake) == 1 && ! -e $work/qmp.sock ]]' "deaf: it is not just there"
@@ -301,6 +307,7 @@ mapfile -t faults < <(sed -n 's/^FAULT(\([a-z_]*\),.*/\1/p' "$here/faults.def")
 failed=0
 for fault in "${faults[@]}"; do
   reason=
+  rm -rf "${work:?}"/*
   fresh_image
   if ! declare -F "test_$fault" >/dev/null; then
     reason="has no test"

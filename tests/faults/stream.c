@@ -11,15 +11,26 @@ FAULT_NEXT(read)
 FAULT_NEXT(readv)
 FAULT_NEXT(recv)
 FAULT_NEXT(recvmsg)
+FAULT_NEXT(write)
+FAULT_NEXT(writev)
+FAULT_NEXT(sendmsg)
 
 enum { kDescriptorsMax = 4096 };
 #define NEVER_READ UINT64_C(0)
 #define SOMETHING_ELSE UINT64_MAX
 // Bytes read so far from a migration stream, or one of the above.
 static _Atomic uint64_t position[kDescriptorsMax];
+// What has been written to it so far is a migration stream, or anything else, or nothing.
+enum { kNeverWritten = 0, kOutgoing = 1, kOtherwise = 2 };
+static _Atomic int written[kDescriptorsMax];
+
+__attribute__((weak)) void stream_outgoing(void) {}
+__attribute__((weak)) void stream_sent(void) {}
 
 void stream_forget(int fd) {
-  if (fd >= 0 && fd < kDescriptorsMax) atomic_store(&position[fd], NEVER_READ);
+  if (fd < 0 || fd >= kDescriptorsMax) return;
+  atomic_store(&position[fd], NEVER_READ);
+  atomic_store(&written[fd], kNeverWritten);
 }
 
 uint8_t* stream_byte(const struct iovec* iov, size_t index) {
@@ -78,15 +89,48 @@ FAULT_EXPORT ssize_t recvmsg(int fd, struct msghdr* message, int flags) {
   return bytes;
 }
 
+// QEMU's channels write by sendmsg (sockets) and writev (files, pipes).
+static void was_written(int fd, const struct iovec* iov, ssize_t bytes) {
+  if (bytes <= 0 || fd < 0 || fd >= kDescriptorsMax || !fault_enabled()) return;
+  if (atomic_load(&written[fd]) != kNeverWritten) return;
+  const bool begins = starts_stream(iov, (size_t)bytes);
+  atomic_store(&written[fd], begins ? kOutgoing : kOtherwise);
+  if (!begins) return;
+  const int saved = errno;
+  stream_outgoing();
+  errno = saved;
+}
+
+FAULT_EXPORT ssize_t write(int fd, const void* data, size_t size) {
+  const ssize_t bytes = next_write()(fd, data, size);
+  was_written(fd, &(struct iovec){(void*)data, size}, bytes);
+  return bytes;
+}
+
+FAULT_EXPORT ssize_t writev(int fd, const struct iovec* iov, int count) {
+  const ssize_t bytes = next_writev()(fd, iov, count);
+  was_written(fd, iov, bytes);
+  return bytes;
+}
+
+FAULT_EXPORT ssize_t sendmsg(int fd, const struct msghdr* message, int flags) {
+  const ssize_t bytes = next_sendmsg()(fd, message, flags);
+  was_written(fd, message->msg_iov, bytes);
+  return bytes;
+}
+
 FAULT_EXPORT int close(int fd) {
   uint64_t offset = NEVER_READ;
-  if (fd >= 0 && fd < kDescriptorsMax) offset = atomic_exchange(&position[fd], NEVER_READ);
-  const int result = next_close()(fd);
-  if (offset != NEVER_READ && offset != SOMETHING_ELSE && fault_enabled()) {
-    const int saved = errno;
-    stream_end();
-    errno = saved;
+  int outgoing = kNeverWritten;
+  if (fd >= 0 && fd < kDescriptorsMax) {
+    offset = atomic_exchange(&position[fd], NEVER_READ);
+    outgoing = atomic_exchange(&written[fd], kNeverWritten);
   }
+  const int result = next_close()(fd);
+  const int saved = errno;
+  if (offset != NEVER_READ && offset != SOMETHING_ELSE && fault_enabled()) stream_end();
+  if (outgoing == kOutgoing && fault_enabled()) stream_sent();
+  errno = saved;
   return result;
 }
 

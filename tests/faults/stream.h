@@ -1,5 +1,6 @@
-// Watches what a QEMU reads from the main channel of an incoming migration. The channel is known by its first bytes,
-// QEMU_VM_FILE_MAGIC 0x5145564d "QEVM" (QEMU, migration/savevm.h), so sockets, pipes and files are all found.
+// Watches the main channel of a migration: what a QEMU reads from it as the destination, and that it writes to it as the
+// source. The channel is known by its first bytes, QEMU_VM_FILE_MAGIC 0x5145564d "QEVM" (QEMU, migration/savevm.h), so
+// sockets, pipes and files are all found.
 #pragma once
 
 #include <sys/uio.h>
@@ -13,6 +14,9 @@
 void stream_begin(void);
 void stream_data(uint64_t offset, const struct iovec* iov, size_t bytes);
 void stream_end(void);
+// The same of a source, without the data. May be defined; nothing happens otherwise.
+void stream_outgoing(void);
+void stream_sent(void);
 
 // The descriptor is a new one.
 void stream_forget(int fd);
