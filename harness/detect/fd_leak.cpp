@@ -1,8 +1,9 @@
 // fd-leak: descriptors that a process is never told to give back, or forgets to (case 1 of cases.md).
 //
 // Descriptors are integers, so the tests are exact (staircase.h). One fold per process and kind. QEMU processes are
-// replaced in every iteration and hand descriptors on (cpr), so all QEMUs of a lineage are one track, its sides apart
-// as classes.
+// replaced in every iteration and hand descriptors on (cpr), so all QEMUs of a lineage are one track, its sides and
+// modes apart as classes. A pid that execs is that track's business too, and is looked at from generation to generation
+// besides (fd_generations.h).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -12,7 +13,9 @@
 
 #include "detect/catalog.h"
 #include "detect/fd_forecast.h"
+#include "detect/fd_generations.h"
 #include "detect/fd_ledger.h"
+#include "detect/fd_samples.h"
 #include "detect/finding_book.h"
 #include "detect/staircase.h"
 
@@ -25,10 +28,12 @@ constexpr std::size_t kRecentMax = 64;  // quiet points remembered to fill in ze
 constexpr std::size_t kSeriesListedMax = 40;
 constexpr std::int64_t kRefreshEvery = 10;  // iterations between looks at a leak that is already proven
 constexpr const char* kQemuTrack = "qemu";
+constexpr std::string_view kExecRule = "exec-generation";
 
 struct KindSeries {
   std::vector<Count> points;
   std::map<ClassId, Staircase> stairs;
+  ExecSteps execs;
   bool held_back = false;  // the warm-up kept the proof from being made
 };
 
@@ -49,17 +54,12 @@ struct Leak {
   std::int64_t refreshed_at = 0;
 };
 
-struct ProcessSample {
-  std::int64_t process_id = 0;
-  std::map<std::string, std::int32_t> kinds;
-  std::optional<std::int64_t> total, peak;
-};
-
 std::string track_of(const std::string& process) {
   return is_qemu(process) ? kQemuTrack : process;
 }
 
 std::string rate_words(const LeakProof& proof, const std::string& kind) {
+  if (proof.rule == kExecRule) return fmt::format("{:g} {} per exec generation", proof.rate, kind);
   if (proof.rule == "periodic" || proof.rule == "steady") {
     const double every = proof.step / proof.rate;
     const std::string step =
@@ -75,6 +75,10 @@ std::string rate_words(const LeakProof& proof, const std::string& kind) {
 std::string confidence_words(const LeakProof& proof) {
   if (proof.rule == "exact") {
     return fmt::format("exact: {} quiet points in a row (iterations {} to {}) lie on one line of {:g} per iteration",
+                       proof.points, proof.window_first, proof.window_last, proof.rate);
+  }
+  if (proof.rule == kExecRule) {
+    return fmt::format("exact: the last {} execs (iterations {} to {}) that can be compared each lost {:g}",
                        proof.points, proof.window_first, proof.window_last, proof.rate);
   }
   if (proof.rule == "every-iteration") {
@@ -100,13 +104,14 @@ class FdLeak final : public BookDetector {
 
  private:
   void fold(const record::Observation& observation) override;
-  void take_samples(const record::Observation& observation, const std::string& process, const ProcessSample& sample);
+  void take_samples(const record::Observation& observation, const std::string& process, const FdSample& sample);
   void judge_series(Track& track, KindSeries& series, const std::string& kind, std::int32_t now);
   void prove(Track& track, KindSeries& series, const std::string& kind, LeakProof proof, std::int32_t now);
   void refresh(Leak& leak, std::int64_t now);
   void end_life(const std::string& process, std::int64_t now);
   void hold_back(KindSeries& series, bool held);
-  std::map<std::string, ProcessSample> comparable_samples(const record::Observation& observation) const;
+  void note_exec(ExecSteps& execs, const record::Observation& observation, std::int64_t process_id, std::int32_t count,
+                 ClassId class_id) const;
   std::int64_t limit_of(const std::string& process, std::int64_t process_id) const;
   base::Json series_of(const Leak& leak, const KindSeries& series) const;
 
@@ -118,35 +123,15 @@ class FdLeak final : public BookDetector {
   std::map<std::string, Track> tracks_;
   std::map<std::string, FdStand> stands_;  // by process name
   std::unordered_map<std::int64_t, record::ProcessInstance> processes_;
-  std::map<std::string, std::int64_t> latest_process_;  // name -> id
+  struct Latest {
+    std::int64_t id = 0;
+    int generation = 0;
+  };
+  std::map<std::string, Latest> latest_process_;  // by name
   std::map<std::pair<std::string, std::string>, Leak> leaks_;
   std::int64_t held_back_ = 0;
   std::uint64_t exclusion_revision_ = 0;
 };
-
-std::map<std::string, ProcessSample> FdLeak::comparable_samples(const record::Observation& observation) const {
-  std::map<std::string, ProcessSample> by_process;
-  const QuietPoint quiet(observation);
-  if (!quiet.reached()) return by_process;
-  for (const record::Sample& sample : observation.samples) {
-    if (sample.process_id == 0 || !starts_with(sample.metric, "fd.") || !quiet.comparable(sample.subject)) continue;
-    if (!(sample.value >= 0 && sample.value < 1e9)) continue;
-    ProcessSample& process = by_process[sample.subject];
-    process.process_id = sample.process_id;
-    const std::string kind = sample.metric.substr(3);
-    const auto value = static_cast<std::int32_t>(sample.value);
-    if (kind == "total") {
-      process.total = value;
-    } else if (kind == "peak") {
-      process.peak = value;
-    } else {
-      process.kinds[kind] = value;
-    }
-  }
-  // A peak alone is no quiet point.
-  std::erase_if(by_process, [](const auto& entry) { return !entry.second.total && entry.second.kinds.empty(); });
-  return by_process;
-}
 
 void FdLeak::fold(const record::Observation& observation) {
   ledger_.observe(observation);
@@ -157,7 +142,7 @@ void FdLeak::fold(const record::Observation& observation) {
     stands_.clear();
     lineage_ = observation.lineage;
   }
-  for (const auto& [process, sample] : comparable_samples(observation)) take_samples(observation, process, sample);
+  for (const auto& [process, sample] : fd_samples(observation)) take_samples(observation, process, sample);
   for (const record::ProcessEnd& end : observation.processes_ended) {
     if (const auto process = processes_.find(end.process_id); process != processes_.end()) {
       const std::string name = process->second.name;
@@ -165,12 +150,10 @@ void FdLeak::fold(const record::Observation& observation) {
       if (!is_qemu(name)) end_life(name, observation.iteration);
       processes_.erase(process);
     }
-    ledger_.forget(end.process_id);
   }
 }
 
-void FdLeak::take_samples(const record::Observation& observation, const std::string& process,
-                          const ProcessSample& sample) {
+void FdLeak::take_samples(const record::Observation& observation, const std::string& process, const FdSample& sample) {
   const auto now = static_cast<std::int32_t>(observation.iteration);
   const std::string track_name = track_of(process);
   Track& track = tracks_[track_name];
@@ -181,7 +164,8 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     track.process_id = sample.process_id;
   }
   if (track.first_iteration < 0) track.first_iteration = now;
-  latest_process_[process] = sample.process_id;
+  const auto instance = processes_.find(sample.process_id);
+  latest_process_[process] = {sample.process_id, instance == processes_.end() ? 0 : instance->second.generation};
 
   FdStand& stand = stands_[process];
   std::int64_t sum = 0;
@@ -210,8 +194,22 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     }
     series.points.push_back({now, count, class_id, classes_.context_of(class_id)});
     series.stairs[class_id].add(now, count);
+    note_exec(series.execs, observation, sample.process_id, count, class_id);
     judge_series(track, series, kind, now);
   }
+}
+
+void FdLeak::note_exec(ExecSteps& execs, const record::Observation& observation, std::int64_t process_id,
+                       std::int32_t count, ClassId class_id) const {
+  const auto process = processes_.find(process_id);
+  if (process == processes_.end() || !is_qemu(process->second.name)) return;
+  const record::Plan& plan = observation.plan;
+  if (process->second.generation == 0 || !plan.operations.empty() || !plan.restarts.empty() ||
+      !plan.upgrade_failure.empty()) {
+    return execs.cut();
+  }
+  const std::int64_t life = process->second.pid ^ (process->second.start_ticks << 22);  // pids have 22 bits at most
+  execs.add(life, process->second.generation, static_cast<std::int32_t>(observation.iteration), count, class_id);
 }
 
 std::int64_t FdLeak::limit_of(const std::string& process, std::int64_t process_id) const {
@@ -251,6 +249,7 @@ void FdLeak::judge_series(Track& track, KindSeries& series, const std::string& k
   if (warm_up_ && now - track.first_iteration <= 4 * kDenseWindow && dense(track.first_iteration)) {
     hold_back(series, true);
   }
+  if (auto proof = series.execs.proof()) return prove(track, series, kind, std::move(*proof), now);
   if (auto proof = sparse_leak(series.stairs[class_id], series.points, class_id, now)) {
     prove(track, series, kind, std::move(*proof), now);
   }
@@ -304,7 +303,8 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
   base::Json rates = base::Json::object();
   for (const auto& [key, other] : leaks_) {
     if (!other.active || other.process != leak.process) continue;
-    rate_all += other.proof.rate;
+    // What an exec loses is given back when the process ends: in a mix of modes that tells no end.
+    if (other.proof.rule != kExecRule) rate_all += other.proof.rate;
     rates[other.kind] = other.proof.rate;
   }
   const FdStand& stand = stands_[leak.process];
@@ -325,15 +325,18 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
     }
   }
   if (const auto process = latest_process_.find(leak.process); process != latest_process_.end()) {
-    evidence["survivors"] = ledger_.survivors(process->second, leak.kind, leak.life_first, now);
+    base::Json survivors = ledger_.survivors(process->second.id, leak.kind, leak.life_first, now);
+    if (!survivors.is_null()) evidence["survivors"] = std::move(survivors);
   }
   evidence["as_of_iteration"] = now;
   if (leak.life == 1) {
     const LeakProof& proof = leak.proof;
     finding.rate_per_iteration = proof.rate;
     finding.exhausts_at_iteration = exhausts;
-    finding.title = fmt::format("{} leaks {} since iteration {}", leak.process, rate_words(proof, leak.kind),
-                                finding.first_iteration.value_or(0));
+    const int generation = latest_process_[leak.process].generation;
+    finding.title = fmt::format("{} leaks {} since iteration {}{}", leak.process, rate_words(proof, leak.kind),
+                                finding.first_iteration.value_or(0), generation > 0 ? ", kept over exec" : "");
+    if (generation > 0) evidence["generation"] = generation;
     if (exhausts) {
       finding.title += fmt::format(
           "; reaches RLIMIT_NOFILE {} at iteration ≈ {} ({:.4g} descriptors per iteration over "

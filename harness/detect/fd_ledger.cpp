@@ -1,5 +1,7 @@
 #include "detect/fd_ledger.h"
 
+#include "detect/quiet_point.h"
+
 namespace migsoak::detect {
 
 namespace {
@@ -7,21 +9,90 @@ constexpr std::size_t kEntriesMax = 20000;  // per process; a limit beyond this 
 constexpr std::size_t kSurvivorsListedMax = 16;
 constexpr std::size_t kDetailsListedMax = 8;
 constexpr std::int64_t kOutlivedIterations = 2;  // siblings are replaced by the next migration
+
+// The ledger knows since when; without it, equal things have equal details.
+std::string without_date(const std::string& detail) {
+  constexpr std::string_view since = " since iteration ";
+  const std::size_t prefix = std::string_view(record::kKeptOverExec).size();
+  if (detail.compare(prefix, since.size(), since) != 0) return detail;
+  const std::size_t end = detail.find_first_not_of("0123456789", prefix + since.size());
+  return end == std::string::npos ? detail : detail.substr(0, prefix) + detail.substr(end);
+}
 }  // namespace
 
 void FdLedger::observe(const record::Observation& observation) {
+  for (const record::ProcessInstance& process : observation.processes_born) begin(process);
   deaths_.clear();
   for (const record::DescriptorDeath& death : observation.deaths) {
     ++deaths_[death.process_id];
-    if (const auto process = alive_.find(death.process_id); process != alive_.end()) process->second.erase(death.fd);
+    life_of(death.process_id).alive.erase(death.fd);
   }
   // A number that died and was born again in one iteration comes as both: deaths go first.
-  for (const record::DescriptorBirth& birth : observation.births) {
-    auto& process = alive_[birth.process_id];
-    if (process.size() < kEntriesMax || process.count(birth.fd) != 0) {
-      process[birth.fd] = {observation.iteration, birth.kind, birth.detail};
-    }
+  take_births(observation);
+  for (const record::ProcessEnd& ended : observation.processes_ended) end(ended.process_id);
+}
+
+void FdLedger::begin(const record::ProcessInstance& process) {
+  const std::pair<std::int64_t, std::int64_t> pid{process.pid, process.start_ticks};
+  const auto before = by_pid_.find(pid);
+  if (process.generation == 0 || before == by_pid_.end()) {
+    first_of_[process.id] = process.id;
+    lives_[process.id].newest = process.id;
+    by_pid_[pid] = process.id;
+    return;
   }
+  Life& life = lives_[before->second];
+  first_of_[process.id] = before->second;
+  life.newest = process.id;
+  life.has_execed = true;
+}
+
+void FdLedger::take_births(const record::Observation& observation) {
+  std::map<std::int64_t, Entries> held;  // process id -> what its life had before the exec
+  for (const record::DescriptorBirth& birth : observation.births) {
+    Life& life = life_of(birth.process_id);
+    if (life.has_execed && birth.process_id == life.newest) {
+      life.has_execed = false;
+      held[birth.process_id] = std::exchange(life.alive, {});  // all that is left of it is listed again
+    }
+    if (life.alive.size() >= kEntriesMax && life.alive.count(birth.fd) == 0) continue;
+    Entry entry{observation.iteration, birth.kind, birth.detail};
+    if (starts_with(birth.detail, record::kKeptOverExec)) {
+      entry.detail = without_date(birth.detail);
+      const Entries& before = held[birth.process_id];
+      const auto old = before.find(birth.fd);
+      if (old != before.end() && old->second.kind == birth.kind) {
+        entry.born = old->second.born;
+        entry.execs = old->second.execs;
+      }
+      ++entry.execs;
+    }
+    life.alive[birth.fd] = std::move(entry);
+  }
+}
+
+void FdLedger::end(std::int64_t process_id) {
+  const auto first = first_of_.find(process_id);
+  if (first == first_of_.end()) return;
+  const std::int64_t id = first->second;
+  if (lives_[id].newest != process_id) return;  // an exec was its end
+  lives_.erase(id);
+  std::erase_if(first_of_, [id](const auto& entry) { return entry.second == id; });
+  std::erase_if(by_pid_, [id](const auto& entry) { return entry.second == id; });
+}
+
+FdLedger::Life& FdLedger::life_of(std::int64_t process_id) {
+  const auto [first, fresh] = first_of_.try_emplace(process_id, process_id);  // its birth may not be on record
+  Life& life = lives_[first->second];
+  if (fresh) life.newest = process_id;
+  return life;
+}
+
+const FdLedger::Life* FdLedger::find_life(std::int64_t process_id) const {
+  const auto first = first_of_.find(process_id);
+  if (first == first_of_.end()) return nullptr;
+  const auto life = lives_.find(first->second);
+  return life == lives_.end() ? nullptr : &life->second;
 }
 
 int FdLedger::deaths_of(std::int64_t process_id) const {
@@ -31,20 +102,23 @@ int FdLedger::deaths_of(std::int64_t process_id) const {
 
 base::Json FdLedger::survivors(std::int64_t process_id, const std::string& kind, std::int64_t since,
                                std::int64_t now) const {
-  const auto process = alive_.find(process_id);
-  if (process == alive_.end()) return nullptr;
+  const Life* life = find_life(process_id);
+  if (life == nullptr) return nullptr;
   base::Json listed = base::Json::array();
   std::map<std::string, std::int64_t> by_detail;
-  std::int64_t total = 0;
-  for (const auto& [fd, entry] : process->second) {
+  std::int64_t total = 0, kept = 0;
+  for (const auto& [fd, entry] : life->alive) {
     if (entry.kind != kind || entry.born < since || now - entry.born < kOutlivedIterations) continue;
     ++total;
+    if (entry.execs > 0) ++kept;
     if (by_detail.size() < kDetailsListedMax || by_detail.count(entry.detail) != 0) ++by_detail[entry.detail];
-    if (listed.size() < kSurvivorsListedMax) {
-      listed.push_back({{"fd", fd}, {"born_iteration", entry.born}, {"detail", entry.detail}});
-    }
+    if (listed.size() >= kSurvivorsListedMax) continue;
+    listed.push_back({{"fd", fd}, {"born_iteration", entry.born}, {"detail", entry.detail}});
+    if (entry.execs > 0) listed.back()["execs_outlived"] = entry.execs;
   }
-  return {{"count", total}, {"first", listed}, {"by_detail", by_detail}};
+  base::Json survivors = {{"count", total}, {"first", listed}, {"by_detail", by_detail}};
+  if (kept > 0) survivors["kept_over_exec"] = kept;
+  return survivors;
 }
 
 }  // namespace migsoak::detect

@@ -27,10 +27,14 @@ class Orphan final : public BookDetector {
       const auto strike = book_.strike(observation.iteration, process, "process", command);
       record::Finding& finding = strike.finding;
       if (strike.fresh) {
+        const auto generation = base::json_get<std::int64_t>(event.detail, "generation", 0);
+        std::string ancestor = process.empty() ? "the topology" : process;
+        if (generation > 0) ancestor += fmt::format(", exec generation {}", generation);
         finding.title =
             fmt::format("{} (a descendant of {}) outlived {}: an orphan, {} old, since iteration {}",
-                        command.empty() ? "a process" : command, process.empty() ? "the topology" : process,
-                        reparented ? "its parent" : "its iteration", duration_words(age_ms), observation.iteration);
+                        command.empty() ? "a process" : command, ancestor, reparented ? "its parent" : "its iteration",
+                        duration_words(age_ms), observation.iteration);
+        if (generation > 0) finding.evidence["generation"] = generation;
         finding.evidence["command"] = command;
         finding.evidence["descends_from"] = process;
         finding.evidence["reparented"] = reparented;

@@ -39,13 +39,16 @@ class QuietPoint {
 };
 
 // A class holds the quiet points whose values share one base: equal context, equal destination side (a target serves
-// sides that may differ), same process name (the next destination may already wait beside the running one).
+// sides that may differ), same process name (the next destination may already wait beside the running one). For a QEMU
+// also the mode that brought it there: what it holds at rest depends on how it got its state (cpr-transfer leaves other
+// descriptors behind than cpr-exec or precopy). A target's side of the connection is the same in all modes.
 using ClassId = std::uint16_t;
 
 class ClassTable {
  public:
   ClassId id_of(const record::Observation& observation, const std::string& process) {
     std::string key = observation.context + '\n' + observation.plan.destination_side + '\n' + process;
+    if (is_qemu(process)) key += '\n' + observation.plan.mode;
     // A context that never repeats makes classes without end; they share one number, and overflowed() tells.
     const auto next = static_cast<ClassId>(std::min<std::size_t>(ids_.size(), kClassesMax));
     if (next == kClassesMax) {

@@ -29,7 +29,8 @@ bool same_slope(std::int64_t rise_a, std::int64_t run_a, std::int64_t rise_b, st
 }  // namespace
 
 std::optional<LeakProof> exact_leak(const std::vector<Count>& points, std::int32_t from) {
-  std::array<std::pair<ClassId, Later>, 8> latest;  // few classes: a linear search beats a map
+  std::array<std::pair<ClassId, Later>, 16>
+      latest;  // few classes (sides x contexts x modes): a linear search beats a map
   std::size_t classes = 0;
   std::int64_t rise = 0, run = 0;
   int used = 0, pairs = 0;

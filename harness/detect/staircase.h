@@ -19,7 +19,7 @@ struct Count {
 
 // What a test found. Rates are per iteration, whatever the distance between quiet points of a class.
 struct LeakProof {
-  std::string rule;  // "exact" | "every-iteration" | "periodic" | "steady"
+  std::string rule;  // "exact" | "every-iteration" | "periodic" | "steady" | "exec-generation"
   double rate = 0;
   double step = 0;                   // descriptors per step
   std::int64_t since_iteration = 0;  // the first increase that belongs to it

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
 
@@ -25,9 +26,19 @@ class Zombie final : public BookDetector {
       if (strike.fresh) {
         std::string parent = detail_text(event, "parent_command");
         if (parent.empty()) parent = detail_text(event, "parent");
-        finding.title = fmt::format("{}{} did not wait for its child {}: a zombie, {} old, since iteration {}",
-                                    event.subject, parent.empty() || parent == event.subject ? "" : " (" + parent + ")",
-                                    command.empty() ? "?" : command, duration_words(age_ms), observation.iteration);
+        const auto generation = base::json_get<std::int64_t>(event.detail, "generation", 0);
+        const auto seen_in = base::json_get<std::int64_t>(event.detail, "seen_in_generation", generation);
+        std::vector<std::string> parent_words;
+        if (!parent.empty() && parent != event.subject) parent_words.push_back(parent);
+        if (generation > 0) parent_words.push_back(fmt::format("exec generation {}", generation));
+        const std::string in = parent_words.empty() ? "" : " (" + base::join(parent_words, ", ") + ")";
+        const std::string still =
+            seen_in > generation ? fmt::format(", still there in exec generation {}", seen_in) : "";
+        finding.title =
+            fmt::format("{}{} did not wait for its child {}: a zombie, {} old, since iteration {}{}", event.subject, in,
+                        command.empty() ? "?" : command, duration_words(age_ms), observation.iteration, still);
+        if (generation > 0 || seen_in > 0) finding.evidence["generation"] = generation;
+        if (seen_in > generation) finding.evidence["seen_in_generation"] = seen_in;
         finding.evidence["parent"] = event.subject;
         finding.evidence["parent_command"] = parent;
         finding.evidence["command"] = command;
