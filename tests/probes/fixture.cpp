@@ -130,6 +130,16 @@ long socket_pair() {
   return ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0 ? ends[0] * 1000 + ends[1] : -1;
 }
 
+long set_close_on_exec(int fd, bool on) {
+  return ::fcntl(fd, F_SETFD, on ? FD_CLOEXEC : 0);
+}
+
+long map_file(int fd) {
+  constexpr std::size_t kBytes = 4096;
+  if (::ftruncate(fd, kBytes) != 0) return -1;
+  return ::mmap(nullptr, kBytes, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0;
+}
+
 const std::map<std::string, long (*)(const std::string&)>& commands() {
   using Text = const std::string&;
   static const std::map<std::string, long (*)(Text)> table = {
@@ -150,6 +160,9 @@ const std::map<std::string, long (*)(const std::string&)>& commands() {
       {"thread", [](Text) { return start_thread(); }},
       {"memory", [](Text mebibytes) { return take_memory(std::atol(mebibytes.c_str())); }},
       {"file", [](Text path) { return create_file(path); }},
+      {"hand-down", [](Text fd) { return set_close_on_exec(std::atoi(fd.c_str()), false); }},
+      {"close-on-exec", [](Text fd) { return set_close_on_exec(std::atoi(fd.c_str()), true); }},
+      {"map", [](Text fd) { return map_file(std::atoi(fd.c_str())); }},
       {"pid", [](Text) -> long { return ::getpid(); }},
   };
   return table;
@@ -171,7 +184,14 @@ int fixture_main() {
       const auto command = commands().find(line.substr(0, space));
       const std::string argument = space == std::string::npos ? "" : line.substr(space + 1);
       const std::string answer = std::to_string(command == commands().end() ? -1 : command->second(argument)) + "\n";
-      if (::write(kFixtureFd, answer.data(), answer.size()) < 0) return 1;
+      const bool exec = line == "exec";
+      if (::write(kFixtureFd, exec ? "0\n" : answer.data(), exec ? 2 : answer.size()) < 0) return 1;
+      if (exec) {
+        char path[] = "/proc/self/exe", word[] = "fixture";
+        char* const argv[] = {path, word, nullptr};
+        ::execv(path, argv);
+        return 1;
+      }
     }
   }
 }
