@@ -47,9 +47,10 @@ class BareLoop {
 
  private:
   Result<void> start_targets();
-  hypervisor::MachineSpec machine_spec(const std::string& side_name, bool incoming, const std::string& slot);
-  Result<End> spawn(const std::string& side, bool incoming, const std::string& slot);
+  hypervisor::MachineSpec machine_spec(const std::string& side_name, const ops::Mode* mode, const std::string& slot);
+  Result<End> spawn(const std::string& side, const ops::Mode* mode, const std::string& slot);
   Result<void> make_ready(End& end);
+  Result<hypervisor::Machine*> raise(ops::Succession succession, End& next, const hypervisor::MachineSpec& spec);
 
   const Scenario& scenario_;
   std::unique_ptr<proc::RunDir> run_dir_;
@@ -101,12 +102,18 @@ Result<void> BareLoop::start_targets() {
 }
 
 // As engine::Lineage makes it.
-hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, bool incoming, const std::string& slot) {
+hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, const ops::Mode* mode,
+                                               const std::string& slot) {
   const engine::SideScenario& side = scenario_.side(side_name);
   hypervisor::MachineSpec spec;
   spec.side = side_name;
   spec.qemu = preflight_.qemu.at(side.qemu).path;
-  spec.env = side.env;
+  const fleet::Build& build = preflight_.builds.at(side.qemu);
+  spec.qemu_args = build.args;
+  spec.env = build.env;
+  for (const auto& [key, value] : side.env) spec.env[key] = value;
+  spec.version = preflight_.qemu.at(side.qemu).version;
+  spec.aux_ram_share = preflight_.aux_ram_share(side);
   spec.wrapper = side.wrapper;
   spec.extra_args = side.extra_args;
   spec.machine = scenario_.guest.machines.front();
@@ -114,7 +121,7 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, boo
   spec.cpus = scenario_.guest.cpus;
   spec.accel = preflight_.accel;
   spec.image = preflight_.image;
-  spec.incoming = incoming;
+  spec.incoming = mode != nullptr;
   spec.run_dir = run_dir_->path();
   spec.instance = fmt::format("q{}", spawned_++);
   for (const engine::DeviceScenario& device : scenario_.devices) {
@@ -131,14 +138,30 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, boo
     }
     spec.devices.push_back(std::move(entry));
   }
+  const std::string base = run_dir_->path() + "/" + spec.instance;
+  if (mode != nullptr && mode->needs.succession == ops::Succession::waiting) {
+    spec.incoming_channels = ops::cpr_incoming(base + ".m", base + ".x");
+  } else if (mode != nullptr && mode->needs.succession == ops::Succession::in_place) {
+    spec.incoming_channels = {"file:" + base + ".state"};
+  }
   return spec;
 }
 
-Result<End> BareLoop::spawn(const std::string& side, bool incoming, const std::string& slot) {
+Result<End> BareLoop::spawn(const std::string& side, const ops::Mode* mode, const std::string& slot) {
   End end;
   end.slot = slot;
-  MIGSOAK_ASSIGN(end.machine, hypervisor::Machine::spawn(reactor_, *containment_, machine_spec(side, incoming, slot)));
+  MIGSOAK_ASSIGN(end.machine, hypervisor::Machine::spawn(reactor_, *containment_, machine_spec(side, mode, slot)));
   return end;
+}
+
+// Of a destination that does not answer, or is not there, before the migration.
+Result<hypervisor::Machine*> BareLoop::raise(ops::Succession succession, End& next,
+                                             const hypervisor::MachineSpec& spec) {
+  if (succession == ops::Succession::in_place) {
+    MIGSOAK_ASSIGN(next.machine, hypervisor::Machine::take_over(reactor_, *guest_.machine, spec));
+  }
+  MIGSOAK_TRY(make_ready(next));
+  return next.machine.get();
 }
 
 Result<void> BareLoop::make_ready(End& end) {
@@ -152,7 +175,7 @@ Result<void> BareLoop::boot() {
   MIGSOAK_ASSIGN(containment_, proc::Containment::start({"bench-bare", run_dir_->path(), ""}));
   MIGSOAK_ASSIGN(preflight_, engine::run_preflight(reactor_, *containment_, scenario_, run_dir_->path()));
   MIGSOAK_TRY(start_targets());
-  MIGSOAK_ASSIGN(guest_, spawn(engine::plan_iteration(scenario_, 0).source_side, /*incoming=*/false, "0"));
+  MIGSOAK_ASSIGN(guest_, spawn(engine::plan_iteration(scenario_, 0).source_side, nullptr, "0"));
   MIGSOAK_TRY(make_ready(guest_));
   channel_.make_active(guest_.stream);
   MIGSOAK_TRY(channel_.wait_hello(Deadline::in(kStepMax)));
@@ -174,19 +197,31 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
     last = now;
   };
   const record::Plan plan = engine::plan_iteration(scenario_, index);
-  MIGSOAK_ASSIGN(End next, spawn(plan.destination_side, /*incoming=*/true, guest_.slot == "0" ? "1" : "0"));
-  MIGSOAK_TRY(make_ready(next));
-  phase("spawn_ms");
   const ops::Mode* mode = ops::find_mode(plan.mode);
   if (mode == nullptr) return base::fail(ErrorKind::bad_input, "unknown mode " + plan.mode);
-  ops::MigrationContext migration{reactor_,
-                                  guest_.machine.get(),
-                                  next.machine.get(),
-                                  plan.transport,
-                                  run_dir_->path(),
-                                  next.machine->spec().instance,
-                                  Deadline::in(kStepMax),
-                                  nullptr};
+  const ops::Succession succession = mode->needs.succession;
+  const std::string slot = guest_.slot == "0" ? "1" : "0";
+  End next;
+  hypervisor::MachineSpec spec;
+  if (succession == ops::Succession::in_place) {
+    next.slot = slot;
+    spec = machine_spec(plan.destination_side, mode, slot);
+  } else {
+    MIGSOAK_ASSIGN(next, spawn(plan.destination_side, mode, slot));
+    spec = next.machine->spec();
+    if (succession == ops::Succession::beside) MIGSOAK_TRY(make_ready(next));
+  }
+  phase("spawn_ms");
+  ops::MigrationContext migration{reactor_,         guest_.machine.get(), next.machine.get(),     plan.transport,
+                                  run_dir_->path(), spec.instance,        Deadline::in(kStepMax), nullptr};
+  const std::string base = run_dir_->path() + "/" + spec.instance;
+  migration.main_socket = base + ".m";
+  migration.cpr_socket = base + ".x";
+  migration.state_file = base + ".state";
+  migration.raise = [&](Deadline) { return raise(succession, next, spec); };
+  if (succession == ops::Succession::in_place) {
+    MIGSOAK_ASSIGN(migration.exec_command, hypervisor::command_line(spec));
+  }
   const ops::MigrationOutcome outcome = mode->run(migration);
   if (outcome.result != ops::MigrationResult::completed) {
     return base::fail(ErrorKind::subject,
@@ -196,7 +231,7 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
   channel_.make_active(next.stream);
   MIGSOAK_TRY(channel_.wait_heartbeat(next.stream, Deadline::in(kStepMax)));
   phase("heartbeat_ms");
-  MIGSOAK_TRY(guest_.machine->quit(Deadline::in(kStepMax)));
+  if (succession != ops::Succession::in_place) MIGSOAK_TRY(guest_.machine->quit(Deadline::in(kStepMax)));
   channel_.detach(guest_.stream);
   guest_ = std::move(next);
   phase("quit_ms");

@@ -35,6 +35,7 @@ struct Variant {
   bool verify;
   const char* machine = nullptr;  // given: of kDevicesScenario, on that machine
   bool config_space = true;
+  const char* upgrade = nullptr;  // given: of the scenario that ships under this name
 };
 constexpr Variant kVariants[] = {
     {"bare", true, false, false},
@@ -46,12 +47,31 @@ constexpr Variant kVariants[] = {
     {"pc-without", false, false, false, "pc", false},
     {"q35", false, false, false, "q35"},
     {"q35-without", false, false, false, "q35", false},
+    {"exec-bare", true, false, false, nullptr, false, "cpr-exec"},
+    {"exec", false, false, false, nullptr, true, "cpr-exec"},
+    {"transfer-bare", true, false, false, nullptr, false, "cpr-transfer"},
+    {"transfer", false, false, false, nullptr, true, "cpr-transfer"},
 };
-enum : std::size_t { kBare, kFull, kEarly, kFullVerify, kEarlyVerify, kPc, kPcWithout, kQ35, kQ35Without };
+enum : std::size_t {
+  kBare,
+  kFull,
+  kEarly,
+  kFullVerify,
+  kEarlyVerify,
+  kPc,
+  kPcWithout,
+  kQ35,
+  kQ35Without,
+  kExecBare,
+  kExec,
+  kTransferBare,
+  kTransfer
+};
 constexpr std::size_t kVariantCount = std::size(kVariants);
 // Of a round, forwards and backwards in turn: the bare block lies between the two that are compared with it.
-constexpr std::size_t kOrder[kVariantCount] = {kFull, kBare,      kEarly, kEarlyVerify, kFullVerify,
-                                               kPc,   kPcWithout, kQ35,   kQ35Without};
+constexpr std::size_t kOrder[kVariantCount] = {kFull,     kBare,      kEarly,       kEarlyVerify, kFullVerify,
+                                               kPc,       kPcWithout, kQ35,         kQ35Without,  kExec,
+                                               kExecBare, kTransfer,  kTransferBare};
 
 struct Options {
   std::string scenario = MIGSOAK_SOURCE_DIR "/scenarios/vhost-fd-exhaustion.toml";
@@ -131,9 +151,11 @@ class Bench {
     sets.push_back(fmt::format("iterations={}", options_.size.untimed + options_.size.timed + 1));
     if (variant.machine != nullptr) sets.push_back(fmt::format("guest.machine={}", variant.machine));
     sets.push_back(fmt::format("run.config_space={}", variant.config_space));
-    MIGSOAK_ASSIGN(
-        const engine::Scenario scenario,
-        engine::load_scenario(variant.machine != nullptr ? kDevicesScenario : options_.scenario.c_str(), sets));
+    const std::string file = variant.upgrade != nullptr
+                                 ? fmt::format("{}/scenarios/{}.toml", MIGSOAK_SOURCE_DIR, variant.upgrade)
+                             : variant.machine != nullptr ? kDevicesScenario
+                                                          : options_.scenario;
+    MIGSOAK_ASSIGN(const engine::Scenario scenario, engine::load_scenario(file, sets));
     if (variant.bare) return run_bare_block(scenario, options_.size);
     const std::filesystem::path folder = fmt::format("{}/{}-{}", options_.out, variant.name, round);
     std::filesystem::create_directories(folder);
@@ -168,6 +190,9 @@ class Bench {
     fmt::print("with configuration space and virtqueues read and compared, without:\n");
     fmt::print("  pc / pc-without          {}   wanted 0.8\n", spread(ratios(kPc, kPcWithout)));
     fmt::print("  q35 / q35-without        {}   wanted 0.8\n", spread(ratios(kQ35, kQ35Without)));
+    fmt::print("hot upgrades, everything on, against a bare loop of the same:\n");
+    fmt::print("  exec / exec-bare         {}   wanted 0.8\n", spread(ratios(kExec, kExecBare)));
+    fmt::print("  transfer / transfer-bare {}   wanted 0.8\n", spread(ratios(kTransfer, kTransferBare)));
     print_periods();
     fmt::print("verification adds, ms per iteration:\n  without overlap {:.1f}   raised early {:.1f}\n",
                added_ms(kFullVerify, kFull), added_ms(kEarlyVerify, kEarly));
@@ -189,7 +214,7 @@ class Bench {
       for (const double percent : {10, 25, 50}) {
         const double ms = percentile(periods_[which], percent);
         times += fmt::format(" {:6.1f}", ms);
-        if (!periods_[kBare].empty() && kVariants[which].machine == nullptr) {
+        if (!periods_[kBare].empty() && kVariants[which].machine == nullptr && kVariants[which].upgrade == nullptr) {
           ratios_text += fmt::format(" {:.3f}", percentile(periods_[kBare], percent) / ms);
         }
       }
@@ -215,6 +240,8 @@ class Bench {
                        median(ratios(kEarly, kBare)));
     out << fmt::format("config_space_pc\t{:.3f}\nconfig_space_q35\t{:.3f}\n", median(ratios(kPc, kPcWithout)),
                        median(ratios(kQ35, kQ35Without)));
+    out << fmt::format("cpr_exec\t{:.3f}\ncpr_transfer\t{:.3f}\n", median(ratios(kExec, kExecBare)),
+                       median(ratios(kTransfer, kTransferBare)));
     out << fmt::format("verify_adds_ms\t{:.1f}\nearly_verify_adds_ms\t{:.1f}\n", added_ms(kFullVerify, kFull),
                        added_ms(kEarlyVerify, kEarly));
     out.close();
@@ -231,8 +258,9 @@ class Bench {
 constexpr const char* kUsage =
     "bench_soak_loop [--smoke] [--rounds N] [--block N] [--untimed N] [--only VARIANT]... [--scenario FILE]\n"
     "                [--set PATH=VALUE]... [--out DIR] [--keep] [--tsv FILE]\n"
-    "variants: bare full early full+verify early+verify, and of tests/bench/devices.toml pc pc-without q35 "
-    "q35-without\n";
+    "variants: bare full early full+verify early+verify; of tests/bench/devices.toml pc pc-without q35 q35-without; "
+    "of\n"
+    "scenarios/cpr-*.toml exec exec-bare transfer transfer-bare (they need QEMU 11.1, fetched when missing)\n";
 
 std::optional<int> count_from(const std::string& text) {
   if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
