@@ -44,6 +44,17 @@ const std::vector<VolatileConfig>& volatile_config() {
   return kTable;
 }
 
+const std::vector<DeviceTreeKnown>& device_tree_known() {
+  static const std::vector<DeviceTreeKnown> kTable = {
+#define DEVICE_TREE_RULE(name, reason) {name, "", "", reason},
+#define DEVICE_TREE_KNOWN(name, what, pattern, reason) {name, #what, pattern, reason},
+#include "detect/device_tree_known.def"
+#undef DEVICE_TREE_KNOWN
+#undef DEVICE_TREE_RULE
+  };
+  return kTable;
+}
+
 const std::vector<GateLimit>& gate_limits() {
   static const std::vector<GateLimit> kTable = {
 #define GATE_LIMIT(name, fallback, summary) {name, fallback, summary},
@@ -76,6 +87,7 @@ std::vector<std::string> exclusion_names() {
   for (const KnownBenign& entry : known_benign()) names.push_back(entry.name);
   for (const WarmUp& entry : warm_ups()) names.push_back(entry.name);
   for (const VolatileConfig& entry : volatile_config()) names.push_back(entry.name);
+  for (const DeviceTreeKnown& entry : device_tree_known()) names.push_back(entry.name);
   return names;
 }
 

@@ -31,6 +31,12 @@ struct VolatileConfig {
 };
 const std::vector<VolatileConfig>& volatile_config();
 
+// What differs between the device trees of two builds (device_tree_known.def). No pattern: a rule of the code.
+struct DeviceTreeKnown {
+  std::string name, what, pattern, reason;
+};
+const std::vector<DeviceTreeKnown>& device_tree_known();
+
 // The limit in force: the scenario's, else the catalogue's. The name must be in gate_limits.def.
 double gate_limit(const record::GatePolicy& gate, const std::string& name);
 // Is this known-benign entry or warm-up in force, i.e. not listed in report_benign?

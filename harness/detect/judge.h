@@ -78,7 +78,7 @@ struct WarmUp {
 };
 const std::vector<WarmUp>& warm_ups();
 
-// Every name that `report_benign` may hold: known_benign(), warm_ups() and volatile_config.def.
+// Every name that `report_benign` may hold: known_benign(), warm_ups(), volatile_config.def, device_tree_known.def.
 std::vector<std::string> exclusion_names();
 
 }  // namespace migsoak::detect

@@ -1,10 +1,12 @@
 // qtree-drift: devices that are not as the plan has them. What the plan asked for and QEMU or the guest did otherwise:
 // refused, not refused where it had to be, done without the guest ever showing it. (An unplug that the guest never
-// acknowledges is a hang of the guest and found as such.) And PCI functions that only one end of a migration has, seen
-// before anything is sent.
+// acknowledges is a hang of the guest and found as such.) PCI functions that only one end of a migration has, seen
+// before anything is sent. And where the guest has arrived: devices, buses, properties and QOM paths that are not what
+// they were (device_tree_drift.h).
 #include <fmt/format.h>
 
 #include "detect/config_documents.h"
+#include "detect/device_tree_drift.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
 
@@ -18,7 +20,10 @@ struct DeviationWords {
 
 class QtreeDrift final : public BookDetector {
  public:
-  explicit QtreeDrift(const record::Manifest& manifest) : BookDetector("qtree-drift"), sides_(manifest.sides) {}
+  explicit QtreeDrift(const record::Manifest& manifest)
+      : BookDetector("qtree-drift"), sides_(manifest.sides), trees_(manifest) {}
+  std::vector<record::Exclusion> exclusions() const override { return trees_.exclusions(); }
+  std::uint64_t revision() const override { return BookDetector::revision() + trees_.revision(); }
 
  private:
   void fold(const record::Observation& observation) override {
@@ -26,13 +31,17 @@ class QtreeDrift final : public BookDetector {
       if (event.kind == kinds::kHotplug) take_operation(observation, event);
     }
     take_functions(observation);
+    for (TreeTrouble& trouble : trees_.troubles(observation)) take_tree(observation, trouble);
   }
+  void take_tree(const record::Observation& observation, TreeTrouble& trouble);
   void take_functions(const record::Observation& observation);
   void take_function(const record::Observation& observation, const record::ConfigFunction& function,
                      const record::ConfigFunction* other, const DeviceName& name, bool destination_has_it);
   void take_operation(const record::Observation& observation, const record::Event& event);
 
   std::vector<record::SideInfo> sides_;
+  DeviceTreeDrift trees_;
+  std::map<std::string, std::string> functions_;  // process, kind and PCI path of a function found -> its identity
 };
 
 // An unplug that was under way at the switch-over: the source may be without the device already.
@@ -64,8 +73,9 @@ void QtreeDrift::take_function(const record::Observation& observation, const rec
   if (is_going(plan, function.id)) return;
   const std::string process = "qemu:" + plan.destination_side;
   const char* kind = other != nullptr ? "device-changed" : destination_has_it ? "device-extra" : "device-missing";
-  const auto strike = book_.strike(observation.iteration, process, kind,
-                                   unfolded(plan.source_side + ' ' + function.path + ' ' + function.device));
+  const std::string identity = unfolded(plan.source_side + ' ' + function.path + ' ' + function.device);
+  const auto strike = book_.strike(observation.iteration, process, kind, identity);
+  functions_[process + ' ' + kind + ' ' + function.path] = identity;
   if (!strike.fresh) return;
   record::Finding& finding = strike.finding;
   if (other != nullptr) {
@@ -81,6 +91,26 @@ void QtreeDrift::take_function(const record::Observation& observation, const rec
   finding.evidence["path"] = function.path;
   finding.evidence["pci_id"] = function.device;
   put_pair(finding.evidence, plan, sides_);
+}
+
+void QtreeDrift::take_tree(const record::Observation& observation, TreeTrouble& trouble) {
+  // A PCI function was found before the migration: the tree adds to that what the plan asked for.
+  const auto known = functions_.find(trouble.process + ' ' + trouble.kind + ' ' + trouble.pci_address);
+  if (known != functions_.end()) {
+    record::Finding& finding = book_.find(trouble.process, trouble.kind, known->second);
+    if (finding.evidence.contains("asked")) return;
+    finding.title += "; the plan did not ask for it";
+    for (const char* key : {"asked", "planned", "below"}) {
+      if (trouble.evidence.contains(key)) finding.evidence[key] = trouble.evidence[key];
+    }
+    finding.evidence["tree_path"] = trouble.evidence["path"];
+    finding.evidence["driver"] = trouble.evidence["type"];
+    return book_.touch();
+  }
+  const auto strike = book_.strike(observation.iteration, trouble.process, trouble.kind, unfolded(trouble.identity));
+  if (!strike.fresh) return;
+  strike.finding.title = std::move(trouble.title);
+  strike.finding.evidence.update(trouble.evidence);
 }
 
 // Where the plan had the device; empty when it has none of that name, or no place for it.

@@ -1,0 +1,258 @@
+#include "detect/device_tree_drift.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "detect/catalog.h"
+#include "detect/config_documents.h"
+#include "detect/device_tree_story.h"
+#include "detect/event_text.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+using record::DeviceTree;
+using record::TreePath;
+
+// Up to so many devices with the same change of a property have a finding each; more share one.
+constexpr std::size_t kDevicesApartMax = 3;
+constexpr std::size_t kOperationsListedMax = 32;
+
+AskedProps asked_props(const record::Observation& observation, const std::string& point) {
+  AskedProps asked;
+  for (const base::Json& device : documents_at(observation, point).device_set) {
+    asked[base::json_get<std::string>(device, "id", "")] = base::json_get(device, "props", base::Json::object());
+  }
+  return asked;
+}
+
+bool is_below(const std::string& path, const TreePath& top) {
+  return path == top || (path.size() > top.size() && path.rfind(top, 0) == 0 && path[top.size()] == '/');
+}
+
+bool is_touched(const std::string& path, const std::set<std::string>& ids) {
+  return std::any_of(ids.begin(), ids.end(), [&](const std::string& id) { return record::has_component(path, id); });
+}
+
+// What touches the devices is as the new tree has it.
+template <typename Map>
+void take_touched(Map& into, const Map& from, const std::set<std::string>& ids) {
+  std::erase_if(into, [&](const auto& entry) { return is_touched(entry.first, ids); });
+  for (const auto& entry : from) {
+    if (is_touched(entry.first, ids)) into.insert(entry);
+  }
+}
+
+// The tree without what was found to be wrong with it, as far as it is known how it should be.
+void put_right(const TreeDifference& difference, DeviceTree& tree, std::set<std::string>& owed) {
+  const auto drop = [&tree](const TreePath& top) {
+    std::erase_if(tree.nodes, [&](const auto& entry) { return is_below(entry.first, top); });
+  };
+  switch (difference.change) {
+    case TreeChange::extra: return drop(difference.path);
+    case TreeChange::missing:
+    case TreeChange::object_missing: owed.insert(difference.path); return;
+    case TreeChange::moved: owed.insert(difference.former); return drop(difference.path);
+    case TreeChange::retyped: owed.insert(difference.path); return drop(difference.path);
+    case TreeChange::object_extra: tree.objects.erase(difference.path); return;
+    case TreeChange::property: break;
+  }
+  auto& props = tree.nodes[difference.path].props;
+  if (difference.before) {
+    props[difference.property] = *difference.before;
+  } else {
+    props.erase(difference.property);
+  }
+}
+
+bool same_entry(const TreeDifference& one, const TreeDifference& other) {
+  return one.change == other.change && one.path == other.path && one.property == other.property;
+}
+
+std::string words_of(const record::PlannedOperation& operation) {
+  std::string place = operation.bus.empty() ? operation.address : operation.bus + ' ' + operation.address;
+  if (!place.empty()) place = " at " + place;
+  return fmt::format("{} {} {}{} ({})", operation.action, operation.kind, operation.device, place, operation.timing);
+}
+
+}  // namespace
+
+std::string DeviceTreeDrift::build_of(const std::string& side) const {
+  for (const record::SideInfo& info : sides_) {
+    if (info.name == side) return info.qemu_version + '\n' + info.qemu;
+  }
+  return side;
+}
+
+void DeviceTreeDrift::note_operations(const record::Observation& observation) {
+  const auto result_of = [&](const record::PlannedOperation& operation) -> std::string {
+    for (const record::Event& event : observation.events) {
+      if (event.kind == kinds::kHotplug && detail_text(event, "device") == operation.device &&
+          detail_text(event, "action") == operation.action && detail_text(event, "timing") == operation.timing) {
+        return detail_text(event, "result");
+      }
+    }
+    return "";
+  };
+  for (const record::PlannedOperation& operation : observation.plan.operations) {
+    const std::string result = result_of(operation);
+    if (asked_.size() < kOperationsListedMax) {
+      asked_.push_back(words_of(operation) + (result.empty() || result == "done" ? "" : ": " + result));
+    }
+    // Refused as it had to be.
+    if (operation.timing == "refused" && result != "not-refused") continue;
+    for (auto& [build, reference] : references_) reference.touched.insert(operation.device);
+    done_.erase(operation.device);
+    if (result == "done") done_[operation.device] = operation;
+  }
+}
+
+std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& observation) {
+  if (observation.lineage != lineage_) {
+    lineage_ = observation.lineage;
+    references_.clear();
+    asked_.clear();
+    done_.clear();
+  }
+  // The lineage's first QEMU, before anything was plugged.
+  if (const auto parts = record::tree_parts_at(observation, "source"); !parts.empty()) {
+    auto tree = record::tree_from_parts(parts);
+    if (tree && !tree->cut) {
+      Reference& first = references_[build_of(observation.plan.source_side)];
+      first = {};
+      first.tree = std::move(*tree);
+      first.asked = asked_props(observation, "source");
+    }
+  }
+  note_operations(observation);
+  const auto parts = record::tree_parts_at(observation, "arrived");
+  if (parts.empty()) return {};
+  const auto own = references_.find(build_of(observation.plan.destination_side));
+  const std::string from = build_of(observation.plan.source_side);
+  const auto same_part = [](const base::Json& known, const base::Json* part) { return known == *part; };
+  const bool nothing_new = own != references_.end() && own->second.touched.empty() && done_.empty() &&
+                           own->second.clean_with.count(from) > 0 && own->second.clean.size() == parts.size() &&
+                           std::equal(own->second.clean.begin(), own->second.clean.end(), parts.begin(), same_part);
+  asked_.resize(nothing_new ? 0 : asked_.size());
+  if (nothing_new) return {};
+  auto tree = record::tree_from_parts(parts);
+  if (!tree || tree->cut) return {};
+  std::vector<TreeTrouble> found = arrive(observation, *tree, asked_props(observation, "destination"));
+  if (found.empty()) {
+    Reference& reference = references_[build_of(observation.plan.destination_side)];
+    reference.clean.clear();
+    for (const base::Json* part : parts) reference.clean.push_back(*part);
+    reference.clean_with.insert(from);
+  }
+  asked_.clear();
+  done_.clear();
+  return found;
+}
+
+std::vector<TreeDifference> DeviceTreeDrift::differences_from(const Reference& reference, const TreeSide& now,
+                                                              bool other_build) {
+  return compare_.compare({reference.tree, reference.asked}, now, other_build, [&](const std::string& path) {
+    if (is_touched(path, reference.touched)) return true;
+    return std::any_of(reference.owed.begin(), reference.owed.end(),
+                       [&](const std::string& owed) { return is_below(path, owed); });
+  });
+}
+
+std::vector<TreeTrouble> DeviceTreeDrift::arrive(const record::Observation& observation, const DeviceTree& tree,
+                                                 const AskedProps& asked) {
+  const std::string build = build_of(observation.plan.destination_side);
+  const std::string from = build_of(observation.plan.source_side);
+  std::vector<TreeDifference> found;
+  for (const std::string& other : std::set<std::string>{build, from}) {
+    const auto reference = references_.find(other);
+    if (reference == references_.end()) continue;
+    for (TreeDifference& difference : differences_from(reference->second, {tree, asked}, other != build)) {
+      const bool known =
+          std::any_of(found.begin(), found.end(), [&](const TreeDifference& one) { return same_entry(one, difference); });
+      if (!known) found.push_back(std::move(difference));
+    }
+  }
+  std::vector<TreeTrouble> all = tell(observation, found);
+  check_operations(observation, tree, all);
+  keep(build, tree, asked, found);
+  return all;
+}
+
+void DeviceTreeDrift::keep(const std::string& build, const DeviceTree& tree, const AskedProps& asked,
+                           const std::vector<TreeDifference>& found) {
+  const auto known = references_.find(build);
+  if (known == references_.end()) {
+    Reference made;
+    made.tree = tree;
+    made.asked = asked;
+    for (const TreeDifference& difference : found) put_right(difference, made.tree, made.owed);
+    for (auto& [other, reference] : references_) reference.clean_with.clear();
+    references_[build] = std::move(made);
+    return;
+  }
+  Reference& reference = known->second;
+  if (reference.touched.empty()) return;
+  take_touched(reference.tree.nodes, tree.nodes, reference.touched);
+  take_touched(reference.tree.objects, tree.objects, reference.touched);
+  take_touched(reference.asked, asked, reference.touched);
+  reference.touched.clear();
+  for (auto& [other, changed] : references_) changed.clean_with.clear();
+}
+
+base::Json DeviceTreeDrift::evidence_of(const record::Observation& observation) const {
+  base::Json evidence = {{"mode", observation.plan.mode}, {"machine", observation.plan.machine}};
+  evidence["asked"] = asked_.empty() ? base::Json("nothing") : base::Json(asked_);
+  put_pair(evidence, observation.plan, sides_);
+  return evidence;
+}
+
+std::vector<TreeTrouble> DeviceTreeDrift::tell(const record::Observation& observation,
+                                               const std::vector<TreeDifference>& found) const {
+  const TreeStory story(observation, evidence_of(observation));
+  std::map<std::string, std::vector<const TreeDifference*>> by_change;  // of a property
+  std::vector<TreeTrouble> all;
+  for (const TreeDifference& difference : found) {
+    if (difference.change == TreeChange::property) {
+      by_change[story.change_words(difference)].push_back(&difference);
+    } else if (difference.change == TreeChange::object_extra || difference.change == TreeChange::object_missing) {
+      all.push_back(story.of_object(difference));
+    } else {
+      all.push_back(story.of_device(difference));
+    }
+  }
+  for (const auto& [words, devices] : by_change) {
+    if (devices.size() > kDevicesApartMax) {
+      all.push_back(story.of_property(devices));
+      continue;
+    }
+    for (const TreeDifference* device : devices) all.push_back(story.of_property({device}));
+  }
+  return all;
+}
+
+// What was plugged and unplugged as planned is there, or gone.
+void DeviceTreeDrift::check_operations(const record::Observation& observation, const DeviceTree& tree,
+                                       std::vector<TreeTrouble>& into) const {
+  for (const auto& [id, operation] : done_) {
+    const std::string name = id;
+    const auto has = [&name](const auto& entry) { return record::has_component(entry.first, name); };
+    const bool there = std::any_of(tree.nodes.begin(), tree.nodes.end(), has) ||
+                       std::any_of(tree.objects.begin(), tree.objects.end(), has);
+    if (there == (operation.action == "plug")) continue;
+    into.push_back(TreeStory(observation, evidence_of(observation)).of_operation(operation));
+  }
+}
+
+std::vector<record::Exclusion> DeviceTreeDrift::exclusions() const {
+  std::vector<record::Exclusion> all;
+  for (const DeviceTreeKnown& entry : device_tree_known()) {
+    const auto held = compare_.held_back().find(entry.name);
+    if (held != compare_.held_back().end()) all.push_back({entry.name, "qtree-drift", entry.reason, held->second});
+  }
+  return all;
+}
+
+}  // namespace migsoak::detect

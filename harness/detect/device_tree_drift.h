@@ -1,0 +1,55 @@
+// Internal to detect: device trees of one guest, from QEMU to QEMU. What counts is the tree that the guest has by
+// right: that of its first QEMU, changed by what the plan plugs and unplugs.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "detect/device_tree_story.h"
+
+namespace migsoak::detect {
+
+class DeviceTreeDrift {
+ public:
+  explicit DeviceTreeDrift(const record::Manifest& manifest) : sides_(manifest.sides), compare_(manifest.gate) {}
+
+  // Of one iteration; in order.
+  std::vector<TreeTrouble> troubles(const record::Observation& observation);
+  std::vector<record::Exclusion> exclusions() const;
+  std::uint64_t revision() const { return compare_.revision(); }
+
+ private:
+  // Of one build: what its tree is by right.
+  struct Reference {
+    record::DeviceTree tree;
+    AskedProps asked;
+    std::set<std::string> touched;  // devices that the plan has plugged or unplugged since
+    std::set<std::string> owed;     // paths that this build lacked from its first arrival on: found, and not compared
+    // The contents that were found to be all right, and the builds they were compared with.
+    std::vector<base::Json> clean;
+    std::set<std::string> clean_with;
+  };
+  std::string build_of(const std::string& side) const;
+  void note_operations(const record::Observation& observation);
+  std::vector<TreeTrouble> arrive(const record::Observation& observation, const record::DeviceTree& tree,
+                                  const AskedProps& asked);
+  std::vector<TreeDifference> differences_from(const Reference& reference, const TreeSide& now, bool other_build);
+  void keep(const std::string& build, const record::DeviceTree& tree, const AskedProps& asked,
+            const std::vector<TreeDifference>& found);
+  std::vector<TreeTrouble> tell(const record::Observation& observation, const std::vector<TreeDifference>& found) const;
+  void check_operations(const record::Observation& observation, const record::DeviceTree& tree,
+                        std::vector<TreeTrouble>& into) const;
+  base::Json evidence_of(const record::Observation& observation) const;
+
+  std::vector<record::SideInfo> sides_;
+  DeviceTreeCompare compare_;
+  int lineage_ = -1;
+  std::map<std::string, Reference> references_;           // by build
+  std::vector<std::string> asked_;                        // operations since the last tree, in words
+  std::map<std::string, record::PlannedOperation> done_;  // by device: the last one that went as planned since then
+};
+
+}  // namespace migsoak::detect

@@ -1,0 +1,152 @@
+#include "detect/device_tree_story.h"
+
+#include <fmt/format.h>
+
+#include "base/text.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+constexpr std::size_t kDevicesListedMax = 16;
+constexpr std::size_t kValueShownBytes = 60;
+
+std::string shown(const std::optional<std::string>& value) {
+  if (!value) return "not there";
+  return value->empty() ? "empty" : base::printable(*value, kValueShownBytes);
+}
+
+// A device on a root bus, as QEMU's device path names it; empty elsewhere.
+std::string pci_path_of(const record::TreePath& path, const record::TreeNode& node) {
+  const std::string bus = record::parent_of(path);
+  const auto address = node.props.find("addr");
+  const bool root = record::has_component(bus, "pcie.0") || record::has_component(bus, "pci.0");
+  const std::string name = bus.substr(bus.rfind('/') + 1);
+  if (address == node.props.end() || !root || (name != "pcie.0" && name != "pci.0")) return "";
+  return "0000:00:" + address->second;
+}
+
+std::string more_below(const TreeDifference& difference) {
+  if (difference.below.empty()) return "";
+  return fmt::format(" with {} below it", base::join(difference.below, ", "));
+}
+
+}  // namespace
+
+TreeStory::TreeStory(const record::Observation& observation, base::Json evidence)
+    : observation_(observation),
+      evidence_(std::move(evidence)),
+      planned_(documents_at(observation, "destination")),
+      now_("qemu:" + observation.plan.destination_side),
+      former_("qemu:" + observation.plan.source_side),
+      when_(fmt::format("(iteration {})", observation.iteration)) {}
+
+TreeTrouble TreeStory::begin(const std::string& kind, const std::string& identity) const {
+  TreeTrouble trouble;
+  trouble.process = now_;
+  trouble.kind = kind;
+  trouble.identity = identity;
+  trouble.evidence = evidence_;
+  return trouble;
+}
+
+// With what the harness asked for beside it.
+void TreeStory::put_device(TreeTrouble& trouble, const std::string& id) const {
+  if (id.empty()) return;
+  trouble.id = id;
+  trouble.evidence["device"] = id;
+  const base::Json entry = planned_.device(id);
+  trouble.evidence["planned"] = entry.is_object() ? entry : base::Json("no such device");
+}
+
+TreeTrouble TreeStory::of_device(const TreeDifference& difference) const {
+  const std::string words = tree_words(difference.path, difference.node) + more_below(difference);
+  TreeTrouble trouble = begin("device-changed", difference.path);
+  switch (difference.change) {
+    case TreeChange::extra:
+      trouble.kind = "device-extra";
+      trouble.title =
+          fmt::format("{} has {}, which {} had not and the plan did not ask for {}", now_, words, former_, when_);
+      break;
+    case TreeChange::missing:
+      trouble.kind = "device-missing";
+      trouble.title = fmt::format("{} lacks {}, which {} had; the plan did not ask for its removal {}", now_, words,
+                                  former_, when_);
+      break;
+    case TreeChange::moved:
+      trouble.evidence["former_path"] = difference.former;
+      trouble.title = fmt::format("{} has {}, where {} had {}; the plan did not ask for that {}", now_, words, former_,
+                                  tree_words(difference.former, difference.node), when_);
+      break;
+    default:
+      trouble.evidence["before"] = shown(difference.before);
+      trouble.evidence["after"] = shown(difference.after);
+      trouble.title = fmt::format("{} has {}, where {} had {}; the plan did not ask for that {}", now_, words, former_,
+                                  shown(difference.before), when_);
+  }
+  trouble.pci_address = pci_path_of(difference.path, difference.node);
+  trouble.evidence["path"] = difference.path;
+  trouble.evidence["type"] = difference.node.type;
+  if (!difference.below.empty()) trouble.evidence["below"] = difference.below;
+  put_device(trouble, difference.node.id);
+  return trouble;
+}
+
+TreeTrouble TreeStory::of_object(const TreeDifference& difference) const {
+  const bool extra = difference.change == TreeChange::object_extra;
+  TreeTrouble trouble = begin(extra ? "object-extra" : "object-missing", difference.path);
+  const std::string words = "QOM path /machine" + difference.path + more_below(difference);
+  trouble.title =
+      extra ? fmt::format("{} has {}, which {} had not and the plan did not ask for {}", now_, words, former_, when_)
+            : fmt::format("{} lacks {}, which {} had; the plan did not ask for its removal {}", now_, words, former_,
+                          when_);
+  trouble.evidence["path"] = "/machine" + difference.path;
+  if (!difference.below.empty()) trouble.evidence["below"] = difference.below;
+  return trouble;
+}
+
+std::string TreeStory::change_words(const TreeDifference& difference) const {
+  return fmt::format("{} is {}, where {} had {}", difference.property, shown(difference.after), former_,
+                     shown(difference.before));
+}
+
+TreeTrouble TreeStory::of_property(const std::vector<const TreeDifference*>& devices) const {
+  const TreeDifference& first = *devices.front();
+  // Many alike are one trouble, whichever devices there are.
+  TreeTrouble trouble = begin("property-changed", fmt::format("{} {} {} {}", devices.size() == 1 ? first.path : "many",
+                                                              first.property, shown(first.before), shown(first.after)));
+  std::vector<std::string> words;
+  for (const TreeDifference* device : devices) {
+    if (words.size() < kDevicesListedMax) words.push_back(tree_words(device->path, device->node));
+  }
+  trouble.title = fmt::format("{} on {}{}: {}, and the plan did not ask for it {}", words.front(), now_,
+                              devices.size() == 1 ? "" : fmt::format(" and {} more devices", devices.size() - 1),
+                              change_words(first), when_);
+  trouble.evidence["path"] = first.path;
+  trouble.evidence["type"] = first.node.type;
+  trouble.evidence["property"] = first.property;
+  trouble.evidence["before"] = shown(first.before);
+  trouble.evidence["after"] = shown(first.after);
+  if (devices.size() > 1) trouble.evidence["devices"] = words;
+  std::string id = first.node.id;
+  for (record::TreePath at = first.path; id.empty() && !at.empty() && devices.size() == 1;) {
+    // Below a device with an id: that is the one that the plan names.
+    at = record::parent_of(at);
+    const std::string name = at.substr(at.rfind('/') + 1);
+    if (planned_.device(name).is_object()) id = name;
+  }
+  put_device(trouble, devices.size() == 1 ? id : "");
+  return trouble;
+}
+
+TreeTrouble TreeStory::of_operation(const record::PlannedOperation& operation) const {
+  const bool plug = operation.action == "plug";
+  TreeTrouble trouble = begin(plug ? "device-missing" : "device-extra", operation.action + ' ' + operation.kind);
+  trouble.title = fmt::format("{} {} {} {}, although it was {} as planned {}", now_, plug ? "lacks" : "still has",
+                              operation.kind, operation.device, plug ? "plugged" : "unplugged", when_);
+  trouble.evidence["type"] = operation.kind;
+  put_device(trouble, operation.device);
+  return trouble;
+}
+
+}  // namespace migsoak::detect

@@ -1,0 +1,47 @@
+// Internal to detect: differences between device trees in words that a person understands, with the evidence.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "detect/config_documents.h"
+#include "detect/device_tree_compare.h"
+
+namespace migsoak::detect {
+
+struct TreeTrouble {
+  std::string process;   // the new side's QEMU
+  std::string kind;      // "device-extra" "device-missing" "device-changed" "property-changed" "object-extra" …
+  std::string identity;  // what makes it one finding
+  std::string title;
+  std::string id;           // of a device
+  std::string pci_address;  // of a device on a root bus: "0000:00:1c.0"
+  base::Json evidence = base::Json::object();
+};
+
+// Of one iteration, which must outlive it.
+class TreeStory {
+ public:
+  // `evidence`: what is the same for all of the iteration's troubles.
+  TreeStory(const record::Observation& observation, base::Json evidence);
+
+  TreeTrouble of_device(const TreeDifference& difference) const;  // or bus
+  TreeTrouble of_object(const TreeDifference& difference) const;
+  // Devices whose property changed in the same way; at least one.
+  TreeTrouble of_property(const std::vector<const TreeDifference*>& devices) const;
+  // Reported as done, and the tree is without it.
+  TreeTrouble of_operation(const record::PlannedOperation& operation) const;
+  // "vectors is 9, where qemu:a had 2": which differences make one trouble.
+  std::string change_words(const TreeDifference& difference) const;
+
+ private:
+  TreeTrouble begin(const std::string& kind, const std::string& identity) const;
+  void put_device(TreeTrouble& trouble, const std::string& id) const;
+
+  const record::Observation& observation_;
+  base::Json evidence_;
+  SideDocuments planned_;
+  std::string now_, former_, when_;
+};
+
+}  // namespace migsoak::detect
