@@ -123,7 +123,8 @@ void QtreeParser::take(const TreeLine& line) {
     const std::size_t comma = std::min(rest.find(", id \""), rest.size());
     node.type = base::printable(rest.substr(0, comma), kTreeNameBytes);
     if (comma + 6 < rest.size()) node.id = path_name(rest.substr(comma + 6, rest.size() - comma - 7));
-    return open(line.indent, node.id, std::move(node));
+    std::string name = node.id;
+    return open(line.indent, std::move(name), std::move(node));
   }
   if (!stack_.empty() && line.indent > stack_.back().indent) take_line(line.text);
 }
