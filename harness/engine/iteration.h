@@ -8,6 +8,7 @@
 #include "engine/lineage.h"
 #include "engine/operations.h"
 #include "engine/restarts.h"
+#include "engine/upgrade_attempt.h"
 #include "ops/modes/mode.h"
 
 namespace migsoak::engine {
@@ -24,6 +25,7 @@ class IterationRunner {
   bool interrupted() const { return interrupted_; }
 
  private:
+  bool attempt_upgrade();  // upgrade_attempt.cpp
   bool spawn_destination();
   bool spawn_destination_with(const hypervisor::DeviceSet& devices);
   bool raise_destination();
@@ -91,6 +93,7 @@ class IterationRunner {
   const ops::Mode* mode_;  // of the plan
   OperationRunner operations_;
   RestartRunner restarts_;
+  std::unique_ptr<UpgradeAttempt> attempt_;
   base::Result<void> during_;        // what came of restarts while the migration ran
   std::int64_t full_bandwidth_ = 0;  // of the source, before the migration was held for them
   // Config space and virtqueues of both ends, being read while other things go on.
