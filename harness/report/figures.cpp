@@ -94,8 +94,11 @@ double percentile(std::vector<double> values, double percent) {
   return *nth;
 }
 
+namespace {
+constexpr std::array<const char*, 8> kBlocks = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+}
+
 std::string sparkline(const std::vector<double>& values, std::size_t columns) {
-  static constexpr std::array<const char*, 8> kBlocks = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   std::vector<double> known;
   std::copy_if(values.begin(), values.end(), std::back_inserter(known), [](double v) { return std::isfinite(v); });
   if (known.empty() || columns == 0) return "";
@@ -114,6 +117,30 @@ std::string sparkline(const std::vector<double>& values, std::size_t columns) {
   for (const double mean : means) {
     const double level = span > 0 ? (mean - low) / span * 7.0 : 0.0;
     line += kBlocks[static_cast<std::size_t>(std::clamp(std::lround(level), 0l, 7l))];
+  }
+  return line;
+}
+
+std::string histogram(const std::vector<double>& values, std::size_t columns) {
+  constexpr double kLeast = 0.1;  // what is less, in whatever unit, is taken as this
+  std::vector<double> logarithms;
+  for (const double value : values) {
+    if (std::isfinite(value)) logarithms.push_back(std::log(std::max(value, kLeast)));
+  }
+  if (logarithms.empty() || columns == 0) return "";
+  const auto [least, greatest] = std::minmax_element(logarithms.begin(), logarithms.end());
+  const double low = *least, span = *greatest - *least;
+  if (!(span > 0)) return "";
+  std::vector<std::size_t> counts(columns, 0);
+  for (const double value : logarithms) {
+    const auto bin = static_cast<std::size_t>((value - low) / span * static_cast<double>(columns));
+    ++counts[std::min(bin, columns - 1)];
+  }
+  const auto most = static_cast<double>(*std::max_element(counts.begin(), counts.end()));
+  std::string line;
+  for (const std::size_t count : counts) {
+    const auto level = static_cast<std::size_t>(std::ceil(static_cast<double>(count) / most * 7.0));
+    line += kBlocks[std::min<std::size_t>(level, 7)];
   }
   return line;
 }

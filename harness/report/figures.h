@@ -36,6 +36,10 @@ double percentile(std::vector<double> values, double percent);
 // U+2581..U+2588, at most `columns` of them: means of equal stretches, from the least value to the greatest.
 std::string sparkline(const std::vector<double>& values, std::size_t columns);
 
+// The same blocks as a histogram: how many values lie in each of `columns` equal stretches of a logarithmic scale from
+// the least value to the greatest. Not-a-number is left out; a single value still shows. Empty when all are equal.
+std::string histogram(const std::vector<double>& values, std::size_t columns);
+
 std::string bytes_text(double bytes);           // "46.9 GiB"
 std::string number_text(double value);          // integers without a fraction, else three significant digits
 std::size_t columns_of(std::string_view utf8);  // code points: what a terminal shows of the text used here

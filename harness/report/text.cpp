@@ -11,6 +11,7 @@
 #include "report/matrix.h"
 #include "report/page.h"
 #include "report/report.h"
+#include "report/upgrades.h"
 #include "report/wishes.h"
 
 namespace migsoak::report {
@@ -20,6 +21,7 @@ namespace {
 constexpr std::size_t kFindingsShownMax = 5;    // the rest is counted: `migsoak findings` lists them
 constexpr std::size_t kExclusionsShownMax = 4;  // likewise
 constexpr std::size_t kSparkColumns = 40;
+constexpr std::size_t kHistogramColumns = 12;
 constexpr std::size_t kModesShownMax = 8;
 
 using Series = std::vector<store::Store::Point>;
@@ -195,9 +197,10 @@ base::Result<void> downtime(Page& page, const store::Store& store,
   if (modes.size() > kModesShownMax) modes.resize(kModesShownMax);
   for (const std::string& mode : modes) {
     const auto& [clients, qemu] = by_mode[mode];
+    const std::string shape = histogram(clients, kHistogramColumns);
     page.labelled(mode == modes.front() ? "downtime" : "",
-                  fmt::format("{}: the guest's clients see {}; QEMU says {}", base::printable(mode, 40),
-                              distribution(clients), distribution(qemu)));
+                  fmt::format("{}: the guest's clients see {}; QEMU says {}{}", base::printable(mode, 40),
+                              distribution(clients), distribution(qemu), shape.empty() ? "" : "; clients: " + shape));
   }
   if (by_mode.size() > modes.size()) page.labelled("", fmt::format("and {} more modes", by_mode.size() - modes.size()));
   return {};
@@ -205,6 +208,9 @@ base::Result<void> downtime(Page& page, const store::Store& store,
 
 base::Result<void> timing(Page& page, const store::Store& store) {
   MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
+  MIGSOAK_ASSIGN(const std::vector<record::ProcessInstance> processes, store.processes());
+  const std::string upgrades = upgrades_text(upgrades_of(rows, processes));
+  if (!upgrades.empty()) page.labelled("upgrades", upgrades, 3);
   std::vector<double> durations;
   double first_ms = 0, last_ms = 0;
   for (const store::Store::IterationRow& row : rows) {

@@ -248,6 +248,20 @@ base::Result<std::vector<Store::SeriesName>> Store::series_names() const {
   });
 }
 
+base::Result<std::vector<record::ProcessInstance>> Store::processes() const {
+  return impl_->guarded([&]() -> base::Result<std::vector<record::ProcessInstance>> {
+    std::vector<record::ProcessInstance> all;
+    Query rows(impl_->statement(
+        "SELECT id, name, pid, start_ticks, generation, command, born_iteration, fd_limit FROM process "
+        "ORDER BY iteration, position"));
+    while (rows.step()) {
+      all.push_back({rows.integer(0), rows.text(1), rows.integer(2), rows.integer(3), rows.small(4), rows.text(5),
+                     rows.integer(6), rows.integer(7)});
+    }
+    return all;
+  });
+}
+
 base::Result<std::vector<Store::IterationRow>> Store::iterations() const {
   return impl_->guarded([&]() -> base::Result<std::vector<IterationRow>> {
     std::vector<IterationRow> all;

@@ -95,6 +95,9 @@ class Store {
   };
   base::Result<std::vector<IterationRow>> iterations() const;
 
+  // Every process instance of finished iterations, in the order of their births; cheap.
+  base::Result<std::vector<record::ProcessInstance>> processes() const;
+
  private:
   struct Impl;
   explicit Store(std::unique_ptr<Impl> impl);

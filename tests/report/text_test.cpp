@@ -177,8 +177,53 @@ TEST(ReportText, DowntimeByMode) {
   const auto page = text(**store, 120, false);
   ASSERT_TRUE(page);
   EXPECT_THAT(*page, HasSubstr("downtime     precopy: the guest's clients see p50 12, p95 15, max 15 ms; QEMU says p50 "
-                               "3, p95 3, max 3 ms\n"
+                               "3, p95 3, max 3 ms; clients:\n             █▁█▁▁█▁█▁█▁█\n"
                                "             postcopy: the guest's clients see p50 700, p95 700, max 700 ms;"));
+}
+
+// Mode i of `modes` brings QEMU to the next image; cpr-exec keeps the pid.
+std::string page_of_upgrades(const std::vector<std::string>& modes, int lineages = 1) {
+  scratch::Directory directory;
+  auto store = store::Store::create(directory.file("hot.db"), synthetic::manifest(static_cast<int>(modes.size())));
+  EXPECT_TRUE(store);
+  record::ProcessInstance qemu{1, "qemu:a", 500, 7, 0, "qemu-system-x86_64", 0, 1024};
+  for (std::size_t i = 0; i < modes.size(); ++i) {
+    record::Observation o;
+    o.iteration = static_cast<std::int64_t>(i);
+    o.lineage = static_cast<int>(i * static_cast<std::size_t>(lineages) / modes.size());
+    o.status = record::IterationStatus::completed;
+    o.plan = {o.iteration, "a", "a", modes[i], "unix"};
+    o.duration_ms = 10;
+    if (i == 0) o.processes_born.push_back(qemu);
+    ++qemu.id;
+    if (modes[i] == "cpr-exec") {
+      ++qemu.generation;
+    } else {
+      qemu.generation = 0;
+      ++qemu.pid;
+    }
+    o.processes_born.push_back(qemu);
+    EXPECT_TRUE((*store)->begin(o));
+    EXPECT_TRUE((*store)->finish(o, record::Verdict::pass));
+  }
+  const auto page = text(**store, 160, false);
+  EXPECT_TRUE(page);
+  return page ? *page : "";
+}
+
+TEST(ReportText, UpgradesAndWhatBecameOfTheProcesses) {
+  EXPECT_THAT(
+      page_of_upgrades(std::vector<std::string>(40, "cpr-exec")),
+      HasSubstr("upgrades     40 of one guest (cpr-exec 40): 1 QEMU process, 40 exec generations of one pid\n"));
+  EXPECT_THAT(page_of_upgrades(std::vector<std::string>(40, "cpr-transfer")),
+              HasSubstr("upgrades     40 of one guest (cpr-transfer 40): 41 QEMU processes\n"));
+  EXPECT_THAT(
+      page_of_upgrades({"precopy", "cpr-exec", "cpr-exec", "cpr-reboot", "cpr-exec", "local"}),
+      HasSubstr("upgrades     4 of one guest (cpr-exec 3, cpr-reboot 1) and 2 other migrations: 4 QEMU processes, "
+                "up to 2 exec generations of one pid\n"));
+  EXPECT_THAT(page_of_upgrades({"cpr-reboot", "cpr-reboot", "cpr-reboot", "cpr-reboot"}, 2),
+              HasSubstr("upgrades     4 of 2 guests, up to 2 of one (cpr-reboot 4): 5 QEMU processes\n"));
+  EXPECT_THAT(page_of_upgrades({"precopy", "local"}), Not(HasSubstr("upgrades")));
 }
 
 TEST(Evidence, WhatExplainsMostStandsFirstAndTheTitleIsNotRepeated) {
@@ -222,6 +267,9 @@ TEST(Figures, Percentile) {
 }
 
 TEST(Figures, Sparkline) {
+  EXPECT_EQ(histogram({}, 4), "");
+  EXPECT_EQ(histogram({5, 5, std::nan("")}, 4), "") << "nothing is spread";
+  EXPECT_EQ(histogram({1, 1, 1, 1, 1, 1, 1, 10, 100, 1000}, 3), "█▂▃");
   EXPECT_EQ(sparkline({}, 10), "");
   EXPECT_EQ(sparkline({std::nan("")}, 10), "");
   EXPECT_EQ(sparkline({5, 5, 5}, 10), "▁▁▁");
