@@ -37,6 +37,10 @@ void make_run(const std::string& path) {
   for (int i = 0; i < 50; ++i) {
     record::Observation o = run.next(2);
     o.events.push_back({"hotplug", "guest", 0, "hotplug", 5, "", {{"kind", "cpu"}, {"confirmed", true}}});
+    if (i == 48) {
+      o.processes_born.push_back({9000, "qemu:a", 4711, 7, 1, "qemu-system-x86_64", 48, 1024});
+      o.births.push_back({9000, 13, "memfd", "kept over exec since iteration 0, mapped: /memfd:ram0 (deleted)"});
+    }
     if (i == 49) o.processes_ended.push_back({2, false, -1, 11, true, "Segmentation fault"});
     ASSERT_TRUE((*store)->finish(o, record::Verdict::pass));
   }
