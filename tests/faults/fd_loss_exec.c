@@ -8,7 +8,8 @@
 //   FAULT_KIND=memfd     a duplicate of the first memfd: where RAM is a memfd, of what cpr keeps on purpose
 //   FAULT_KIND=socket    a new socket, connected to nothing. A duplicate of QEMU's own would keep its peers waiting,
 //                        which is another fault
-//   FAULT_COUNT          descriptors per exec (default 1)
+//   FAULT_KIND=eventfd|memfd   several: one of each
+//   FAULT_COUNT          descriptors of each kind per exec (default 1)
 //   FAULT_ON, FAULT_EVERY, FAULT_AT, FAULT_LIMIT, FAULT_STATE (without it each program counts from 1 again)
 #include <dirent.h>
 #include <limits.h>
@@ -47,10 +48,16 @@ static int one_more(const char* kind) {
 
 void fault_fire(uint64_t n) {
   (void)n;
-  const char* kind = fault_text("FAULT_KIND", "eventfd");
-  for (uint64_t i = fault_number("FAULT_COUNT", 1); i > 0; --i) {
-    if (one_more(kind) >= 0) continue;
-    dprintf(STDERR_FILENO, "planted fault: fd_loss_exec: no descriptor of kind '%s' to lose\n", kind);
-    _exit(125);
+  for (const char* kinds = fault_text("FAULT_KIND", "eventfd"); *kinds != '\0';) {
+    char kind[32];
+    const size_t length = strcspn(kinds, "|");
+    snprintf(kind, sizeof kind, "%.*s", (int)length, kinds);
+    for (uint64_t i = fault_number("FAULT_COUNT", 1); i > 0; --i) {
+      if (one_more(kind) >= 0) continue;
+      dprintf(STDERR_FILENO, "planted fault: fd_loss_exec: no descriptor of kind '%s' to lose\n", kind);
+      _exit(125);
+    }
+    kinds += length;
+    if (*kinds == '|') ++kinds;
   }
 }

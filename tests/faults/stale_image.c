@@ -2,12 +2,13 @@
 // [<build>/tests/faults/stale_image].
 //
 // A restart script that names the image of yesterday, a snapshot that was reverted, a cache that was never written
-// back: the target answers, the device reconnects, and the guest's acknowledged writes are gone. The first start leaves
-// a copy of each image; a start that is due serves the copies.
+// back: the target answers, the device reconnects, and the guest's acknowledged writes are gone. Each start leaves a
+// copy of each image, as it then is; a start that is due serves the copies of the start before the first such.
 //
 //   FAULT_STATE   needed: counts the starts, and names the copies (FAULT_STATE.image1 …): keep it out of the run's own
 //                 directories
-//   FAULT_AT      the start that serves the copies (default 2: the first restart)
+//   FAULT_AT      the first start that serves the copies (default 2: the first restart, with the disk as it was at the
+//                 very beginning)
 //   FAULT_LIMIT   how many starts do (default: all from then on)
 //
 // Images are what `filename=` options name.
@@ -72,7 +73,7 @@ int main(int argc, char** argv) {
     const bool first = index == count;
     if (first) memcpy(images[count++], image, sizeof image);
     snprintf(kept, sizeof kept, "%.4000s.image%d", state, index + 1);
-    if (first && n == 1 && !copy(image, kept)) {
+    if (first && n < fault_number("FAULT_AT", 2) && !copy(image, kept)) {
       fprintf(stderr, "planted fault: stale_image: %s: %s\n", kept, strerror(errno));
       return kUsage;
     }
