@@ -80,9 +80,13 @@ void IterationRunner::restart_during() {
 Result<void> IterationRunner::ask_to_settle() {
   const std::vector<std::string> addresses = lineage_.disks_to_settle();
   if (addresses.empty() || context_.scenario.guest.workload != "verify") return {};
-  // A disk that does not settle shows in the verification.
-  MIGSOAK_TRY(lineage_.channel().command("settle_disks", {{"pci_addresses", base::join(addresses, ",")}},
-                                         Deadline::in(seconds(context_.scenario.deadline.answer_s))));
+  constexpr std::int64_t kPatienceMs = 5000;
+  MIGSOAK_ASSIGN(const base::Json answer,
+                 lineage_.channel().command(
+                     "settle_disks", {{"pci_addresses", base::join(addresses, ",")}, {"timeout_ms", kPatienceMs}},
+                     Deadline::in(seconds(context_.scenario.deadline.answer_s))));
+  // Without a restart in this iteration a disk that does not settle shows in the verification.
+  if (!base::json_get<bool>(answer, "idle", true)) restarts_.note_stalled(kPatienceMs);
   return {};
 }
 

@@ -1,11 +1,8 @@
 #include "engine/restarts.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 #include "base/text.h"
@@ -21,38 +18,14 @@ namespace {
 
 // Neither a process's end behind a wrapper, nor listening, nor a connection is announced to us.
 constexpr std::chrono::milliseconds kLookAgain{3};
+constexpr std::chrono::seconds kRingsMax{5};
 
 std::string words_of(const record::PlannedRestart& planned) {
-  return fmt::format("restart ({}, {} the migration)", planned.how, planned.timing);
-}
-
-template <typename Number>
-Number number_at(std::string_view region, std::size_t offset) {
-  Number value{};
-  std::memcpy(&value, region.data() + offset, sizeof value);
-  return value;
+  return fmt::format("restart ({}, {} {})", planned.how, planned.timing,
+                     planned.timing == "between" ? "migrations" : "the migration");
 }
 
 }  // namespace
-
-// struct QueueRegionSplit, one for each queue: u64 features, u16 version, u16 desc_num, u16 last_batch_head, u16
-// used_idx, then desc_num of DescStateSplit, 16 bytes each, of which the first tells. QEMU's libvhost-user counts on
-// regions of desc_num * 16 + 2 bytes, rounded up to 64 (vu_inflight_queue_size), which leaves out the header.
-std::optional<int> count_in_flight(std::string_view region) {
-  constexpr std::size_t kHeader = 16, kState = 16, kAlignment = 64;
-  std::optional<int> count;
-  for (std::size_t at = 0; at + kHeader <= region.size();) {
-    const auto version = number_at<std::uint16_t>(region, at + 8);
-    const std::size_t states = number_at<std::uint16_t>(region, at + 10);
-    if (version != 1 || states == 0) break;
-    if (!count) count = 0;
-    for (std::size_t i = 0; i < states && at + kHeader + i * kState < region.size(); ++i) {
-      if (region[at + kHeader + i * kState] == 1) ++*count;
-    }
-    at += (states * kState + 2 + kAlignment - 1) / kAlignment * kAlignment;
-  }
-  return count;
-}
 
 RestartRunner::RestartRunner(Lineage& lineage, record::Observation& into, std::function<double()> at_ms)
     : lineage_(lineage), into_(into), at_ms_(std::move(at_ms)) {}
@@ -274,21 +247,25 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
               {first.qemu, first.process_id, "connection to " + player.name});
 }
 
-// In the QEMU that runs the guest, which holds on to the record for the target's successor.
-std::optional<int> RestartRunner::in_flight_of(const TargetPlayer& player) {
-  const Player* guest_in = lineage_.current();
+// Requests that the guest has made available and nobody has used, by its rings in memory: asked while the target is
+// gone, so that they stand still. nullopt where the build does not tell (QEMU 7.2 was the first).
+std::optional<std::int64_t> RestartRunner::in_flight_of(const TargetPlayer& player) {
+  Player* guest_in = lineage_.current();
   const bool serves_guest = guest_in != nullptr && (player.side.empty() || "qemu:" + player.side == guest_in->name);
-  if (!serves_guest) return std::nullopt;
-  std::optional<int> total;
-  const pid_t pid = guest_in->machine->qemu_pid();
-  for (const proc::FdEntry& entry : proc::read_fds(pid).value_or(std::vector<proc::FdEntry>{})) {
-    if (entry.target.find("inflight") == std::string::npos) continue;
-    const base::UniqueFd fd(::open(fmt::format("/proc/{}/fd/{}", pid, entry.fd).c_str(), O_RDONLY | O_CLOEXEC));
-    std::string region(256 << 10, '\0');  // 64 queues of 256 entries
-    const ssize_t bytes = fd.valid() ? ::pread(fd.get(), region.data(), region.size(), 0) : -1;
-    if (bytes <= 0) continue;
-    const auto count = count_in_flight(std::string_view(region).substr(0, static_cast<std::size_t>(bytes)));
-    if (count) total = total.value_or(0) + *count;
+  if (!serves_guest || !guest_in->machine->alive()) return std::nullopt;
+  qmp::Client& client = guest_in->machine->qmp();
+  std::optional<std::int64_t> total;
+  for (const target::Disk& disk : player.target->spec().disks) {
+    for (int queue = 0; queue < disk.queues; ++queue) {
+      const std::string path = "/machine/peripheral/" + disk.id + "/virtio-backend";
+      const auto rings =
+          client.execute("x-query-virtio-queue-element", {{"path", path}, {"queue", queue}}, Deadline::in(kRingsMax));
+      if (!rings) continue;
+      const auto index_of = [&rings](const char* ring) {
+        return base::json_get<std::int64_t>(base::json_get(*rings, ring, base::Json::object()), "idx", 0);
+      };
+      total = total.value_or(0) + ((index_of("avail") - index_of("used")) & 0xffff);  // 16 bits that wrap
+    }
   }
   return total;
 }
@@ -299,6 +276,22 @@ void RestartRunner::note_disk(const std::string& device, std::uint64_t io_errors
     restart.io_errors += io_errors;
     restart.hangs = restart.hangs || hangs;
   }
+}
+
+void RestartRunner::note_stalled(std::int64_t waited_ms) {
+  if (restarts_.empty()) return;
+  Restart& last = restarts_.back();
+  last.stalled = true;
+  record::Event event;
+  event.kind = record::event_kind::kHang;
+  event.subject = last.target;
+  event.phase = last.phase;
+  event.at_ms = at_ms_();
+  event.text =
+      fmt::format("requests of the guest are not answered {} ms after the {}", waited_ms, words_of(last.planned));
+  event.detail = {{"waiting_for", "answer to the guest's requests in flight after its " + words_of(last.planned)},
+                  {"waited_ms", waited_ms}};
+  into_.events.push_back(std::move(event));
 }
 
 void RestartRunner::conclude() {
@@ -320,6 +313,7 @@ void RestartRunner::conclude() {
         {"stop_ms", restart.stop_ms},          {"start_ms", restart.start_ms},
         {"reconnect_ms", restart.reconnect_ms}};
     if (restart.in_flight) event.detail["in_flight"] = *restart.in_flight;
+    if (restart.stalled) event.detail["stalled"] = true;
     if (restart.hangs) event.detail["hangs"] = true;
     if (!restart.why.empty()) event.detail["why"] = base::printable(restart.why, 300);
     into_.events.push_back(std::move(event));

@@ -30,6 +30,8 @@ class RestartRunner {
 
   // What the guest said of a disk in this iteration.
   void note_disk(const std::string& device, std::uint64_t io_errors, bool hangs);
+  // The guest's requests were given time and are not all answered: after a restart that is a hang.
+  void note_stalled(std::int64_t waited_ms);
   // The iteration is over: what became of each restart goes on record.
   void conclude();
 
@@ -49,8 +51,9 @@ class RestartRunner {
     std::string phase;
     double began_at_ms = 0;
     double stop_ms = 0, start_ms = 0, reconnect_ms = 0;
-    std::optional<int> in_flight;  // requests that the target had taken and not answered when it was gone
-    std::string failed;            // "lost" | "not-reconnected"
+    std::optional<std::int64_t> in_flight;  // requests not answered when it was gone
+    bool stalled = false;
+    std::string failed;  // "lost" | "not-reconnected"
     std::string why;
     std::uint64_t io_errors = 0;
     bool hangs = false;
@@ -62,7 +65,7 @@ class RestartRunner {
   base::Result<void> wait_reconnected(TargetPlayer& player, const std::vector<Link>& links, Restart& restart);
   std::vector<Link> connected_links(const TargetPlayer& player);
   Player* player_of(const Link& link);
-  std::optional<int> in_flight_of(const TargetPlayer& player);
+  std::optional<std::int64_t> in_flight_of(const TargetPlayer& player);
   tl::unexpected<base::Error> fail(Restart& restart, const char* result, base::Error error, Trouble trouble);
 
   Lineage& lineage_;
@@ -71,9 +74,5 @@ class RestartRunner {
   std::vector<Restart> restarts_;
   Trouble trouble_;
 };
-
-// Requests in flight by a QEMU's record of them, in which a vhost-user-blk target keeps book so that its successor can
-// go on (vhost-user protocol, "Inflight I/O tracking"; split virtqueues). Pure; nullopt when it is no such record.
-std::optional<int> count_in_flight(std::string_view region);
 
 }  // namespace migsoak::engine

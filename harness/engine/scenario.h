@@ -108,7 +108,7 @@ struct UpgradeScenario {
 struct RestartScenario {
   std::string target;
   std::vector<std::string> hows = {"kill"};       // drawn
-  std::vector<std::string> timings = {"before"};  // drawn
+  std::vector<std::string> timings = {"between"};  // drawn
   std::int64_t every = 1;                         // iterations: in the every-th, twice the every-th, …
   std::string expect = "recovers";
 };

@@ -65,9 +65,9 @@ Result<void> read_restart(const TableReader& in, Scenario& scenario) {
   if (restart.hows.empty()) return in.error("how", "needs at least one of kill, graceful");
   in.read_list("timing", restart.timings);
   for (const std::string& timing : restart.timings) {
-    MIGSOAK_TRY(in.check_choice("timing", timing, {"before", "during", "after"}));
+    MIGSOAK_TRY(in.check_choice("timing", timing, {"between", "before", "during", "after"}));
   }
-  if (restart.timings.empty()) return in.error("timing", "needs at least one of before, during, after");
+  if (restart.timings.empty()) return in.error("timing", "needs at least one of between, before, during, after");
   MIGSOAK_TRY(in.read_integer("every", restart.every, 1, 100'000'000));
   MIGSOAK_TRY(in.read_choice("expect", restart.expect, {"recovers", "io-errors"}));
   MIGSOAK_TRY(check_connections(in, scenario, restart.target));

@@ -27,7 +27,8 @@ struct PlannedOperation {
 struct PlannedRestart {
   std::string target;  // its name in the scenario
   std::string how;     // "graceful": SIGTERM; "kill": SIGKILL
-  std::string timing;  // "before": before the migration; "during": while it runs; "after": when the guest has arrived
+  std::string timing;  // "between": no destination is there yet; "before": it is, and waits, connected to the target as
+                       // well; "during": while the migration runs; "after": when the guest has arrived
   std::string expect;  // "recovers" | "io-errors": requests in flight may end in errors that the guest sees
 
   bool operator==(const PlannedRestart&) const = default;
