@@ -142,9 +142,12 @@ base::Result<std::unique_ptr<Machine>> Machine::spawn(proc::Reactor& reactor, pr
 }
 
 base::Result<std::unique_ptr<Machine>> Machine::take_over(proc::Reactor& reactor, Machine& old, MachineSpec next) {
+  assert(old.impl_->child != nullptr);
+  // The old image still accepts connections a moment before the exec cuts them off: on a socket of its own, the new one
+  // can't be mistaken for it.
+  assert(qmp_socket_path(old.spec()) != qmp_socket_path(next));
   auto impl = std::make_unique<Impl>(reactor, std::move(next));
   impl->resolved_qemu = find_executable(impl->spec.qemu).value_or(impl->spec.qemu);
-  assert(old.impl_->child != nullptr);
   if (old.impl_->child->exited()) return old.impl_->exited_error("before it could exec");
   impl->child = std::move(old.impl_->child);
   impl->begin_setup();
@@ -179,9 +182,11 @@ const MachineSpec& Machine::spec() const {
   return impl_->spec;
 }
 proc::ChildProcess& Machine::child() {
+  assert(impl_->child != nullptr);
   return *impl_->child;
 }
 const proc::ChildProcess& Machine::child() const {
+  assert(impl_->child != nullptr);
   return *impl_->child;
 }
 qmp::Client& Machine::qmp() {
@@ -194,7 +199,7 @@ std::string Machine::console_socket() const {
   return console_socket_path(impl_->spec);
 }
 bool Machine::alive() const {
-  return !impl_->child->exited();
+  return impl_->child != nullptr && !impl_->child->exited();
 }
 
 pid_t Machine::qemu_pid() const {
@@ -205,7 +210,7 @@ pid_t Machine::qemu_pid() const {
 }
 
 void Machine::begin_quit() {
-  if (impl_->quit_sent || impl_->child->exited() || !impl_->client.connected()) return;
+  if (impl_->quit_sent || !alive() || !impl_->client.connected()) return;
   impl_->client.send("quit");
   impl_->quit_sent = true;
 }

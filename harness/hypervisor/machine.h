@@ -21,8 +21,9 @@ class Machine {
   static base::Result<std::unique_ptr<Machine>> spawn(proc::Reactor& reactor, proc::Containment& containment,
                                                       MachineSpec spec);
   // The process of `old` has exec'ed, or is about to, into the machine that `next` describes (cpr-exec; its argv was
-  // command_line(next)). Takes the child over: `old` is left without a process, to be destroyed. Returns at once, like
-  // spawn(). kind subject: it has ended already.
+  // command_line(next), and `next` has an instance name, so sockets, of its own). Takes the child over: `old` is left
+  // without a process, not alive(), to be destroyed; its child(), qemu_pid(), quit() and kill() must not be called.
+  // Returns at once, like spawn(). kind subject: it has ended already, and `old` still has it.
   static base::Result<std::unique_ptr<Machine>> take_over(proc::Reactor& reactor, Machine& old, MachineSpec next);
   ~Machine();  // kills and reaps what is left, removes its sockets
 

@@ -1,9 +1,30 @@
+#include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/text.h"
 #include "ops/modes/mode.h"
 #include "ops/modes/transport.h"
 
 namespace migsoak::ops {
+
+namespace {
+
+// By what they are, not how they are written: a link leads to the same RAM. A file that is not there yet is the one of
+// its path.
+bool same_file(const std::string& one, const std::string& other) {
+  if (one == other) return true;
+  struct stat first {
+  }, second{};
+  return ::stat(one.c_str(), &first) == 0 && ::stat(other.c_str(), &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+std::string ram_of(const hypervisor::MachineSpec& spec) {
+  return spec.ram_path.empty() ? "a memfd of its own" : base::printable(spec.ram_path);
+}
+
+}  // namespace
 
 #define MODE(name, ...) MigrationOutcome run_##name(MigrationContext& context);
 #include "ops/modes/modes.def"
@@ -73,10 +94,23 @@ std::vector<std::string> cpr_incoming(const std::string& main_socket, const std:
 
 std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
                       const hypervisor::MachineSpec& destination) {
-  const bool same_file = !source.ram_path.empty() && source.ram_path == destination.ram_path;
-  if (!mode.needs.same_ram && same_file)
-    return mode.name + " needs RAM of its own at each end: both have " + source.ram_path;
-  if (mode.needs.ram_file && !same_file) return mode.name + " needs one RAM file for both ends";
+  const ModeNeeds& needs = mode.needs;
+  if (needs.aux_ram_share && !(source.aux_ram_share && destination.aux_ram_share)) {
+    return mode.name + " needs aux-ram-share=on at both ends";
+  }
+  if (needs.ram_file && (source.ram_path.empty() || destination.ram_path.empty())) {
+    return mode.name + " needs RAM in a file at both ends";
+  }
+  if (needs.same_ram) {
+    if (source.memory_bytes != destination.memory_bytes) return mode.name + " needs RAM of one size at both ends";
+    if (source.ram_path.empty() && destination.ram_path.empty()) return "";  // handed over as a descriptor
+    if (same_file(source.ram_path, destination.ram_path)) return "";
+    return fmt::format("{} needs the same RAM at both ends: one has {}, the other {}", mode.name, ram_of(source),
+                       ram_of(destination));
+  }
+  if (!source.ram_path.empty() && same_file(source.ram_path, destination.ram_path)) {
+    return mode.name + " needs RAM of its own at each end: both have " + base::printable(source.ram_path);
+  }
   return "";
 }
 

@@ -22,16 +22,20 @@ enum class Succession {
 };
 std::string to_string(Succession succession);
 
-// What a mode asks of both ends. Checked before anything runs: engine/preflight, hypervisor command line, check_ram().
+// What a mode asks of both ends. Checked before anything runs: engine/preflight, wrong_ram().
+//
+// A memory-backend-file (share=on, in tmpfs) does for every mode, so one lineage may mix them all; measured on 10.0.2
+// and 11.1.2. But 11.1.2 loses a descriptor of that file at every cpr-exec: the old image's is kept across the exec,
+// and the new one opens the file anew. With a memory-backend-memfd the count stays flat.
 struct ModeNeeds {
   Succession succession = Succession::beside;
-  // Both ends map the same guest RAM. Where this is false each end must have RAM of its own: with one file under both,
-  // the guest is corrupted.
+  // Both ends map the same guest RAM: one file, or where `ram_file` is false a memfd that the mode itself hands over.
+  // Where this is false each end must have RAM of its own: with one file under both, the guest is corrupted.
   bool same_ram = false;
-  bool ram_file = false;       // RAM is a file with a name: the ends have no other way to the same RAM
-  bool aux_ram_share = false;  // -machine aux-ram-share=on
-  std::string version_min;     // oldest QEMU that has it, "10.0"; empty: any
-  std::string upgrade_only;    // why it does not go back to an older build; empty: it does
+  bool ram_file = false;          // RAM is a file with a name: the ends have no other way to the same RAM
+  bool aux_ram_share = false;     // -machine aux-ram-share=on
+  std::string version_min = {};   // oldest QEMU that has it, "10.0"; empty: any
+  std::string upgrade_only = {};  // why it does not go back to an older build; empty: it does
 };
 
 // run() empties both event inboxes when it starts: whoever wants earlier events takes them before.
@@ -53,7 +57,9 @@ struct MigrationContext {
   std::function<base::Result<hypervisor::Machine*>(base::Deadline)> raise = {};
   // afterwards: the source has saved its state: ends it, and returns when it is gone.
   std::function<base::Result<void>()> release_source = {};
-  std::string state_file = {};                 // afterwards, in_place: where the source saves its state
+  // afterwards, in_place: where the source saves its state. run() removes it in the end; but one that holds all that is
+  // left of the guest (afterwards: the source is gone, the destination did not take it) is left to whoever can use it.
+  std::string state_file = {};
   std::string main_socket = {};                // waiting: -incoming unix:… of the destination
   std::string cpr_socket = {};                 // waiting: its -incoming cpr channel
   std::vector<std::string> exec_command = {};  // in_place: argv of the next image, command_line() of its spec
@@ -62,8 +68,8 @@ struct MigrationContext {
 enum class MigrationResult {
   completed,         // the guest runs on the destination
   failed,            // the source still has it (resumed when it had been stopped)
-  source_lost,       // the source process ended or its QMP died
-  destination_lost,  // the destination ended; the source still has the guest
+  source_lost,       // the source process ended or its QMP died; in_place: so did the process that it became
+  destination_lost,  // the destination ended; the source still has the guest, unless it was released (afterwards)
   hang,              // the deadline passed
 };
 std::string to_string(MigrationResult result);

@@ -88,22 +88,30 @@ std::string describe_loss(MigrationContext& context, hypervisor::Machine& machin
 
 void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   const auto deadline = base::Deadline::in(kCollectMax);
-  const auto from_source = context.source->qmp().send("query-migrate");
-  const auto from_destination = context.destination->qmp().send("query-migrate");
-  if (auto reply = context.source->qmp().take_reply(from_source, deadline)) outcome.source_status = std::move(*reply);
-  if (auto reply = context.destination->qmp().take_reply(from_destination, deadline)) {
-    outcome.destination_status = std::move(*reply);
+  qmp::Client* source = context.source != nullptr ? &context.source->qmp() : nullptr;
+  qmp::Client* destination = context.destination != nullptr ? &context.destination->qmp() : nullptr;
+  // One that has not answered yet would only be waited for.
+  if (destination != nullptr && !destination->connected()) destination = nullptr;
+  const auto from_source = source != nullptr ? source->send("query-migrate") : 0;
+  const auto from_destination = destination != nullptr ? destination->send("query-migrate") : 0;
+  if (source != nullptr) {
+    if (auto reply = source->take_reply(from_source, deadline)) outcome.source_status = std::move(*reply);
+  }
+  if (destination != nullptr) {
+    auto reply = destination->take_reply(from_destination, deadline);
+    if (reply) outcome.destination_status = std::move(*reply);
   }
   const auto times_by = base::Deadline::in(kTimesMax).sooner(deadline);
-  while (lacks_times(outcome.source_status) && !times_by.passed()) {
+  while (source != nullptr && lacks_times(outcome.source_status) && !times_by.passed()) {
     const auto pause = base::Deadline::in(std::chrono::milliseconds(1));
     if (context.reactor.run_until([] { return false; }, pause) == proc::Wait::interrupted) break;
-    auto reply = context.source->qmp().execute("query-migrate", base::Json::object(), deadline);
+    auto reply = source->execute("query-migrate", base::Json::object(), deadline);
     if (!reply) break;
     outcome.source_status = std::move(*reply);
   }
-  outcome.figures = figures_of(outcome.source_status);
-  if (!context.destination->alive()) outcome.destination_exit = context.destination->child().exit_status();
+  outcome.figures = figures_of(outcome.source_status.is_object() ? outcome.source_status : outcome.destination_status);
+  const hypervisor::Machine* machine = context.destination;
+  if (machine != nullptr && !machine->alive()) outcome.destination_exit = machine->child().exit_status();
 }
 
 bool restore_source(MigrationContext& context, bool may_continue) {

@@ -1,0 +1,34 @@
+// EndSettings: what a mode needs set in a QEMU before it migrates. Every mode sets all of it for itself: a source whose
+// last attempt failed still has what another mode set. Internal to ops/modes.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/result.h"
+#include "hypervisor/machine.h"
+
+namespace migsoak::ops {
+
+struct EndSettings {
+  std::string mode = "normal";            // QAPI MigMode, since QEMU 8.2
+  bool ignore_shared = false;             // capability x-ignore-shared, since QEMU 4.0
+  std::vector<std::string> exec_command;  // parameter cpr-exec-command, since QEMU 11.1; empty: not sent
+};
+
+// Sent without waiting, so that it costs no round trip: whatever is sent next is executed after it.
+class SentSettings {
+ public:
+  // The mode "normal" is not sent to a QEMU that has no other.
+  SentSettings(hypervisor::Machine& machine, const EndSettings& settings);
+  // kind subject: refused; kind timeout: no answer.
+  base::Result<void> confirm(base::Deadline deadline);
+
+ private:
+  hypervisor::Machine& machine_;
+  std::vector<std::uint64_t> ids_;
+};
+
+}  // namespace migsoak::ops
