@@ -103,6 +103,7 @@ struct DeviceTreeCompare::Pass {
   bool other_build;
   const std::function<bool(const std::string&)>& leave_out;
   std::vector<TreeDifference> found;
+  std::map<std::string, int> told_objects;
   std::vector<std::pair<TreePath, TreeNode>> told;  // nodes that are on one side only, and all below them
 
   void only_in(const DeviceTree& one, const DeviceTree& other, TreeChange change);
@@ -231,7 +232,10 @@ void DeviceTreeCompare::Pass::compare_object(const std::string& object, int coun
   if (count_before == count_after || leave_out(object)) return;
   const bool known_by_device = std::any_of(told.begin(), told.end(),
                                            [&](const auto& known) { return is_of(object, known.first, known.second); });
-  if (known_by_device) return;
+  if (known_by_device) {
+    told_objects[object] = count_before;
+    return;
+  }
   if (other_build && !is_users_object(object) && owner.hold_back("build-objects")) return;
   // What an object is composed of comes and goes with it.
   const auto above = std::find_if(found.begin(), found.end(), [&](const TreeDifference& difference) {
@@ -249,8 +253,8 @@ void DeviceTreeCompare::Pass::compare_object(const std::string& object, int coun
   found.push_back(std::move(difference));
 }
 
-std::vector<TreeDifference> DeviceTreeCompare::compare(const TreeSide& before, const TreeSide& after, bool other_build,
-                                                       const std::function<bool(const std::string&)>& leave_out) {
+TreeComparison DeviceTreeCompare::compare(const TreeSide& before, const TreeSide& after, bool other_build,
+                                          const std::function<bool(const std::string&)>& leave_out) {
   Pass pass(*this, before, after, other_build, leave_out);
   if (before.tree == after.tree) return {};
   pass.only_in(after.tree, before.tree, TreeChange::extra);
@@ -258,7 +262,7 @@ std::vector<TreeDifference> DeviceTreeCompare::compare(const TreeSide& before, c
   pass.pair_moves();
   pass.compare_nodes();
   pass.compare_objects();
-  return std::move(pass.found);
+  return {std::move(pass.found), std::move(pass.told_objects)};
 }
 
 }  // namespace migsoak::detect

@@ -31,14 +31,20 @@ struct TreeSide {
   const AskedProps& asked;
 };
 
+struct TreeComparison {
+  std::vector<TreeDifference> differences;
+  // Objects that differ because of a device that does, and how many the earlier tree had: not told of again.
+  std::map<std::string, int> told_objects;
+};
+
 class DeviceTreeCompare {
  public:
   explicit DeviceTreeCompare(const record::GatePolicy& gate) : gate_(gate) {}
 
   // `leave_out`: paths, of nodes and objects, that are not to be compared. A property that was asked for differently is
   // no difference.
-  std::vector<TreeDifference> compare(const TreeSide& before, const TreeSide& after, bool other_build,
-                                      const std::function<bool(const std::string&)>& leave_out);
+  TreeComparison compare(const TreeSide& before, const TreeSide& after, bool other_build,
+                         const std::function<bool(const std::string&)>& leave_out);
 
   // How often an entry of device_tree_known.def held a difference back.
   const std::map<std::string, std::int64_t>& held_back() const { return held_back_; }

@@ -152,8 +152,7 @@ std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& ob
   return found;
 }
 
-std::vector<TreeDifference> DeviceTreeDrift::differences_from(const Reference& reference, const TreeSide& now,
-                                                              bool other_build) {
+TreeComparison DeviceTreeDrift::compared_with(const Reference& reference, const TreeSide& now, bool other_build) {
   return compare_.compare({reference.tree, reference.asked}, now, other_build, [&](const std::string& path) {
     if (is_touched(path, reference.touched)) return true;
     return std::any_of(reference.owed.begin(), reference.owed.end(),
@@ -165,30 +164,42 @@ std::vector<TreeTrouble> DeviceTreeDrift::arrive(const record::Observation& obse
                                                  const AskedProps& asked) {
   const std::string build = build_of(observation.plan.destination_side);
   const std::string from = build_of(observation.plan.source_side);
-  std::vector<TreeDifference> found;
+  TreeComparison found;
   for (const std::string& other : std::set<std::string>{build, from}) {
     const auto reference = references_.find(other);
     if (reference == references_.end()) continue;
-    for (TreeDifference& difference : differences_from(reference->second, {tree, asked}, other != build)) {
-      const bool known =
-          std::any_of(found.begin(), found.end(), [&](const TreeDifference& one) { return same_entry(one, difference); });
-      if (!known) found.push_back(std::move(difference));
+    TreeComparison compared = compared_with(reference->second, {tree, asked}, other != build);
+    found.told_objects.merge(compared.told_objects);
+    for (TreeDifference& difference : compared.differences) {
+      const bool known = std::any_of(found.differences.begin(), found.differences.end(),
+                                     [&](const TreeDifference& one) { return same_entry(one, difference); });
+      if (!known) found.differences.push_back(std::move(difference));
     }
   }
-  std::vector<TreeTrouble> all = tell(observation, found);
+  std::vector<TreeTrouble> all = tell(observation, found.differences);
   check_operations(observation, tree, all);
   keep(build, tree, asked, found);
   return all;
 }
 
 void DeviceTreeDrift::keep(const std::string& build, const DeviceTree& tree, const AskedProps& asked,
-                           const std::vector<TreeDifference>& found) {
+                           const TreeComparison& found) {
   const auto known = references_.find(build);
   if (known == references_.end()) {
     Reference made;
     made.tree = tree;
     made.asked = asked;
-    for (const TreeDifference& difference : found) put_right(difference, made.tree, made.owed);
+    for (const TreeDifference& difference : found.differences) put_right(difference, made.tree, made.owed);
+    for (const auto& [object, count] : found.told_objects) {
+      const auto there = made.tree.objects.find(object);
+      if (there == made.tree.objects.end() || there->second < count) {
+        made.owed.insert(object);
+      } else if (count > 0) {
+        there->second = count;
+      } else {
+        made.tree.objects.erase(there);
+      }
+    }
     for (auto& [other, reference] : references_) reference.clean_with.clear();
     references_[build] = std::move(made);
     return;

@@ -36,9 +36,9 @@ class DeviceTreeDrift {
   void note_operations(const record::Observation& observation);
   std::vector<TreeTrouble> arrive(const record::Observation& observation, const record::DeviceTree& tree,
                                   const AskedProps& asked);
-  std::vector<TreeDifference> differences_from(const Reference& reference, const TreeSide& now, bool other_build);
+  TreeComparison compared_with(const Reference& reference, const TreeSide& now, bool other_build);
   void keep(const std::string& build, const record::DeviceTree& tree, const AskedProps& asked,
-            const std::vector<TreeDifference>& found);
+            const TreeComparison& found);
   std::vector<TreeTrouble> tell(const record::Observation& observation, const std::vector<TreeDifference>& found) const;
   void check_operations(const record::Observation& observation, const record::DeviceTree& tree,
                         std::vector<TreeTrouble>& into) const;

@@ -90,6 +90,7 @@ class QtreeParser {
   std::vector<Open> stack_;  // from the root; what is closed moves into its parent
   std::vector<Open> roots_;
   std::size_t count_ = 0;
+  std::map<std::string, int> used_;  // paths, and how many wanted each
 };
 
 void QtreeParser::open(std::size_t indent, std::string name, TreeNode node) {
@@ -174,8 +175,8 @@ void QtreeParser::place(const std::string& parent, std::vector<Open>& siblings) 
       tree_.cut = true;
       continue;
     }
-    std::string numbered = path;
-    for (int number = 2; tree_.nodes.count(numbered) > 0; ++number) numbered = path + '#' + std::to_string(number);
+    const int number = ++used_[path];
+    const std::string numbered = number == 1 ? path : path + '#' + std::to_string(number);
     tree_.nodes.emplace(numbered, std::move(sibling->node));
     place(numbered, sibling->below);
   }
