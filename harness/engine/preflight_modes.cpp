@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <compare>
 #include <set>
-#include <tuple>
 
 #include "engine/route_plan.h"
 #include "fleet/version.h"
@@ -30,9 +30,7 @@ bool any_mode(const Scenario& scenario, Wanted wanted) {
 
 struct Edge {
   std::string from, to, mode, expect;
-  bool operator<(const Edge& other) const {
-    return std::tie(from, to, mode, expect) < std::tie(other.from, other.to, other.mode, other.expect);
-  }
+  auto operator<=>(const Edge&) const = default;
 };
 
 std::set<Edge> edges_of(const Scenario& scenario) {
