@@ -36,6 +36,12 @@ base::Result<hypervisor::Machine*> IterationRunner::raise(PreparedPlayer& prepar
   }
   MIGSOAK_TRY(lineage_.make_ready(*destination_, deadline));
   sample("host", 0, "spawn_ms", destination_->spawn_ms);
+  if (mode_->needs.succession == ops::Succession::afterwards) {
+    // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
+    // configuration space holds is compared when the guest leaves it.
+    begin_reading(destination_, hypervisor::ReadPoint::destination, false);
+    finish_reading(hypervisor::ReadPoint::destination);
+  }
   return destination_->machine.get();
 }
 
