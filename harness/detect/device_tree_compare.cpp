@@ -64,14 +64,16 @@ const std::vector<KnownPattern>& known_patterns() {
 
 }  // namespace
 
-std::string tree_words(const TreePath& path, const TreeNode& node) {
+std::string tree_words(const TreePath& path, const TreeNode& node, const std::string& owner) {
   if (node.bus) return "bus " + last_name(path);
-  std::string words = node.type;
-  if (!node.id.empty()) words += ' ' + node.id;
-  const std::string name = last_name(path);
-  if (name.rfind('@', 0) == 0) words += " at " + name.substr(1);
-  const TreePath bus = record::parent_of(path);
-  return bus.empty() ? words : words + " on " + last_name(bus);
+  if (!node.id.empty() || owner.empty()) {
+    std::string words = node.id.empty() ? node.type : node.type + ' ' + node.id;
+    const std::string name = last_name(path);
+    if (name.rfind('@', 0) == 0) words += " at " + name.substr(1);
+    const TreePath bus = record::parent_of(path);
+    return bus.empty() ? words : words + " on " + last_name(bus);
+  }
+  return node.type + " of " + owner;
 }
 
 bool DeviceTreeCompare::hold_back(const std::string& name) {
@@ -104,7 +106,12 @@ struct DeviceTreeCompare::Pass {
   const std::function<bool(const std::string&)>& leave_out;
   std::vector<TreeDifference> found;
   std::map<std::string, int> told_objects;
-  std::vector<std::pair<TreePath, TreeNode>> told;  // nodes that are on one side only, and all below them
+  struct OneSided {
+    TreePath path;
+    TreeNode node;
+    bool quiet = false;  // held back, or left out
+  };
+  std::vector<OneSided> told;  // nodes that are on one side only, and all below them
 
   void only_in(const DeviceTree& one, const DeviceTree& other, TreeChange change);
   void pair_moves();
@@ -124,18 +131,19 @@ void DeviceTreeCompare::Pass::only_in(const DeviceTree& one, const DeviceTree& o
     if (above != outermost.end()) {
       const std::size_t index = above->second;
       outermost[path] = index;
-      told.emplace_back(path, node);
+      told.push_back({path, node, index == std::string::npos});
       if (index == std::string::npos || node.bus || found[index].below.size() >= kBelowListedMax) continue;
       found[index].below.push_back(node.id.empty() ? node.type : node.type + ' ' + node.id);
       continue;
     }
     const bool quiet = leave_out(path) || (other_build && owner.known("device", node.type, ""));
     outermost[path] = quiet ? std::string::npos : found.size();
-    told.emplace_back(path, node);
+    told.push_back({path, node, quiet});
     if (quiet) continue;
     TreeDifference difference;
     difference.change = change;
     difference.path = path;
+    difference.owner = record::owner_of(one, path);
     difference.node = node;
     found.push_back(std::move(difference));
   }
@@ -165,12 +173,14 @@ void DeviceTreeCompare::Pass::compare_nodes() {
       compare_props(path, then->second, now);
       continue;
     }
-    told.emplace_back(path, then->second);
-    told.emplace_back(path, now);
-    if (other_build && owner.known("retyped", then->second.type, now.type)) continue;
+    const bool quiet = other_build && owner.known("retyped", then->second.type, now.type);
+    told.push_back({path, then->second, quiet});
+    told.push_back({path, now, quiet});
+    if (quiet) continue;
     TreeDifference difference;
     difference.change = TreeChange::retyped;
     difference.path = path;
+    difference.owner = record::owner_of(after.tree, path);
     difference.node = now;
     difference.before = then->second.type;
     difference.after = now.type;
@@ -182,6 +192,7 @@ void DeviceTreeCompare::Pass::compare_props(const TreePath& path, const TreeNode
   TreeDifference difference;
   difference.change = TreeChange::property;
   difference.path = path;
+  difference.owner = record::owner_of(after.tree, path);
   difference.node = now;
   for (const auto& [name, value] : now.props) {
     const auto former = then.props.find(name);
@@ -202,9 +213,8 @@ void DeviceTreeCompare::Pass::compare_props(const TreePath& path, const TreeNode
 }
 
 void DeviceTreeCompare::Pass::compare_prop(TreeDifference difference) {
-  const std::string owner_id = record::owner_of(after.tree, difference.path);
-  if (asked_value(before.asked, owner_id, difference.property) !=
-      asked_value(after.asked, owner_id, difference.property)) {
+  if (asked_value(before.asked, difference.owner, difference.property) !=
+      asked_value(after.asked, difference.owner, difference.property)) {
     return;
   }
   if (other_build) {
@@ -230,10 +240,10 @@ void DeviceTreeCompare::Pass::compare_objects() {
 
 void DeviceTreeCompare::Pass::compare_object(const std::string& object, int count_before, int count_after) {
   if (count_before == count_after || leave_out(object)) return;
-  const bool known_by_device = std::any_of(told.begin(), told.end(),
-                                           [&](const auto& known) { return is_of(object, known.first, known.second); });
-  if (known_by_device) {
-    told_objects[object] = count_before;
+  const auto device = std::find_if(told.begin(), told.end(),
+                                   [&](const OneSided& known) { return is_of(object, known.path, known.node); });
+  if (device != told.end()) {
+    if (!device->quiet) told_objects[object] = count_before;
     return;
   }
   if (other_build && !is_users_object(object) && owner.hold_back("build-objects")) return;

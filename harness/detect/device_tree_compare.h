@@ -18,6 +18,7 @@ struct TreeDifference {
   TreeChange change = TreeChange::extra;
   record::TreePath path;                     // of an object: its QOM path with its type; `moved`: where it is now
   record::TreePath former;                   // moved
+  std::string owner;                         // id of the innermost device with one, itself included; empty: none
   record::TreeNode node;                     // of the tree that has it, else of the later one
   std::string property;                      // property
   std::optional<std::string> before, after;  // property: absent when that tree has none; retyped: the types
@@ -60,7 +61,7 @@ class DeviceTreeCompare {
   std::uint64_t revision_ = 0;
 };
 
-// "ide-hd ide0-hd0 on ide.0", "ps2-mouse on main-system-bus", "bus ide.0".
-std::string tree_words(const record::TreePath& path, const record::TreeNode& node);
+// "ide-hd ide0-hd0 on ide.0", "ps2-mouse on main-system-bus", "virtio-blk-device of vd0", "bus ide.0".
+std::string tree_words(const record::TreePath& path, const record::TreeNode& node, const std::string& owner);
 
 }  // namespace migsoak::detect

@@ -60,7 +60,7 @@ void TreeStory::put_device(TreeTrouble& trouble, const std::string& id) const {
 }
 
 TreeTrouble TreeStory::of_device(const TreeDifference& difference) const {
-  const std::string words = tree_words(difference.path, difference.node) + more_below(difference);
+  const std::string words = tree_words(difference.path, difference.node, difference.owner) + more_below(difference);
   TreeTrouble trouble = begin("device-changed", difference.path);
   switch (difference.change) {
     case TreeChange::extra:
@@ -76,7 +76,7 @@ TreeTrouble TreeStory::of_device(const TreeDifference& difference) const {
     case TreeChange::moved:
       trouble.evidence["former_path"] = difference.former;
       trouble.title = fmt::format("{} has {}, where {} had {}; the plan did not ask for that {}", now_, words, former_,
-                                  tree_words(difference.former, difference.node), when_);
+                                  tree_words(difference.former, difference.node, ""), when_);
       break;
     default:
       trouble.evidence["before"] = shown(difference.before);
@@ -88,7 +88,7 @@ TreeTrouble TreeStory::of_device(const TreeDifference& difference) const {
   trouble.evidence["path"] = difference.path;
   trouble.evidence["type"] = difference.node.type;
   if (!difference.below.empty()) trouble.evidence["below"] = difference.below;
-  put_device(trouble, difference.node.id);
+  put_device(trouble, difference.owner);
   return trouble;
 }
 
@@ -117,7 +117,7 @@ TreeTrouble TreeStory::of_property(const std::vector<const TreeDifference*>& dev
                                                               first.property, shown(first.before), shown(first.after)));
   std::vector<std::string> words;
   for (const TreeDifference* device : devices) {
-    if (words.size() < kDevicesListedMax) words.push_back(tree_words(device->path, device->node));
+    if (words.size() < kDevicesListedMax) words.push_back(tree_words(device->path, device->node, device->owner));
   }
   trouble.title = fmt::format("{} on {}{}: {}, and the plan did not ask for it {}", words.front(), now_,
                               devices.size() == 1 ? "" : fmt::format(" and {} more devices", devices.size() - 1),
@@ -128,14 +128,7 @@ TreeTrouble TreeStory::of_property(const std::vector<const TreeDifference*>& dev
   trouble.evidence["before"] = shown(first.before);
   trouble.evidence["after"] = shown(first.after);
   if (devices.size() > 1) trouble.evidence["devices"] = words;
-  std::string id = first.node.id;
-  for (record::TreePath at = first.path; id.empty() && !at.empty() && devices.size() == 1;) {
-    // Below a device with an id: that is the one that the plan names.
-    at = record::parent_of(at);
-    const std::string name = at.substr(at.rfind('/') + 1);
-    if (planned_.device(name).is_object()) id = name;
-  }
-  put_device(trouble, devices.size() == 1 ? id : "");
+  if (devices.size() == 1) put_device(trouble, first.owner);
   return trouble;
 }
 

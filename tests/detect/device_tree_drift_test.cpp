@@ -284,6 +284,7 @@ TEST(DeviceTreeDrift, WhatTheScenarioAsksOfASideIsNoDrift) {
   const auto findings = trees(4, shape, sets(true));
   ASSERT_EQ(findings.size(), 1U) << describe(findings);
   EXPECT_EQ(findings.front().evidence["device"], "vd0");
+  EXPECT_EQ(findings.front().title.rfind("virtio-blk-device of vd0 on qemu:b: discard is false", 0), 0U);
   EXPECT_EQ(findings.front().evidence["planned"]["props"]["discard"], true);
 }
 
@@ -323,7 +324,10 @@ const std::map<std::string, TreeOf>& build_differences() {
       {"build-objects",
        [](DeviceTree& tree, const auto&) { tree.objects["/unattached/device[isa-i8259] (isa-i8259)"] = 1; }},
       {"ps2-on-system-bus",
-       [](DeviceTree& tree, const auto&) { tree.nodes["main-system-bus/ps2-kbd"] = a_device("ps2-kbd", ""); }},
+       [](DeviceTree& tree, const auto&) {
+         tree.nodes["main-system-bus/ps2-kbd"] = a_device("ps2-kbd", "");
+         tree.objects["/unattached/device[i8042]/ps2kbd (ps2-kbd)"] = 1;
+       }},
       {"ich9-smb-name", [](DeviceTree& tree, const auto&) { tree.nodes[kRoot + "/@01.3"].type = "ICH9 SMB"; }},
       {"rombar-auto", [](DeviceTree& tree, const auto&) { tree.nodes[kRoot + "/vd0"].props["rombar"] = "-1"; }},
   };

@@ -188,6 +188,56 @@ std::vector<Case> capabilities() {
                             "subsystem id (byte 0x2e): iteration 0 0x0000, iteration 2 0x1234"}}}))};
 }
 
+// The device tree, where the guest has arrived. What has no state in the stream does not keep a load from passing.
+std::vector<Case> trees() {
+  const auto extra = [](const std::string& side, const std::string& words) {
+    return "side." + side + ".extra_args=[" + words + "]";
+  };
+  const std::string disk = R"("-blockdev","driver=null-co,node-name=n0,read-zeroes=on","-device",)";
+  return {
+      // Case 3 (b).
+      on_bus(
+          kConventional, "ide_disk_extra", {extra("b", disk + R"("ide-hd,id=ide0-hd0,drive=n0")")},
+          {{"qtree-drift",
+            "qemu:b",
+            "device-extra",
+            "an ide-hd more",
+            0,
+            0,
+            {},
+            {"qemu:b has ide-hd ide0-hd0 on ide.1, which qemu:a had not and the plan did not ask for (iteration 0)"}}}),
+      on_bus(kConventional, "device_missing", {extra("a", R"("-device","isa-debug-exit,id=exit0,iobase=0xf4")")},
+             {{"qtree-drift",
+               "qemu:b",
+               "device-missing",
+               "a device less",
+               0,
+               0,
+               {},
+               {"qemu:b lacks isa-debug-exit exit0 on isa.0, which qemu:a had"}}}),
+      // Also seen before anything is sent, as any PCI function; there and back.
+      on_bus(kConventional, "pci_device_extra", {extra("b", R"("-device","pci-testdev,id=ghost0,addr=0x1b")")},
+             {{"qtree-drift",
+               "qemu:b",
+               "device-extra",
+               "a PCI device more",
+               0,
+               0,
+               {},
+               {"0000:00:1b.0", "which a does not have", "the plan did not ask for it"}},
+              {"qtree-drift", "qemu:a", "device-missing", "the way back", 1, 1, {}, {"which b has"}}}),
+      // Neither configuration space nor queues tell.
+      on_bus(kConventional, "property_changes", changed_once("vd1", "request-merging=off"),
+             {{"qtree-drift",
+               "qemu:b",
+               "property-changed",
+               "one start",
+               2,
+               2,
+               {},
+               {"virtio-blk-device of vd1 on qemu:b: request-merging is false, where qemu:a had true"}}})};
+}
+
 // A port that refuses what is plugged into it, on both sides alike.
 Case deaf_port() {
   Case one = on_bus(kExpress, "port_refuses", {},
@@ -212,6 +262,7 @@ std::vector<Case> device_cases() {
   std::vector<Case> cases = bar_sizes();
   for (Case& one : properties()) cases.push_back(std::move(one));
   for (Case& one : capabilities()) cases.push_back(std::move(one));
+  for (Case& one : trees()) cases.push_back(std::move(one));
   cases.push_back(deaf_port());
   cases.push_back(on_bus(kConventional, "nothing_planted_pc_devices", {}, {}));
   cases.push_back(on_bus(kExpress, "nothing_planted_q35_devices", {}, {}));
