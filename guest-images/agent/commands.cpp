@@ -44,6 +44,7 @@ std::string Commands::run(const std::string& name, const Arguments& arguments) {
   if (name == "workload") return workload(arguments);
   if (name == "verify") return verify(arguments);
   if (name == "settle_disks") return disks_.settle(arguments);
+  if (name == "writes_in_flight") return disks_.in_flight(arguments);
   if (name == "adopt_disk") return disks_.adopt(arguments);
   if (name == "release_disk") return disks_.release(arguments);
   if (name == "expect_removal") return disks_.expect_removal(arguments);

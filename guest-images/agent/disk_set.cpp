@@ -99,6 +99,15 @@ std::string DiskSet::settle(const Arguments& arguments) {
   return JsonObject().boolean("ok", true).number("held", held).boolean("idle", idle).str();
 }
 
+std::string DiskSet::in_flight(const Arguments& arguments) const {
+  const std::string wanted = text_argument(arguments, "pci_addresses");
+  std::uint64_t count = 0;
+  for (const auto& disk : disks_) {
+    if (wanted.find(disk->device().pci_address) != std::string::npos) count += disk->in_flight();
+  }
+  return JsonObject().boolean("ok", true).number("in_flight", count).str();
+}
+
 DiskWorkload* DiskSet::find(const Arguments& arguments) {
   const std::string id = text_argument(arguments, "id");
   for (const auto& disk : disks_) {

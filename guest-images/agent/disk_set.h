@@ -34,6 +34,7 @@ class DiskSet {
 
   // The commands of these names (PROTOCOL.md).
   std::string settle(const Arguments& arguments);
+  std::string in_flight(const Arguments& arguments) const;
   std::string adopt(const Arguments& arguments);
   std::string release(const Arguments& arguments);
   std::string expect_removal(const Arguments& arguments);

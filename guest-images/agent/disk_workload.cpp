@@ -67,6 +67,11 @@ void DiskWorkload::continue_with(std::uint64_t seed) {
   initialised_ = seed;
 }
 
+std::uint64_t DiskWorkload::in_flight() {
+  const std::lock_guard lock(mutex_);
+  return static_cast<std::uint64_t>(in_flight_);
+}
+
 void DiskWorkload::begin_verify(std::uint64_t bytes_min) {
   const std::lock_guard lock(mutex_);
   if (!usable_ || job_ != Job::none) return;  // still at the last one: report() says so

@@ -35,6 +35,8 @@ class DiskWorkload {
   bool initialised() const { return initialised_.has_value(); }
   // 0 bytes per second stops the writers.
   void set_load(std::uint64_t bytes_per_s, int queue_depth);
+  // Writes that have been asked for and are not answered.
+  std::uint64_t in_flight();
   // Lets no new write begin until the next verification has ended; true when none was in flight by the point in time.
   bool hold(std::int64_t until_ns);
   // Pauses the writers, reads back at least bytes_min, lets them go on.

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <regex>
 #include <set>
 
 #include "detect/catalog.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
+#include "detect/planned_restarts.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -29,6 +31,9 @@ class LogSignatureDetector final : public BookDetector {
  public:
   explicit LogSignatureDetector(const record::GatePolicy& gate)
       : BookDetector("log-signature"), words_left_out_(excluded(gate, kFailedUpgradeWords)) {
+    for (const char* name : {"restart-io-errors", "restart-cut-connection"}) {
+      if (excluded(gate, name)) declared_[name] = 0;
+    }
     for (const KnownBenign& entry : known_benign()) {
       if (excluded(gate, entry.name)) benign_.push_back({&entry, std::regex(entry.pattern), 0});
     }
@@ -38,6 +43,9 @@ class LogSignatureDetector final : public BookDetector {
     std::vector<record::Exclusion> out;
     for (const Benign& benign : benign_) {
       if (benign.count > 0) out.push_back({benign.entry->name, "log-signature", benign.entry->reason, benign.count});
+    }
+    for (const auto& [name, count] : declared_) {
+      if (count > 0) out.push_back(warm_up_exclusion(name, "log-signature", count));
     }
     if (words_count_ > 0) out.push_back(warm_up_exclusion(kFailedUpgradeWords, "log-signature", words_count_));
     return out;
@@ -76,6 +84,18 @@ class LogSignatureDetector final : public BookDetector {
     return true;
   }
 
+  // Part of a restart that the plan asked for, as declared?
+  bool declared(const record::Observation& observation, const record::Event& event, const LogSignature& signature,
+                std::int64_t times) {
+    const bool errors = signature.name == "guest-io-error" && io_errors_declared(observation, {}, "");
+    if (!errors && !tells_of_a_restart(observation, event)) return false;
+    const auto entry = declared_.find(errors ? "restart-io-errors" : "restart-cut-connection");
+    if (entry == declared_.end()) return false;
+    entry->second += times;
+    ++exclusion_revision_;
+    return true;
+  }
+
   void take_line(const record::Observation& observation, const record::Event& event, bool console) {
     const std::string line = base::printable(event.text, kLineBytesMax);
     const LogSignature* signature = signature_of(line, console);
@@ -87,7 +107,7 @@ class LogSignatureDetector final : public BookDetector {
     if (!console && said_by_plan(event, *signature)) return;
     const std::string process = console ? "guest" : event.subject;
     const std::int64_t times = std::max<std::int64_t>(1, detail_int(event, "count", 1));
-    if (known(process, line, times)) return;
+    if (known(process, line, times) || declared(observation, event, *signature, times)) return;
     // One finding per signature and text; a subject that never repeats itself gets one per signature in the end.
     std::string text = record::normalise_text(line);
     if (texts_.size() >= kTextsMax && texts_.count(text) == 0) {
@@ -115,6 +135,7 @@ class LogSignatureDetector final : public BookDetector {
   }
 
   std::vector<Benign> benign_;
+  std::map<std::string, std::int64_t> declared_;  // names of warm_ups.def in force
   std::set<std::string> texts_;
   bool migration_failed_ = false, panic_told_ = false;  // in the iteration at hand
   const bool words_left_out_;

@@ -46,6 +46,7 @@ class IterationRunner {
   bool restart_targets(const char* timing);
   bool restart_before();
   void restart_during();
+  base::Result<void> wait_under_way();
   bool restart_after();
   bool hold_migration();
   bool give_up_restart(const base::Error& error);

@@ -18,7 +18,7 @@ namespace {
 
 // Neither a process's end behind a wrapper, nor listening, nor a connection is announced to us.
 constexpr std::chrono::milliseconds kLookAgain{3};
-constexpr std::chrono::seconds kRingsMax{5};
+constexpr std::chrono::seconds kAnswerMax{5};
 
 std::string words_of(const record::PlannedRestart& planned) {
   return fmt::format("restart ({}, {} {})", planned.how, planned.timing,
@@ -247,27 +247,21 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
               {first.qemu, first.process_id, "connection to " + player.name});
 }
 
-// Requests that the guest has made available and nobody has used, by its rings in memory: asked while the target is
-// gone, so that they stand still. nullopt where the build does not tell (QEMU 7.2 was the first).
+// Writes that the guest waits for, by its own word: asked while the target is gone, so that they stand still.
 std::optional<std::int64_t> RestartRunner::in_flight_of(const TargetPlayer& player) {
-  Player* guest_in = lineage_.current();
+  const Player* guest_in = lineage_.current();
   const bool serves_guest = guest_in != nullptr && (player.side.empty() || "qemu:" + player.side == guest_in->name);
-  if (!serves_guest || !guest_in->machine->alive()) return std::nullopt;
-  qmp::Client& client = guest_in->machine->qmp();
-  std::optional<std::int64_t> total;
-  for (const target::Disk& disk : player.target->spec().disks) {
-    for (int queue = 0; queue < disk.queues; ++queue) {
-      const std::string path = "/machine/peripheral/" + disk.id + "/virtio-backend";
-      const auto rings =
-          client.execute("x-query-virtio-queue-element", {{"path", path}, {"queue", queue}}, Deadline::in(kRingsMax));
-      if (!rings) continue;
-      const auto index_of = [&rings](const char* ring) {
-        return base::json_get<std::int64_t>(base::json_get(*rings, ring, base::Json::object()), "idx", 0);
-      };
-      total = total.value_or(0) + ((index_of("avail") - index_of("used")) & 0xffff);  // 16 bits that wrap
-    }
+  if (!serves_guest || lineage_.context().scenario.guest.workload != "verify") return std::nullopt;
+  std::vector<std::string> addresses;
+  for (const hypervisor::DeviceSpec& device : lineage_.devices()) {
+    const auto& disks = player.target->spec().disks;
+    const bool served = std::any_of(disks.begin(), disks.end(), [&](const auto& disk) { return disk.id == device.id; });
+    if (served) addresses.push_back(hypervisor::pci_address(lineage_.devices(), device));
   }
-  return total;
+  const auto answer = lineage_.channel().command("writes_in_flight", {{"pci_addresses", base::join(addresses, ",")}},
+                                                 Deadline::in(kAnswerMax));
+  if (!answer) return std::nullopt;  // whoever waits for the guest next finds out
+  return base::json_get<std::int64_t>(*answer, "in_flight", 0);
 }
 
 void RestartRunner::note_disk(const std::string& device, std::uint64_t io_errors, bool hangs) {
