@@ -4,6 +4,32 @@
 
 namespace migsoak::detect {
 
+namespace {
+constexpr int kLastStandardStream = 2;
+
+LeakProof proof_of(double rate, std::int32_t first, std::int32_t last) {
+  LeakProof proof;
+  proof.rule = "exec-generation";
+  proof.rate = rate;
+  proof.step = rate;
+  proof.since_iteration = first;
+  proof.window_first = first;
+  proof.window_last = last;
+  proof.points = kExecSteps;
+  return proof;
+}
+}  // namespace
+
+std::map<std::int64_t, std::map<std::string, std::int32_t>> strays_in(const record::Observation& observation) {
+  std::map<std::int64_t, std::map<std::string, std::int32_t>> strays;
+  for (const record::DescriptorBirth& birth : observation.births) {
+    if (birth.fd > kLastStandardStream && starts_with(birth.detail, record::kNotCloseOnExec)) {
+      ++strays[birth.process_id][birth.kind];
+    }
+  }
+  return strays;
+}
+
 void ExecSteps::add(std::int64_t pid_life, int generation, std::int32_t iteration, std::int32_t value,
                     ClassId class_id) {
   if (pid_life != pid_life_) cut();
@@ -25,19 +51,32 @@ std::optional<LeakProof> ExecSteps::proof() const {
     return step.rise > 0 && std::int64_t{step.rise} * first.generations == std::int64_t{first.rise} * step.generations;
   });
   if (!equal) return std::nullopt;
-  LeakProof proof;
-  proof.rule = "exec-generation";
-  proof.rate = static_cast<double>(first.rise) / first.generations;
-  proof.step = proof.rate;
-  proof.since_iteration = first.iteration;
-  proof.window_first = first.iteration;
-  proof.window_last = steps_.back().iteration;
-  proof.points = kExecSteps;
+  LeakProof proof =
+      proof_of(static_cast<double>(first.rise) / first.generations, first.iteration, steps_.back().iteration);
   for (const Step& step : steps_) {
     if (std::find(proof.classes.begin(), proof.classes.end(), step.class_id) == proof.classes.end()) {
       proof.classes.push_back(step.class_id);
     }
   }
+  return proof;
+}
+
+void ExecSteps::add_strays(const std::string& process, std::int32_t iteration, std::int32_t count, ClassId class_id) {
+  auto& images = images_[process];
+  images.push_back({iteration, count, class_id});
+  if (images.size() > static_cast<std::size_t>(kExecSteps)) images.pop_front();
+}
+
+std::optional<LeakProof> ExecSteps::proof_by_strays(const std::string& process) const {
+  const auto found = images_.find(process);
+  if (found == images_.end() || found->second.size() < static_cast<std::size_t>(kExecSteps)) return std::nullopt;
+  const std::deque<Image>& images = found->second;
+  const std::int32_t each = images.front().strays;
+  const bool equal =
+      std::all_of(images.begin(), images.end(), [&](const Image& image) { return image.strays == each; });
+  if (each <= 0 || !equal) return std::nullopt;
+  LeakProof proof = proof_of(each, images.front().iteration, images.back().iteration);
+  proof.classes = {images.back().class_id};
   return proof;
 }
 

@@ -59,7 +59,10 @@ std::string track_of(const std::string& process) {
 }
 
 std::string rate_words(const LeakProof& proof, const std::string& kind) {
-  if (proof.rule == kExecRule) return fmt::format("{:g} {} per exec generation", proof.rate, kind);
+  if (proof.rule == kExecRule) {
+    return proof.rate >= 1 ? fmt::format("{:g} {} per exec generation", proof.rate, kind)
+                           : fmt::format("1 {} every {:.2g} exec generations", kind, 1 / proof.rate);
+  }
   if (proof.rule == "periodic" || proof.rule == "steady") {
     const double every = proof.step / proof.rate;
     const std::string step =
@@ -78,7 +81,7 @@ std::string confidence_words(const LeakProof& proof) {
                        proof.points, proof.window_first, proof.window_last, proof.rate);
   }
   if (proof.rule == kExecRule) {
-    return fmt::format("exact: the last {} execs (iterations {} to {}) that can be compared each lost {:g}",
+    return fmt::format("exact: the last {} execs (iterations {} to {}) that can be compared left {:g} open",
                        proof.points, proof.window_first, proof.window_last, proof.rate);
   }
   if (proof.rule == "every-iteration") {
@@ -111,7 +114,7 @@ class FdLeak final : public BookDetector {
   void end_life(const std::string& process, std::int64_t now);
   void hold_back(KindSeries& series, bool held);
   void note_exec(ExecSteps& execs, const record::Observation& observation, std::int64_t process_id, std::int32_t count,
-                 ClassId class_id) const;
+                 ClassId class_id, std::int32_t strays) const;
   std::int64_t limit_of(const std::string& process, std::int64_t process_id) const;
   base::Json series_of(const Leak& leak, const KindSeries& series) const;
 
@@ -120,6 +123,7 @@ class FdLeak final : public BookDetector {
   int lineage_ = -1;
   ClassTable classes_;
   FdLedger ledger_;
+  std::map<std::int64_t, std::map<std::string, std::int32_t>> strays_;  // of this iteration
   std::map<std::string, Track> tracks_;
   std::map<std::string, FdStand> stands_;  // by process name
   std::unordered_map<std::int64_t, record::ProcessInstance> processes_;
@@ -135,6 +139,7 @@ class FdLeak final : public BookDetector {
 
 void FdLeak::fold(const record::Observation& observation) {
   ledger_.observe(observation);
+  strays_ = strays_in(observation);
   for (const record::ProcessInstance& process : observation.processes_born) processes_[process.id] = process;
   if (observation.lineage != lineage_) {
     for (auto& [key, leak] : leaks_) leak.active = false;
@@ -194,22 +199,24 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     }
     series.points.push_back({now, count, class_id, classes_.context_of(class_id)});
     series.stairs[class_id].add(now, count);
-    note_exec(series.execs, observation, sample.process_id, count, class_id);
+    note_exec(series.execs, observation, sample.process_id, count, class_id, strays_[sample.process_id][kind]);
     judge_series(track, series, kind, now);
   }
 }
 
 void FdLeak::note_exec(ExecSteps& execs, const record::Observation& observation, std::int64_t process_id,
-                       std::int32_t count, ClassId class_id) const {
+                       std::int32_t count, ClassId class_id, std::int32_t strays) const {
   const auto process = processes_.find(process_id);
   if (process == processes_.end() || !is_qemu(process->second.name)) return;
+  const auto now = static_cast<std::int32_t>(observation.iteration);
+  if (process->second.generation > 0) execs.add_strays(process->second.name, now, strays, class_id);
   const record::Plan& plan = observation.plan;
   if (process->second.generation == 0 || !plan.operations.empty() || !plan.restarts.empty() ||
       !plan.upgrade_failure.empty()) {
     return execs.cut();
   }
   const std::int64_t life = process->second.pid ^ (process->second.start_ticks << 22);  // pids have 22 bits at most
-  execs.add(life, process->second.generation, static_cast<std::int32_t>(observation.iteration), count, class_id);
+  execs.add(life, process->second.generation, now, count, class_id);
 }
 
 std::int64_t FdLeak::limit_of(const std::string& process, std::int64_t process_id) const {
@@ -250,6 +257,9 @@ void FdLeak::judge_series(Track& track, KindSeries& series, const std::string& k
     hold_back(series, true);
   }
   if (auto proof = series.execs.proof()) return prove(track, series, kind, std::move(*proof), now);
+  if (auto proof = series.execs.proof_by_strays(classes_.process_of(class_id))) {
+    return prove(track, series, kind, std::move(*proof), now);
+  }
   if (auto proof = sparse_leak(series.stairs[class_id], series.points, class_id, now)) {
     prove(track, series, kind, std::move(*proof), now);
   }
@@ -303,8 +313,9 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
   base::Json rates = base::Json::object();
   for (const auto& [key, other] : leaks_) {
     if (!other.active || other.process != leak.process) continue;
-    // What an exec loses is given back when the process ends: in a mix of modes that tells no end.
-    if (other.proof.rule != kExecRule) rate_all += other.proof.rate;
+    // What execs lose is given back when the process ends; only where every iteration is an exec it adds up.
+    const bool adds_up = latest_process_[leak.process].generation >= now - other.proof.window_first;
+    if (other.proof.rule != kExecRule || adds_up) rate_all += other.proof.rate;
     rates[other.kind] = other.proof.rate;
   }
   const FdStand& stand = stands_[leak.process];
@@ -335,7 +346,8 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
     finding.exhausts_at_iteration = exhausts;
     const int generation = latest_process_[leak.process].generation;
     finding.title = fmt::format("{} leaks {} since iteration {}{}", leak.process, rate_words(proof, leak.kind),
-                                finding.first_iteration.value_or(0), generation > 0 ? ", kept over exec" : "");
+                                finding.first_iteration.value_or(0),
+                                generation > 0 || proof.rule == kExecRule ? ", kept over exec" : "");
     if (generation > 0) evidence["generation"] = generation;
     if (exhausts) {
       finding.title += fmt::format(

@@ -106,9 +106,13 @@ base::Json FdLedger::survivors(std::int64_t process_id, const std::string& kind,
   if (life == nullptr) return nullptr;
   base::Json listed = base::Json::array();
   std::map<std::string, std::int64_t> by_detail;
-  std::int64_t total = 0, kept = 0;
+  std::int64_t total = 0, kept = 0, in_use = 0;
   for (const auto& [fd, entry] : life->alive) {
     if (entry.kind != kind || entry.born < since || now - entry.born < kOutlivedIterations) continue;
+    if (starts_with(entry.detail, std::string(record::kKeptOverExec) + ", mapped")) {
+      ++in_use;  // guest RAM and the like, handed down by name
+      continue;
+    }
     ++total;
     if (entry.execs > 0) ++kept;
     if (by_detail.size() < kDetailsListedMax || by_detail.count(entry.detail) != 0) ++by_detail[entry.detail];
@@ -118,6 +122,7 @@ base::Json FdLedger::survivors(std::int64_t process_id, const std::string& kind,
   }
   base::Json survivors = {{"count", total}, {"first", listed}, {"by_detail", by_detail}};
   if (kept > 0) survivors["kept_over_exec"] = kept;
+  if (in_use > 0) survivors["kept_in_use"] = in_use;
   return survivors;
 }
 

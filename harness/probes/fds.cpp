@@ -150,10 +150,10 @@ class Inheritance {
     if (held_ == nullptr) return "";
     const ProbeState::Impl::Known* before = find(entry, identity);
     const bool open_end = !is_close_on_exec(proc_dir_, entry.fd);  // the next exec will hand it down, named or not
-    const std::string not_closed = open_end && entry.fd > STDERR_FILENO ? ", not close-on-exec" : "";
-    if (before == nullptr) return not_closed.empty() ? "" : not_closed.substr(2) + ": ";
-    return fmt::format("{} since iteration {}{}{}: ", record::kKeptOverExec, before->since_iteration, use_of(entry),
-                       not_closed);
+    const std::string stays = open_end && entry.fd > STDERR_FILENO ? record::kNotCloseOnExec : "";
+    if (before == nullptr) return stays.empty() ? "" : stays + ": ";
+    return fmt::format("{} since iteration {}{}{}{}: ", record::kKeptOverExec, before->since_iteration, use_of(entry),
+                       stays.empty() ? "" : ", ", stays);
   }
 
  private:

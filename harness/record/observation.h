@@ -52,6 +52,8 @@ struct Sample {
 // first). That holds for the next generation of a pid that exec'd, too: its births list all that it holds, and the
 // detail of what it had before the exec begins with kKeptOverExec. The old instance's descriptors end with it.
 inline constexpr const char* kKeptOverExec = "kept over exec";  // " since iteration 3, mapped: /memfd:ram0 (deleted)"
+// Begins the detail of what such a generation has anew and the next exec will hand down.
+inline constexpr const char* kNotCloseOnExec = "not close-on-exec";
 struct DescriptorBirth {
   std::int64_t process_id = 0;
   int fd = -1;
