@@ -23,6 +23,7 @@ struct Companion {
 
 struct Case {
   std::string name;
+  std::string build = {};     // of the fleet, which the case can't do without
   std::string scenario = {};  // its text; empty: one of `disks` vhost-user disks
   std::string workload = "idle";
   int disks = 1;
@@ -36,5 +37,7 @@ struct Case {
 std::vector<Case> process_cases();
 // Devices that are not the same on both sides, or not the same as before; and the same scenarios with nothing planted.
 std::vector<Case> device_cases();
+// Hot upgrades and restarted targets; and the same with nothing planted.
+std::vector<Case> upgrade_cases();
 
 }  // namespace migsoak::integration

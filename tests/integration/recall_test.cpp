@@ -7,6 +7,7 @@
 #include <ostream>
 #include <set>
 
+#include "fleet/fleet.h"
 #include "recall_cases.h"
 #include "run_migsoak.h"
 
@@ -21,6 +22,7 @@ namespace {
 std::vector<Case> all_cases() {
   std::vector<Case> cases = process_cases();
   for (Case& one : device_cases()) cases.push_back(std::move(one));
+  for (Case& one : upgrade_cases()) cases.push_back(std::move(one));
   return cases;
 }
 
@@ -125,6 +127,10 @@ void Recall::expect_nothing_else(const Case& one, const base::Json& findings) {
 
 TEST_P(Recall, FindsWhatIsPlantedAndNothingElse) {
   const Case& one = GetParam();
+  if (!one.build.empty()) {
+    const auto found = fleet::find(one.build);
+    if (!found || !*found) GTEST_SKIP() << one.build << " is not in the fleet: migsoak fleet add " << one.build;
+  }
   const std::string db = path("results.db");
   const Outcome outcome = migsoak(arguments(one, db), std::chrono::seconds(280));
   EXPECT_EQ(outcome.status, one.rows.empty() ? 0 : 1) << describe(outcome);
