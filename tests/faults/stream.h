@@ -1,6 +1,6 @@
-// Watches the main channel of a migration: what a QEMU reads from it as the destination, and that it writes to it as the
-// source. The channel is known by its first bytes, QEMU_VM_FILE_MAGIC 0x5145564d "QEVM" (QEMU, migration/savevm.h), so
-// sockets, pipes and files are all found.
+// Watches the main channel of a migration: what a QEMU reads from it as the destination, and that it writes to it as
+// the source. The channel is known by its first bytes, QEMU_VM_FILE_MAGIC 0x5145564d "QEVM" (QEMU, migration/savevm.h),
+// so sockets, pipes and files are all found.
 #pragma once
 
 #include <sys/uio.h>
