@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <regex>
 #include <utility>
 
 #include "base/text.h"
@@ -27,6 +28,17 @@ namespace {
 // A new process that has the guest's state and lives answers QMP at once; how long it is given to.
 constexpr seconds kArrivedAnswerMax{2};
 
+// An error ends in a process's last lines. Less what it had said before (in place one process is old and new side), and
+// its warnings where there is anything else.
+std::string to_the_point(std::string error, const std::vector<std::string>& said_before) {
+  for (const std::string& line : said_before) {
+    const std::size_t at = error.find(line + " | ");
+    if (at != std::string::npos) error.erase(at, line.size() + 3);
+  }
+  static const std::regex warning(R"(qemu-system-\w+: [^|]*warning: [^|]*\| )");
+  return std::regex_replace(error, warning, "");
+}
+
 bool answers(const Player& player) {
   return player.machine->alive() && player.machine->qmp().connected();
 }
@@ -47,6 +59,7 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
   source_ = &source;
   source_side_ = source.machine->spec().side;
   ram_ = source.ram;
+  said_before_ = source.machine->child().last_lines();
   (void)lineage_.channel().take_gap();
   const Deadline deadline = Deadline::in(seconds(context_.scenario.upgrade.deadline_s));
   const ops::MigrationOutcome outcome = attempt(deadline);
@@ -154,6 +167,11 @@ Result<hypervisor::Machine*> UpgradeAttempt::raise(Deadline deadline) {
 }
 
 Result<void> UpgradeAttempt::release_source() {
+  // The mode drops the file when it has been loaded; until the guest runs, it is the only way back.
+  kept_file_ = state_file_ + ".kept";
+  std::error_code error;
+  fs::create_hard_link(state_file_, kept_file_, error);
+  if (error) return base::fail(ErrorKind::environment, "can't keep " + state_file_ + ": " + error.message());
   scribe_.look_before_end(*source_);
   lineage_.retire(*std::exchange(source_, nullptr), /*by_quit=*/true, into_);
   return {};
@@ -182,6 +200,13 @@ void UpgradeAttempt::note_hang() {
   if (!stuck.subject.empty()) hang_["stuck"] = stuck.subject + " " + stuck.why;
 }
 
+// What the player said in the attempt.
+void UpgradeAttempt::keep_lines(const Player& player) {
+  for (const std::string& line : player.machine->child().last_lines()) {
+    if (std::find(said_before_.begin(), said_before_.end(), line) == said_before_.end()) log_.push_back(line);
+  }
+}
+
 // An expected end, whatever its status.
 void UpgradeAttempt::end(Player& player) {
   lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
@@ -194,7 +219,7 @@ void UpgradeAttempt::end(Player& player) {
 void UpgradeAttempt::clear_new_side() {
   if (next_ == nullptr) return;
   ran_on_new_side_ = next_->machine->qmp().has_event("RESUME");
-  for (const std::string& line : next_->machine->child().last_lines()) log_.push_back(line);
+  keep_lines(*next_);
   // Failing is expected of it, dying of a signal is not: that is left to note_unexpected_ends().
   const auto status = next_->machine->child().exit_status();
   if (!status || status->signal == 0) end(*next_);
@@ -213,7 +238,7 @@ void UpgradeAttempt::rescue() {
     fate_ = "unknown";  // it does not answer, and may well go on running the guest
   }
   if (source_ != nullptr) {
-    for (const std::string& line : source_->machine->child().last_lines()) log_.push_back(line);
+    keep_lines(*source_);
     end(*std::exchange(source_, nullptr));
   }
   if (quits_first && !ran_on_new_side_) start_again();
@@ -265,7 +290,7 @@ Result<void> UpgradeAttempt::load_again(Player& player, Deadline deadline) {
   const base::Json shared{{"capability", "x-ignore-shared"}, {"state", true}};
   MIGSOAK_TRY(client.execute("migrate-set-capabilities", {{"capabilities", base::Json::array({shared})}}, deadline));
   MIGSOAK_TRY(client.execute("migrate-set-parameters", {{"mode", mode_.name}}, deadline));
-  MIGSOAK_TRY(client.execute("migrate-incoming", {{"uri", "file:" + state_file_}}, deadline));
+  MIGSOAK_TRY(client.execute("migrate-incoming", {{"uri", "file:" + kept_file_}}, deadline));
   const auto over = [&] { return client.has_event("RESUME") || !player.machine->alive() || !client.connected(); };
   const auto waited = context_.reactor.run_until(over, deadline);
   if (client.has_event("RESUME") && answers(player)) return {};
@@ -300,7 +325,8 @@ Result<void> UpgradeAttempt::verify() {
 // Sockets of processes that were killed, and what the sabotage made. Anything else that is left shows at the quiet
 // point.
 void UpgradeAttempt::remove_traces() const {
-  std::vector<std::string> paths = {prepared_.main_socket, prepared_.cpr_socket, prepared_.state_file, state_file_};
+  std::vector<std::string> paths = {prepared_.main_socket, prepared_.cpr_socket, prepared_.state_file, state_file_,
+                                    kept_file_};
   if (failure_.traces != nullptr) {
     for (std::string& path : failure_.traces(prepared_.spec)) paths.push_back(std::move(path));
   }
@@ -312,17 +338,15 @@ void UpgradeAttempt::remove_traces() const {
 
 void UpgradeAttempt::record(const std::string& new_side, std::int64_t process_id) {
   lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
+  error_ = to_the_point(base::printable(error_, 2000), said_before_);
   const guest::HeartbeatGap gap = lineage_.channel().take_gap();
   record::Event& event =
       scribe_.add_event(kind::kUpgradeFailure, new_side, process_id,
                         fmt::format("upgrade by {} made to fail ({}): {}; the guest: {}{}", mode_.name, failure_.name,
                                     error_.empty() ? result_ : error_, fate_, how_.empty() ? "" : " (" + how_ + ")"));
-  event.detail = {{"failure", failure_.name},
-                  {"mode", mode_.name},
-                  {"error", base::printable(error_, 2000)},
-                  {"took_ms", base::milliseconds_between(began_, base::Clock::now())},
-                  {"result", result_},
-                  {"fate", fate_}};
+  event.detail = {{"failure", failure_.name}, {"mode", mode_.name},
+                  {"error", error_},          {"took_ms", base::milliseconds_between(began_, base::Clock::now())},
+                  {"result", result_},        {"fate", fate_}};
   if (!how_.empty()) event.detail["how"] = how_;
   if (guest_ != nullptr) event.detail["gap_ms"] = gap.host_ms;
   if (intact_) event.detail["intact"] = *intact_;

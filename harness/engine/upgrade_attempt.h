@@ -44,6 +44,7 @@ class UpgradeAttempt {
   base::Result<void> release_source();
   bool new_side_runs(base::Deadline deadline);
   void note_hang();
+  void keep_lines(const Player& player);
   void clear_new_side();
   void rescue();
   bool return_to_source();
@@ -66,6 +67,7 @@ class UpgradeAttempt {
   std::shared_ptr<RamFile> ram_;  // of the guest, whoever maps it
   PreparedPlayer prepared_;
   std::string state_file_;  // as the source was told
+  std::string kept_file_;   // the same file under another name
   Player* source_ = nullptr;
   Player* next_ = nullptr;   // the new side's process
   Player* guest_ = nullptr;  // who has the guest, in the end
@@ -73,6 +75,7 @@ class UpgradeAttempt {
   bool ran_on_new_side_ = false;
   bool interrupted_ = false;
   std::string error_, result_, fate_ = "unknown", how_;
+  std::vector<std::string> said_before_;  // by the source
   base::Json log_ = base::Json::array(), hang_;
   std::optional<bool> intact_;
   std::optional<base::Error> harness_error_;

@@ -130,13 +130,36 @@ void UpgradeFailures::meets_all(const std::string& mode) {
   EXPECT_EQ(seen, count) << describe(run);
   // One finding for each way in which the guest was lost, no other of any kind: nothing hung, crashed or was left.
   std::set<std::string> found;
-  for (const base::Json& finding : findings(path("r.db"))["findings"]) {
+  const base::Json all = findings(path("r.db"));
+  for (const base::Json& finding : all["findings"]) {
     EXPECT_EQ(finding.value("detector", ""), "upgrade-failure") << finding.dump(1);
     EXPECT_EQ(finding.value("blame", ""), "subject");
     found.insert(finding.value("kind", ""));
   }
   EXPECT_EQ(found, lost);
   EXPECT_EQ(run.status, lost.empty() ? 0 : 1) << describe(run);
+}
+
+// Nobody asked for it: the new side's command line is wrong, and by the time QEMU says so the old image is gone.
+TEST_F(UpgradeFailures, AHotUpgradeThatLosesTheGuestUnprovoked) {
+  const std::string file =
+      write("lost.toml",
+            "name = \"lost\"\niterations = 3\n[guest]\nworkload = \"idle\"\n[[side]]\nname = \"a\"\nqemu = "
+            "\"debian:forky\"\n[[side]]\nname = \"b\"\nqemu = \"debian:forky\"\n[migration]\nmode = \"cpr-exec\"\n");
+  const Outcome clean = migsoak({"run", file, "--db", path("clean.db"), "--no-progress"});
+  if (clean.status == 3 && clean.err.find("could not be fetched") != std::string::npos) {
+    GTEST_SKIP() << "QEMU 11.1 is not in the fleet, and no Debian mirror in reach";
+  }
+  EXPECT_EQ(clean.status, 0) << describe(clean);
+  const Outcome run =
+      migsoak({"run", file, "--db", path("r.db"), "--no-progress", "--set", "side.b.extra_args=[\"-no-such-option\"]"});
+  EXPECT_EQ(run.status, 1) << describe(run);
+  const base::Json finding = only(findings(path("r.db")), "upgrade-failure");
+  EXPECT_EQ(finding.value("kind", ""), "cpr-exec:unprovoked:lost");
+  EXPECT_EQ(finding.value("process", ""), "qemu:b");
+  EXPECT_EQ(finding.value("first_iteration", -1), 0);
+  EXPECT_THAT(finding.value("title", ""), testing::HasSubstr("by cpr-exec lost the guest in iteration 0"));
+  EXPECT_THAT(finding.dump(), testing::HasSubstr("-no-such-option: invalid option"));
 }
 
 TEST_F(UpgradeFailures, Precopy) {
