@@ -56,6 +56,7 @@ kind = "virtio-blk"
 )";
 
 constexpr const char* kDrift = "config-space-drift";
+constexpr const char* kTree = "qtree-drift";
 
 Case on_bus(const char* scenario, const std::string& name, std::vector<std::string> settings, std::vector<Row> rows) {
   Case result;
@@ -80,6 +81,12 @@ std::vector<std::string> changed_once(const std::string& device, const std::stri
 // A refused load is a failed migration too.
 Case refused(Case one) {
   one.companions = {{"migration-failure", "qemu:b", "", "the refusal itself"}};
+  return one;
+}
+
+// What a wrapper makes of a device is another property in its tree too.
+Case seen_in_tree(Case one) {
+  one.companions = {{kTree, "qemu:b", "property-changed", "the properties themselves"}};
   return one;
 }
 
@@ -111,11 +118,11 @@ std::vector<Case> bar_sizes() {
                        {},
                        {words + "40, destination 0x80", "vd1 (virtio-blk, 0000:00:05.0)", "bit 6 is not writable there",
                         "cmask 0xff, wmask 0x80", "property discard: source false, destination true"}}})),
-      on_bus(
+      seen_in_tree(on_bus(
           kConventional, "bar_size_changes", changed_once("vd0", "discard=on,write-zeroes=on"),
           {{kDrift, "qemu:b", "silent", "BAR size, one start", 2, 2, {}, {words + "00, destination 0x80", "vd0 "}},
            {kDrift, "qemu:b", "drift", "BAR size, one start", 2, 2, {}, {"iteration 0 0x40 bytes, iteration 2 0x80"}},
-           {kDrift, "qemu:a", "silent", "BAR size, way back", 3, 3, {}, {back, "vd0 "}}})};
+           {kDrift, "qemu:a", "silent", "BAR size, way back", 3, 3, {}, {back, "vd0 "}}}))};
 }
 
 std::vector<Case> properties() {
@@ -174,7 +181,15 @@ std::vector<Case> capabilities() {
                    {},
                    {"vb0 (virtio-blk, 0000:01:00.0)", "source has ATS, which the other does not have",
                     "the load passed silently"}},
-                  {kDrift, "qemu:b", "drift", "a capability, one start", 2, 2, {}, {"vb0 ", "ATS"}}}),
+                  {kDrift, "qemu:b", "drift", "a capability, one start", 2, 2, {}, {"vb0 ", "ATS"}},
+                  {kTree,
+                   "qemu:b",
+                   "property-changed",
+                   "a capability, one start",
+                   2,
+                   2,
+                   {},
+                   {"virtio-blk-pci vb0 on rp0 on qemu:b: ats is false, where qemu:a had true"}}}),
           // The network card itself compares that property when it loads.
           refused(on_bus(kExpress, "byte_changes", changed_once("nic0", "subsys=0x1234"),
                          {{kDrift,
@@ -198,7 +213,7 @@ std::vector<Case> trees() {
       // Case 3 (b).
       on_bus(
           kConventional, "ide_disk_extra", {extra("b", disk + R"("ide-hd,id=ide0-hd0,drive=n0")")},
-          {{"qtree-drift",
+          {{kTree,
             "qemu:b",
             "device-extra",
             "an ide-hd more",
@@ -207,7 +222,7 @@ std::vector<Case> trees() {
             {},
             {"qemu:b has ide-hd ide0-hd0 on ide.1, which qemu:a had not and the plan did not ask for (iteration 0)"}}}),
       on_bus(kConventional, "device_missing", {extra("a", R"("-device","isa-debug-exit,id=exit0,iobase=0xf4")")},
-             {{"qtree-drift",
+             {{kTree,
                "qemu:b",
                "device-missing",
                "a device less",
@@ -217,7 +232,7 @@ std::vector<Case> trees() {
                {"qemu:b lacks isa-debug-exit exit0 on isa.0, which qemu:a had"}}}),
       // Also seen before anything is sent, as any PCI function; there and back.
       on_bus(kConventional, "pci_device_extra", {extra("b", R"("-device","pci-testdev,id=ghost0,addr=0x1b")")},
-             {{"qtree-drift",
+             {{kTree,
                "qemu:b",
                "device-extra",
                "a PCI device more",
@@ -225,10 +240,10 @@ std::vector<Case> trees() {
                0,
                {},
                {"0000:00:1b.0", "which a does not have", "the plan did not ask for it"}},
-              {"qtree-drift", "qemu:a", "device-missing", "the way back", 1, 1, {}, {"which b has"}}}),
+              {kTree, "qemu:a", "device-missing", "the way back", 1, 1, {}, {"which b has"}}}),
       // Neither configuration space nor queues tell.
       on_bus(kConventional, "property_changes", changed_once("vd1", "request-merging=off"),
-             {{"qtree-drift",
+             {{kTree,
                "qemu:b",
                "property-changed",
                "one start",
@@ -241,7 +256,7 @@ std::vector<Case> trees() {
 // A port that refuses what is plugged into it, on both sides alike.
 Case deaf_port() {
   Case one = on_bus(kExpress, "port_refuses", {},
-                    {{"qtree-drift",
+                    {{kTree,
                       "qemu:a",
                       "hotplug-refused",
                       "root port, hotplug=off",
