@@ -97,6 +97,24 @@ TEST(CommandLine, OfADestinationDiffersByIncomingAlone) {
   EXPECT_EQ(arguments(destination), expected);
 }
 
+TEST(CommandLine, OfRamThatHotUpgradesKeep) {
+  MachineSpec spec = plain();
+  spec.aux_ram_share = true;
+  EXPECT_THAT(values_of(arguments(spec), "-machine"), ElementsAre("q35,memory-backend=ram0,aux-ram-share=on"));
+  EXPECT_THAT(values_of(arguments(spec), "-object"), ElementsAre(HasSubstr("memory-backend-memfd")));
+  spec.ram_path = "/ram/a,b";
+  EXPECT_THAT(values_of(arguments(spec), "-object"),
+              ElementsAre("memory-backend-file,mem-path=/ram/a,,b,id=ram0,size=134217728,share=on"));
+}
+
+TEST(CommandLine, OfADestinationWithChannels) {
+  MachineSpec spec = plain();
+  spec.incoming_channels = {"unix:/run/x/m", R"({"channel-type":"cpr"})"};
+  EXPECT_THAT(values_of(arguments(spec), "-incoming"), ::testing::IsEmpty()) << "it boots";
+  spec.incoming = true;
+  EXPECT_THAT(values_of(arguments(spec), "-incoming"), ElementsAre("unix:/run/x/m", R"({"channel-type":"cpr"})"));
+}
+
 TEST(CommandLine, GivesDevicesSlotsInOrder) {
   MachineSpec spec = plain();
   spec.devices = {virtio_disk("vd0"), vhost_disk("vd1")};

@@ -9,6 +9,7 @@ namespace migsoak::ops {
 namespace {
 
 using base::Deadline;
+using hypervisor::Machine;
 using hypervisor::MachineSpec;
 using std::chrono::milliseconds;
 using ::testing::AnyOf;
@@ -90,16 +91,23 @@ TEST_F(UpgradeTroubleTest, ExecIntoWhatNeverAnswersIsAHang) {
 }
 
 // QEMU 10.0 takes no notice of the descriptors that it was exec'ed with.
-TEST_F(UpgradeTroubleTest, ExecIntoAnOlderBuildLosesAGuestInAMemfd) {
+TEST_F(UpgradeTroubleTest, ExecIntoAnOlderBuildLosesAGuestWhoseRamHasNoName) {
   NEEDS_BUILD(kNewBuild);
   NEEDS_BUILD(kOldBuild);
   start(kNewBuild, Ram::memfd);
   const MigrationOutcome outcome = upgrade("cpr-exec", kOldBuild);
+  // What it makes of devices whose RAM is empty depends on what the firmware was at.
   if (outcome.result == MigrationResult::completed) {
-    EXPECT_FALSE(has_pattern()) << "its RAM went with the old image";
+    EXPECT_FALSE(has_pattern());
   } else {
     EXPECT_EQ(outcome.result, MigrationResult::source_lost) << outcome.error;
+    EXPECT_THAT(outcome.error, HasSubstr("exit status 1"));
   }
+  source_.reset();
+  destination_.reset();
+  // A file it opens again by its name, and goes on.
+  start(kNewBuild, Ram::file);
+  expect_upgrade("cpr-exec", kOldBuild);
 }
 
 TEST_F(UpgradeTroubleTest, SourceKilledBeforeItExecs) {
@@ -233,6 +241,33 @@ TEST_F(UpgradeTroubleTest, StoppedSourceIsAHang) {
     destination_.reset();
     std::filesystem::remove(run_dir_->path() + "/" + "q" + std::to_string(instances_ - 1) + ".x");
     source_.reset();
+  }
+}
+
+TEST_F(UpgradeTroubleTest, UserStopsTheRunWhileTheStateIsSaved) {
+  NEEDS_BUILD(kNewBuild);
+  for (const char* mode : {"cpr-reboot", "cpr-exec", "cpr-transfer"}) {
+    proc::StopRequest stop;
+    proc::Reactor reactor(&stop);
+    const Mode& how = *find_mode(mode);
+    auto source = Machine::spawn(reactor, *containment_, build_spec(kNewBuild, "s", Ram::file));
+    ASSERT_TRUE(source) << source.error().describe();
+    ASSERT_TRUE((*source)->wait_ready(hypervisor::soon()));
+    std::unique_ptr<Machine> next;
+    MigrationContext context{reactor, source->get(), nullptr, "unix", run_dir_->path(), "t", hypervisor::soon(), {}};
+    context.state_file = run_dir_->path() + "/t.state";
+    context.cpr_socket = run_dir_->path() + "/t.x";
+    context.exec_command = {"/no/such/qemu"};
+    if (how.needs.succession == Succession::waiting) {
+      MachineSpec silent = build_spec(kNewBuild, "d", Ram::file);
+      silent.wrapper = {write_script("mute", "#!/bin/sh\nexec sleep 1000\n")};
+      next = std::move(Machine::spawn(reactor, *containment_, silent).value());
+      context.destination = next.get();
+    }
+    ASSERT_EQ(::kill((*source)->qemu_pid(), SIGSTOP), 0);
+    while (stop.level() < 2) stop.raise();
+    const MigrationOutcome outcome = how.run(context);
+    EXPECT_TRUE(outcome.interrupted) << mode << ": " << outcome.error;
   }
 }
 

@@ -25,8 +25,8 @@ std::string to_string(Succession succession);
 // What a mode asks of both ends. Checked before anything runs: engine/preflight, wrong_ram().
 //
 // A memory-backend-file (share=on, in tmpfs) does for every mode, so one lineage may mix them all; measured on 10.0.2
-// and 11.1.2. But 11.1.2 loses a descriptor of that file at every cpr-exec: the old image's is kept across the exec,
-// and the new one opens the file anew. With a memory-backend-memfd the count stays flat.
+// and 11.1.2. But 11.1.2 gains a descriptor of that file at every cpr-exec: QEMU opens it without O_CLOEXEC, so the old
+// image's survives the exec, and the new image opens the file anew. With a memory-backend-memfd the count stays flat.
 struct ModeNeeds {
   Succession succession = Succession::beside;
   // Both ends map the same guest RAM: one file, or where `ram_file` is false a memfd that the mode itself hands over.
