@@ -39,7 +39,8 @@ record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng)
 }
 
 bool Planner::leaves_first_side(std::int64_t iteration) {
-  return route_.leg(iteration).source == route_.leg(lineage_begin(iteration)).source;
+  const std::size_t first = route_.leg(lineage_begin(iteration)).source;  // a copy: the next call may move the legs
+  return route_.leg(iteration).source == first;
 }
 
 // Afterwards operations_ holds the set as it is when `iteration` begins.
@@ -83,10 +84,20 @@ record::Plan Planner::make(std::int64_t iteration) {
     fold_to(iteration);
     plan.operations = operations_->next(iteration - folded_begin_, leaves_first_side(iteration), rng);
     folded_ = iteration + 1;
+    fit_to_mode(plan);
   }
   plan_restarts(scenario_, rng, plan);
   if (scenario_.upgrade.used()) plan.upgrade_failure = draw_failure(plan, rng);
   return plan;
+}
+
+// A hot upgrade has no time in which an operation could be under way, or be asked for: such are settled before, or left
+// out where they would change nothing.
+void Planner::fit_to_mode(record::Plan& plan) {
+  const ops::Mode* mode = ops::find_mode(plan.mode);
+  if (mode == nullptr || mode->needs.succession == ops::Succession::beside) return;
+  std::erase_if(plan.operations, [](const record::PlannedOperation& op) { return op.timing == "refused"; });
+  for (record::PlannedOperation& operation : plan.operations) operation.timing = "settled";
 }
 
 hypervisor::DeviceSet Planner::devices_before(std::int64_t iteration) {

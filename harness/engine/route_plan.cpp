@@ -152,6 +152,15 @@ Leg RoutePlan::make(std::int64_t iteration, const Leg* before) const {
     if (scenario_.sides[i].name == next->from.front()) leg.destination = i;
   }
   draw_mode(leg, rng, next != nullptr);
+  if (leg.trouble.empty() || next != nullptr || scenario_.route != Route::random) return leg;
+  // No mode leads where the draw would have it: another side, then, in their order.
+  for (std::size_t i = 1; i < scenario_.sides.size() && !leg.trouble.empty(); ++i) {
+    Leg other = leg;
+    other.trouble.clear();
+    other.destination = (leg.destination + i) % scenario_.sides.size();
+    draw_mode(other, rng, false);
+    if (other.trouble.empty()) return other;
+  }
   return leg;
 }
 

@@ -67,6 +67,12 @@ TEST(RoutePlan, TheGuestStaysWhereARefusedEdgeLeavesIt) {
   EXPECT_GT(refused, 10);
 }
 
+TEST(RoutePlan, ARandomRouteGoesWhereAModeLeads) {
+  const Scenario scenario =
+      parsed(upgrade_text("route = \"random\"\nmode = \"cpr-exec\"\n" + edge("mode = \"cpr-exec\"\nto = \"new\"")));
+  EXPECT_EQ(taken_by(scenario, 50), (std::set<Taken>{{"new", "new", "cpr-exec", "completes"}}));
+}
+
 TEST(RoutePlan, PingPongGoesOnFromWhereTheGuestWasHeldBack) {
   const Scenario scenario =
       parsed(upgrade_text("mode = {precopy = 1, cpr-transfer = 3}\n" +
