@@ -248,17 +248,16 @@ void FdLeak::judge_series(Track& track, KindSeries& series, const std::string& k
     return proof ? proof : every_iteration_leak(series.points, from);
   };
   const std::int32_t from = track.first_iteration + (warm_up_ ? 1 : 0);
-  if (auto proof = dense(from)) {
+  auto at_once = dense(from);
+  if (!at_once) at_once = series.execs.proof();
+  if (!at_once) at_once = series.execs.proof_by_strays(classes_.process_of(class_id));
+  if (at_once) {
     // The point that the warm-up leaves out can't tell when the growth began: the life's start is the earliest.
-    if (proof->since_iteration <= from + 1) proof->since_iteration = track.first_iteration;
-    return prove(track, series, kind, std::move(*proof), now);
+    if (at_once->since_iteration <= from + 1) at_once->since_iteration = track.first_iteration;
+    return prove(track, series, kind, std::move(*at_once), now);
   }
   if (warm_up_ && now - track.first_iteration <= 4 * kDenseWindow && dense(track.first_iteration)) {
     hold_back(series, true);
-  }
-  if (auto proof = series.execs.proof()) return prove(track, series, kind, std::move(*proof), now);
-  if (auto proof = series.execs.proof_by_strays(classes_.process_of(class_id))) {
-    return prove(track, series, kind, std::move(*proof), now);
   }
   if (auto proof = sparse_leak(series.stairs[class_id], series.points, class_id, now)) {
     prove(track, series, kind, std::move(*proof), now);

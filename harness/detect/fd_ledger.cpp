@@ -38,12 +38,14 @@ void FdLedger::begin(const record::ProcessInstance& process) {
   if (process.generation == 0 || before == by_pid_.end()) {
     first_of_[process.id] = process.id;
     lives_[process.id].newest = process.id;
+    lives_[process.id].name = process.name;
     by_pid_[pid] = process.id;
     return;
   }
   Life& life = lives_[before->second];
   first_of_[process.id] = before->second;
   life.newest = process.id;
+  life.name = process.name;
   life.has_execed = true;
 }
 
@@ -56,13 +58,14 @@ void FdLedger::take_births(const record::Observation& observation) {
       held[birth.process_id] = std::exchange(life.alive, {});  // all that is left of it is listed again
     }
     if (life.alive.size() >= kEntriesMax && life.alive.count(birth.fd) == 0) continue;
-    Entry entry{observation.iteration, birth.kind, birth.detail};
+    Entry entry{observation.iteration, birth.kind, birth.detail, life.name};
     if (starts_with(birth.detail, record::kKeptOverExec)) {
       entry.detail = without_date(birth.detail);
       const Entries& before = held[birth.process_id];
       const auto old = before.find(birth.fd);
       if (old != before.end() && old->second.kind == birth.kind) {
         entry.born = old->second.born;
+        entry.image = old->second.image;
         entry.execs = old->second.execs;
       }
       ++entry.execs;
@@ -105,7 +108,7 @@ base::Json FdLedger::survivors(std::int64_t process_id, const std::string& kind,
   const Life* life = find_life(process_id);
   if (life == nullptr) return nullptr;
   base::Json listed = base::Json::array();
-  std::map<std::string, std::int64_t> by_detail;
+  std::map<std::string, std::int64_t> by_detail, by_image;
   std::int64_t total = 0, kept = 0, in_use = 0;
   for (const auto& [fd, entry] : life->alive) {
     if (entry.kind != kind || entry.born < since || now - entry.born < kOutlivedIterations) continue;
@@ -114,14 +117,21 @@ base::Json FdLedger::survivors(std::int64_t process_id, const std::string& kind,
       continue;
     }
     ++total;
-    if (entry.execs > 0) ++kept;
+    if (entry.execs > 0) {
+      ++kept;
+      ++by_image[entry.image];
+    }
     if (by_detail.size() < kDetailsListedMax || by_detail.count(entry.detail) != 0) ++by_detail[entry.detail];
     if (listed.size() >= kSurvivorsListedMax) continue;
     listed.push_back({{"fd", fd}, {"born_iteration", entry.born}, {"detail", entry.detail}});
     if (entry.execs > 0) listed.back()["execs_outlived"] = entry.execs;
   }
   base::Json survivors = {{"count", total}, {"first", listed}, {"by_detail", by_detail}};
-  if (kept > 0) survivors["kept_over_exec"] = kept;
+  if (kept > 0) {
+    // Opened by these images, or left open by the ones before them when they exec'd.
+    survivors["kept_over_exec"] = kept;
+    survivors["first_seen_in"] = by_image;
+  }
   if (in_use > 0) survivors["kept_in_use"] = in_use;
   return survivors;
 }

@@ -27,10 +27,12 @@ class FdLedger {
   struct Entry {
     std::int64_t born;
     std::string kind, detail;
-    int execs = 0;  // how many it has outlived
+    std::string image;  // name of the process that was first seen with it
+    int execs = 0;      // how many it has outlived
   };
   using Entries = std::map<int, Entry>;
   struct Life {
+    std::string name;         // of the newest instance
     std::int64_t newest = 0;  // process id
     bool has_execed = false;  // and the new image's births have not come yet
     Entries alive;

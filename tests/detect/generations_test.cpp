@@ -82,8 +82,31 @@ TEST(Generations, OneDescriptorLostPerExecIsFoundByIterationTen) {
     const base::Json& survivors = leak.evidence["survivors"];
     EXPECT_GE(survivors["kept_over_exec"], 6) << survivors;
     EXPECT_EQ(survivors["by_detail"].size(), 1U) << "without dates they are alike: " << survivors;
+    EXPECT_GE(survivors["first_seen_in"]["qemu:a"], 3) << survivors;
+    EXPECT_GE(survivors["first_seen_in"]["qemu:b"], 3) << survivors;
     EXPECT_EQ(survivors["first"][1]["born_iteration"], 1);
     EXPECT_GE(survivors["first"][1]["execs_outlived"], 6);
+  }
+}
+
+// One side's images lose one each: every other generation has one more.
+TEST(Generations, ALossOnOneSideIsDatedFromTheStart) {
+  Upgrades upgrades({"cpr-exec"});
+  const auto leaks = of(judged(12,
+                               [&](record::Observation& o, Soak& s) {
+                                 upgrades.apply(o, s);
+                                 Soak::add(o, s.qemu(), "fd.memfd", static_cast<double>((o.iteration + 1) / 2));
+                               }),
+                        "fd-leak");
+  ASSERT_EQ(leaks.size(), 2U) << describe(leaks);
+  for (const record::Finding& leak : leaks) {
+    EXPECT_EQ(leak.first_iteration, 0);
+    EXPECT_LE(leak.detected_iteration, 10);
+    EXPECT_EQ(leak.rate_per_iteration, 0.5);
+    EXPECT_NE(
+        leak.title.find("leaks 1 memfd every 2 exec generations since iteration 0, kept over exec; reaches RLIMIT"),
+        std::string::npos)
+        << leak.title;
   }
 }
 
