@@ -159,7 +159,13 @@ class LaneLoop {
     // With operations to come, what the destination will need is not there yet; and one that is meant to fail comes
     // first.
     const bool alone = next.operations.empty() && next.upgrade_failure.empty();
-    return planner_.begins_lineage(index + 1) || !alone ? "" : next.destination_side;
+    // Nor may it wait beside a guest whose RAM it is to share, or for a source that is another process by then.
+    const auto is_apart = [](const record::Plan& plan) {
+      const ops::ModeNeeds& needs = ops::find_mode(plan.mode)->needs;
+      return needs.succession == ops::Succession::beside && !needs.same_ram;
+    };
+    const bool can_wait = alone && is_apart(next) && is_apart(planner_.plan(index));
+    return planner_.begins_lineage(index + 1) || !can_wait ? "" : next.destination_side;
   }
 
   const LaneContext& context_;

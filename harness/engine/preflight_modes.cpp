@@ -70,9 +70,13 @@ Result<void> check_edge(const Scenario& scenario, const Preflight& preflight, co
   };
   const bool completes = edge.expect == record::kExpectCompletes;
   if (!needs.version_min.empty() && fleet::older_version(from, needs.version_min)) return lacks(edge.from, from);
-  if (!needs.version_min.empty() && completes && fleet::older_version(to, needs.version_min)) return lacks(edge.to, to);
+  // A destination that lacks it may take the guest all the same: who says so by name has tried it.
+  const bool declared = is_declared(scenario, edge);
+  if (!needs.version_min.empty() && completes && !declared && fleet::older_version(to, needs.version_min)) {
+    return lacks(edge.to, to);
+  }
   const bool back = fleet::older_version(fleet::major_minor(to), fleet::major_minor(from));
-  if (back && !needs.upgrade_only.empty() && !is_declared(scenario, edge)) {
+  if (back && !needs.upgrade_only.empty() && !declared) {
     return fail(ErrorKind::bad_input,
                 fmt::format("{}: migration.mode: {} from side {} ({}) back to side {} ({}) is not known to work: {}; "
                             "declare its outcome with [[migration.edge]] mode, from, to, expect, reason",
