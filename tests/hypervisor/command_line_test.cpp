@@ -253,5 +253,28 @@ TEST(DeviceTypes, AreNamedOnce) {
   EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
 }
 
+// QEMU 11.1 knows no "reconnect" any more, 7.2 no "reconnect-ms".
+TEST(CommandLine, a_vhost_user_disk_reconnects_in_the_words_of_its_build) {
+  const auto chardev = [](const std::string& version, int reconnect_ms) {
+    MachineSpec spec = plain();
+    spec.version = version;
+    spec.devices = {vhost_disk("vd0")};
+    spec.devices.front().reconnect_ms = reconnect_ms;
+    const std::vector<std::string> chardevs = values_of(arguments(spec), "-chardev");
+    const auto own = std::find_if(chardevs.begin(), chardevs.end(),
+                                  [](const std::string& text) { return text.find("vd0-char") != std::string::npos; });
+    return own == chardevs.end() ? std::string() : *own;
+  };
+  for (const char* version : {"7.2.22", "10.0.2", "11.1.2", ""})
+    EXPECT_THAT(chardev(version, 0), Not(HasSubstr("rec")));
+  for (const char* version : {"", "5.2.0", "7.2.22", "9.1.3"}) {
+    EXPECT_THAT(chardev(version, 100), HasSubstr(",reconnect=1")) << version;
+    EXPECT_THAT(chardev(version, 2001), HasSubstr(",reconnect=3")) << version;
+  }
+  for (const char* version : {"9.2.0", "10.0.2", "11.1.2"}) {
+    EXPECT_THAT(chardev(version, 100), HasSubstr(",reconnect-ms=100")) << version;
+  }
+}
+
 }  // namespace
 }  // namespace migsoak::hypervisor
