@@ -1,6 +1,7 @@
 #include "ops/modes/end_settings.h"
 
 #include <cstdlib>
+#include <utility>
 
 #include "base/json.h"
 

@@ -192,7 +192,11 @@ MigrationOutcome LiveMigration::conclude_failed() {
 
   const bool gone = destination_gone();
   std::string loss;
-  if (gone) loss = describe_loss(context_, *context_.destination, "destination");
+  if (gone && raise_error_ && reachable(*context_.destination)) {
+    loss = base::printable("destination: " + raise_error_->describe(), 2000);
+  } else if (gone) {
+    loss = describe_loss(context_, *context_.destination, "destination");
+  }
   if (gone && destination_.has_guest()) {
     // It ran the guest, however briefly, and may have written to the disks: the source must not run it again.
     return finish(MigrationResult::completed, "after the switch-over: " + loss);
