@@ -141,8 +141,8 @@ class Inheritance {
     if (held_ == nullptr) return nullptr;
     const auto before = held_->find(entry.fd);
     if (before == held_->end() || before->second.identity != identity) return nullptr;
-    if (!has_inode_of_its_own(entry.kind) && is_close_on_exec(proc_dir_, entry.fd)) return nullptr;
-    return &before->second;
+    if (has_inode_of_its_own(entry.kind)) return &before->second;
+    return before->second.close_on_exec || is_close_on_exec(proc_dir_, entry.fd) ? nullptr : &before->second;
   }
 
   // "kept over exec since iteration 3, not mapped: "; empty for what was opened by this image.
@@ -188,7 +188,12 @@ void update_ledger(const Subject& subject, ProbeState::Impl& state, const Look& 
       continue;
     }
     const ProbeState::Impl::Known* kept = inheritance.find(entry, identity);
-    now.emplace(entry.fd, kept != nullptr ? *kept : ProbeState::Impl::Known{identity, into.iteration});
+    if (kept != nullptr) {
+      now.emplace(entry.fd, *kept);
+    } else {
+      const bool closes = has_inode_of_its_own(entry.kind) || is_close_on_exec(proc_dir.get(), entry.fd);
+      now.emplace(entry.fd, ProbeState::Impl::Known{identity, into.iteration, closes});
+    }
     into.births.push_back(
         {subject.process_id, entry.fd, entry.kind, inheritance.words(entry, identity) + detail_of(look, entry)});
   }

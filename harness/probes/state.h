@@ -20,6 +20,7 @@ struct ProbeState::Impl {
   struct Known {
     std::uint64_t identity = 0;
     std::int64_t since_iteration = 0;  // over all exec generations
+    bool close_on_exec = true;         // when it was first seen; asked where the identity alone proves nothing
   };
   using Descriptors = std::map<int, Known>;
   std::map<std::int64_t, Descriptors> ledger;             // process id -> what it had at the last look (fds.cpp)

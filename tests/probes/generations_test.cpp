@@ -74,6 +74,26 @@ TEST_F(GenerationsTest, what_survives_an_exec_is_told_from_what_the_new_image_op
   ASSERT_EQ(look_at(6, second).deaths.size(), 1u);
 }
 
+// Numbers, and the kernel's ids of eventfds, are handed out lowest-free: what is opened last before an exec may look
+// like something that was closed a moment before.
+TEST_F(GenerationsTest, what_is_left_open_at_the_exec_is_not_taken_for_an_older_one) {
+  const auto qemu = make_fixture("qemu:a");
+  const int number = static_cast<int>(qemu->tell("eventfd"));
+  look_at(3, subject_of("qemu:a", 1, qemu->pid()));
+  qemu->tell(fmt::format("close {}", number));
+  ASSERT_EQ(qemu->tell("eventfd"), number);
+  qemu->tell(fmt::format("hand-down {}", number));
+  exec(*qemu);
+  const Subject second = subject_of("qemu:b", 2, qemu->pid());
+  adopt_generation(state_, 1, second);
+  EXPECT_EQ(birth_detail(look_at(4, second), 2, number), "eventfd not close-on-exec: anon_inode:[eventfd]");
+  exec(*qemu);
+  const Subject third = subject_of("qemu:a", 3, qemu->pid());
+  adopt_generation(state_, 2, third);
+  EXPECT_EQ(birth_detail(look_at(5, third), 3, number),
+            "eventfd kept over exec since iteration 4, not close-on-exec: anon_inode:[eventfd]");
+}
+
 // An exec after which nobody looked, because the iteration failed, is no gap in the ledger.
 TEST_F(GenerationsTest, the_date_is_that_of_the_birth_over_many_execs) {
   const auto qemu = make_fixture("qemu:a");
