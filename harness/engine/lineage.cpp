@@ -82,6 +82,7 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
   spec.argv = scenario.argv;
   spec.executable = scenario.executable;
   spec.aio = scenario.aio;
+  spec.workers = scenario.workers;
   for (const DeviceScenario& device : context_.scenario.devices) {
     if (device.target != scenario.name) continue;
     spec.disks.push_back({device.id, image_of(device.id), device.queues()});

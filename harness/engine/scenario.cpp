@@ -70,6 +70,7 @@ Result<TargetScenario> read_target(const TableReader& in, const std::string& dir
   in.read("argv", target.argv);
   in.read("executable", target.executable);
   MIGSOAK_TRY(in.read_choice("aio", target.aio, {"threads", "native", "io_uring"}));
+  MIGSOAK_TRY(in.read_integer("workers", target.workers, 0, 1024));
   MIGSOAK_TRY(in.read_size("size", target.size_bytes, 1ull << 20, 1ull << 40));
   if (target.kind == "command" && target.argv.empty()) {
     return in.error("argv", "a target of kind \"command\" needs argv = [\"program\", \"{socket}\", …]");

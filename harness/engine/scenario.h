@@ -34,6 +34,7 @@ struct TargetScenario {
   std::vector<std::string> argv;                   // kind "command"
   std::string executable = "qemu-storage-daemon";  // kind "qemu-storage-daemon"
   std::string aio = "threads";
+  int workers = 0;  // of aio threads; 0: the daemon's default
   std::uint64_t size_bytes = 64u << 20;  // of its disk image
 };
 struct DeviceScenario {

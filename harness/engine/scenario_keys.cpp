@@ -50,6 +50,7 @@ const std::vector<KeySpec>& scenario_keys() {
                                  {"target.*.argv", string_list},
                                  {"target.*.executable", string},
                                  {"target.*.aio", string},
+                                 {"target.*.workers", integer},
                                  {"target.*.size", size},
                                  {"device", table_list},
                                  {"device.*.id", string},

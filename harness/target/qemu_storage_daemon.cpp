@@ -71,6 +71,10 @@ base::Result<CommandLine> qemu_storage_daemon_command(const TargetSpec& spec) {
   if (spec.disks.empty()) return base::fail(base::ErrorKind::bad_input, "no disk to serve");
   CommandLine command;
   command.argv.push_back(spec.executable.empty() ? "qemu-storage-daemon" : spec.executable);
+  if (spec.workers > 0) {
+    command.argv.insert(command.argv.end(),
+                        {"--object", fmt::format("main-loop,id=loop0,thread-pool-max={}", spec.workers)});
+  }
   for (std::size_t index = 0; index < spec.disks.size(); ++index) {
     MIGSOAK_TRY(append_disk(spec, index, command.argv, command.sockets));
   }

@@ -29,6 +29,7 @@ struct TargetSpec {
   std::vector<std::string> argv;  // command: "{socket}" "{image}" "{run_dir}" are replaced inside its words
   std::string executable;         // qemu-storage-daemon: path or name, default "qemu-storage-daemon"
   std::string aio = "threads";    // file node of the storage daemon: threads | native | io_uring
+  int workers = 0;                // storage daemon, aio threads: at most so many; 0: its own default (64)
   std::optional<std::uint64_t> nofile;
   std::map<std::string, std::string> env;
   std::vector<std::string> wrapper;

@@ -82,11 +82,13 @@ TEST_F(TargetTest, environment_and_name_reach_the_process) {
 TEST_F(TargetTest, aio_and_queues_are_what_the_spec_says) {
   TargetSpec spec = daemon();
   spec.disks.front().queues = 3;
+  spec.workers = 1;
   const auto target = start(spec);
   const std::string argv = ::testing::PrintToString(target->child().spec().argv);
   EXPECT_THAT(argv, HasSubstr("aio=threads"));
   EXPECT_THAT(argv, HasSubstr("locking=off"));
   EXPECT_THAT(argv, HasSubstr("num-queues=3"));
+  EXPECT_THAT(argv, HasSubstr("thread-pool-max=1"));
   EXPECT_TRUE(target->wait_ready(soon()));
 }
 
