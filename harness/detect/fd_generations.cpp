@@ -20,11 +20,13 @@ LeakProof proof_of(double rate, std::int32_t first, std::int32_t last) {
 }
 }  // namespace
 
-std::map<std::int64_t, std::map<std::string, std::int32_t>> strays_in(const record::Observation& observation) {
-  std::map<std::int64_t, std::map<std::string, std::int32_t>> strays;
+std::map<std::int64_t, std::map<std::string, Strays>> strays_in(const record::Observation& observation) {
+  std::map<std::int64_t, std::map<std::string, Strays>> strays;
   for (const record::DescriptorBirth& birth : observation.births) {
     if (birth.fd > kLastStandardStream && starts_with(birth.detail, record::kNotCloseOnExec)) {
-      ++strays[birth.process_id][birth.kind];
+      Strays& of_kind = strays[birth.process_id][birth.kind];
+      ++of_kind.count;
+      of_kind.example = birth.detail;
     }
   }
   return strays;

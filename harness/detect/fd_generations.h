@@ -20,8 +20,12 @@ namespace migsoak::detect {
 // Execs that must agree before they prove a leak; as many as the dense tests ask of iterations.
 inline constexpr int kExecSteps = kDenseWindow;
 
+struct Strays {
+  std::int32_t count = 0;
+  std::string example;  // the detail of one of them
+};
 // Births that are strays, by process id and kind.
-std::map<std::int64_t, std::map<std::string, std::int32_t>> strays_in(const record::Observation& observation);
+std::map<std::int64_t, std::map<std::string, Strays>> strays_in(const record::Observation& observation);
 
 // One kind of descriptor in the QEMUs of one lineage.
 class ExecSteps {

@@ -34,6 +34,7 @@ struct KindSeries {
   std::vector<Count> points;
   std::map<ClassId, Staircase> stairs;
   ExecSteps execs;
+  std::string left_open;   // the last stray of an exec
   bool held_back = false;  // the warm-up kept the proof from being made
 };
 
@@ -123,7 +124,7 @@ class FdLeak final : public BookDetector {
   int lineage_ = -1;
   ClassTable classes_;
   FdLedger ledger_;
-  std::map<std::int64_t, std::map<std::string, std::int32_t>> strays_;  // of this iteration
+  std::map<std::int64_t, std::map<std::string, Strays>> strays_;  // of this iteration
   std::map<std::string, Track> tracks_;
   std::map<std::string, FdStand> stands_;  // by process name
   std::unordered_map<std::int64_t, record::ProcessInstance> processes_;
@@ -199,7 +200,9 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     }
     series.points.push_back({now, count, class_id, classes_.context_of(class_id)});
     series.stairs[class_id].add(now, count);
-    note_exec(series.execs, observation, sample.process_id, count, class_id, strays_[sample.process_id][kind]);
+    const Strays& strays = strays_[sample.process_id][kind];
+    if (strays.count > 0) series.left_open = strays.example;
+    note_exec(series.execs, observation, sample.process_id, count, class_id, strays.count);
     judge_series(track, series, kind, now);
   }
 }
@@ -332,6 +335,7 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
   if (track != tracks_.end()) {
     if (const auto series = track->second.kinds.find(leak.kind); series != track->second.kinds.end()) {
       evidence["series"] = series_of(leak, series->second);
+      if (!series->second.left_open.empty()) evidence["left_open"] = series->second.left_open;
     }
   }
   if (const auto process = latest_process_.find(leak.process); process != latest_process_.end()) {

@@ -219,6 +219,7 @@ TEST(Generations, ALossPerExecIsFoundWhereExecsAreRare) {
     EXPECT_EQ(leaks[0].kind, "unix");
     EXPECT_EQ(leaks[0].rate_per_iteration, 1.0);
     EXPECT_EQ(leaks[0].title, "qemu:b leaks 1 unix per exec generation since iteration 10, kept over exec");
+    EXPECT_EQ(leaks[0].evidence["left_open"], "not close-on-exec: peer=gone");
   }
 }
 
