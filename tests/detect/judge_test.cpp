@@ -35,7 +35,8 @@ TEST(Judge, CatalogueIsTheContracts) {
   for (const WarmUp& warm_up : warm_ups()) EXPECT_FALSE(warm_up.reason.empty());
   for (const VolatileConfig& entry : volatile_config()) EXPECT_FALSE(entry.reason.empty());
   const std::vector<std::string> names_of_exclusions = exclusion_names();
-  EXPECT_EQ(names_of_exclusions.size(), known_benign().size() + warm_ups().size() + volatile_config().size());
+  EXPECT_EQ(names_of_exclusions.size(),
+            known_benign().size() + warm_ups().size() + volatile_config().size() + device_tree_known().size());
   EXPECT_EQ(std::set<std::string>(names_of_exclusions.begin(), names_of_exclusions.end()).size(),
             names_of_exclusions.size());
 }
