@@ -80,6 +80,8 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
     rescue();
   }
   remove_traces();
+  prepared_.ram.reset();  // files of guest RAM go with their last owner
+  ram_.reset();
   if (interrupted_ || context_.stop.level() >= 2) {
     return base::fail(ErrorKind::interrupted, "interrupted while an upgrade was made to fail");
   }

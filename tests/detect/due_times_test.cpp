@@ -117,6 +117,8 @@ std::vector<Row> sudden_rows() {
       {"target drops its client", "crash", kTarget, 3, 5,
        at(3, event(kinds::kTargetLost, kTarget, "", {{"why", "closed its socket"}}))},
       {"guest lost", "crash", "guest", 3, 5, at(3, event(kinds::kGuestLost, "guest", "", {{"why", "no heartbeat"}}))},
+      {"guest lost by an upgrade", "upgrade-failure", "qemu:a", 3, 5,
+       at(3, event(kinds::kUpgradeFailure, "qemu:a", "", {{"failure", "exits-at-once"}, {"fate", "lost"}}))},
       {"hang", "hang", "qemu:b", 3, 5,
        at(3, event(kinds::kHang, "qemu:b", "", {{"waited_ms", 20000}, {"waiting_for", "RESUME event"}}))},
       {"guest-corruption", "guest-corruption", "guest", 3, 5,
