@@ -200,6 +200,11 @@ bool IterationRunner::switch_over() {
   const auto beat = lineage_.channel().wait_heartbeat(destination_->agent_stream,
                                                       Deadline::in(seconds(context_.scenario.deadline.answer_s)));
   if (!beat) {
+    // By QEMU's word it arrived; but its memory is gone.
+    const bool interrupted = beat.error().kind == base::ErrorKind::interrupted;
+    if (into_.plan.expect == record::kExpectLost && !interrupted) {
+      return lose_as_declared("completed", "no heartbeat of the guest: " + beat.error().describe());
+    }
     if (!still_whole()) return false;
     return give_up("guest", 0, beat.error(), "heartbeat of the guest on its destination");
   }

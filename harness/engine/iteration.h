@@ -57,6 +57,8 @@ class IterationRunner {
   base::Result<void> release_source();
   bool conclude_migration(const ops::MigrationOutcome& outcome);
   bool settle_declared(const ops::MigrationOutcome& outcome);
+  void note_declared(const std::string& result, const std::string& error);
+  bool lose_as_declared(const std::string& result, const std::string& error);
   void look_before_end(const Player& player);
   bool settle_failed_migration(const ops::MigrationOutcome& outcome);
   void clear_destination(const ops::MigrationOutcome& outcome);

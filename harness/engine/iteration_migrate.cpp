@@ -1,5 +1,7 @@
 // The migration itself, from the moment both ends are as they should be until the source is gone. What comes when
 // depends on how the mode's processes follow each other (ops::Succession).
+#include <unistd.h>
+
 #include <algorithm>
 #include <cassert>
 #include <utility>
@@ -112,6 +114,8 @@ bool IterationRunner::migrate() {
   if (!hold_migration()) return false;
   const ops::MigrationOutcome outcome = mode_->run(migration);
   if (!during_) return give_up_restart(during_.error());
+  // Where nobody took it, it is all that is left of the guest, and nobody will.
+  if (!prepared.state_file.empty()) ::unlink(prepared.state_file.c_str());
   if (!starts_before() && destination_ != nullptr) record_device_set(*destination_, "destination");
   return conclude_migration(outcome);
 }

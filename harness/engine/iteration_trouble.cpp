@@ -156,24 +156,38 @@ bool IterationRunner::settle_declared(const ops::MigrationOutcome& outcome) {
       destination_ != nullptr && destination_->machine->child().exit_status().value_or(proc::ExitStatus{}).signal != 0;
   const bool as_declared = into_.plan.expect == record::kExpectLost ? lost : refused && !lost;
   if (!as_declared || by_signal) return settle_failed_migration(outcome);
-  lineage_.drain_logs(into_, into_.phase, at_ms());
-  record::Event& event = add_event(kind::kDeclaredOutcome, "qemu:" + into_.plan.destination_side,
-                                   destination_ != nullptr ? destination_->process_id : 0, outcome.error);
-  event.detail = {{"expect", into_.plan.expect},    {"mode", into_.plan.mode},
-                  {"from", into_.plan.source_side}, {"to", into_.plan.destination_side},
-                  {"error", outcome.error},         {"result", ops::to_string(outcome.result)}};
-  if (into_.plan.expect == record::kExpectLost) {
-    while (!lineage_.players().empty()) lineage_.retire(lineage_.players().front(), /*by_quit=*/false, into_);
-    source_ = destination_ = next_ = nullptr;
-    into_.status = IterationStatus::lost;
-    return false;
-  }
+  if (into_.plan.expect == record::kExpectLost) return lose_as_declared(ops::to_string(outcome.result), outcome.error);
+  note_declared(ops::to_string(outcome.result), outcome.error);
   clear_destination(outcome);
   if (!still_whole()) return false;
   if (source_ == nullptr) return lose_guest("the source is gone after a migration that was declared to be refused");
   if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
   destination_ = nullptr;
   return stay_on_source();
+}
+
+void IterationRunner::note_declared(const std::string& result, const std::string& error) {
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  record::Event& event = add_event(kind::kDeclaredOutcome, "qemu:" + into_.plan.destination_side,
+                                   destination_ != nullptr ? destination_->process_id : 0, error);
+  event.detail = {{"expect", into_.plan.expect},
+                  {"mode", into_.plan.mode},
+                  {"from", into_.plan.source_side},
+                  {"to", into_.plan.destination_side},
+                  {"error", error},
+                  {"reason", declared_reason(context_.scenario, into_.plan)},
+                  {"result", result}};
+}
+
+// Always false: the guest's life ends here, by plan.
+bool IterationRunner::lose_as_declared(const std::string& result, const std::string& error) {
+  note_declared(result, error);
+  source_reading_.reset();
+  destination_reading_.reset();
+  while (!lineage_.players().empty()) lineage_.retire(lineage_.players().front(), /*by_quit=*/false, into_);
+  source_ = destination_ = next_ = nullptr;
+  into_.status = IterationStatus::lost;
+  return false;
 }
 
 // Nothing came of this migration, and the guest was not touched by it: is that so? Always false: the iteration ends

@@ -1,5 +1,6 @@
 #include "engine/planner.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "base/rng.h"
@@ -35,6 +36,12 @@ record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng)
   plan.machine = machines[static_cast<std::size_t>(lineage) % machines.size()];
   plan.mode = leg.mode;
   plan.expect = leg.expect;
+  // A mode that has only its own way takes that one.
+  const ops::Mode* mode = ops::find_mode(leg.mode);
+  const auto has = [&](const std::string& transport) {
+    return std::find(mode->transports.begin(), mode->transports.end(), transport) != mode->transports.end();
+  };
+  if (mode != nullptr && !has(plan.transport)) plan.transport = mode->transports.front();
   return plan;
 }
 

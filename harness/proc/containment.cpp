@@ -144,7 +144,8 @@ std::vector<pid_t> Containment::Impl::adopted_strays() const {
       ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG);
       continue;
     }
-    if (has_marker(pid, options.run_id)) strays.push_back(pid);
+    // Who has no environment to show can only have become our child as a descendant.
+    if (has_marker(pid, options.run_id, /*without=*/true)) strays.push_back(pid);
   }
   return strays;
 }

@@ -45,9 +45,10 @@ std::string read_link(const std::string& path) {
 }
 }  // namespace
 
-bool has_marker(pid_t pid, const std::string& run_id) {
+bool has_marker(pid_t pid, const std::string& run_id, bool without) {
   const std::string wanted = std::string(kRunMarker) + "=" + run_id;
   const std::string environment = read_environment(pid);
+  if (environment.empty()) return without;
   std::size_t start = 0;
   while (start < environment.size()) {
     const std::size_t end = std::min(environment.find('\0', start), environment.size());
