@@ -10,6 +10,8 @@
 #   recall      every detector's planted fault, the whole table (tests/integration/recall_test.cpp)
 #   kill        20 kills of the harness at random moments, with a PID namespace and without: nothing is left after 2 s, the
 #               database opens, --resume goes on (tests/integration/kill_test.cpp)
+#   upgrades    scenarios/cpr-reboot, cpr-transfer, cpr-exec and upgrade-chain, whole: 500 hot upgrades of one guest each
+#   restarts    scenarios/target-restart.toml, whole: a vhost target killed and stopped under eight writers
 #   bench       the soak loop against a bare one (tests/bench): its own figures, and the ratios in the table
 #
 #   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
@@ -21,7 +23,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 migsoak=$root/build/release/migsoak
 faults=$root/build/release/tests/faults
 scenario=$root/scenarios/vhost-fd-exhaustion.toml
-all_parts=(exhaustion collapse sparse precision recall kill bench)
+all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts bench)
 parts=() shrink=1
 for argument in "$@"; do
   case $argument in
@@ -165,6 +167,28 @@ part_kill() {
   done
 }
 
+# whole NAME: a scenario as it ships, of which nothing is to be found in one lineage.
+whole() {
+  local name=$1 iterations scenario=$root/scenarios/$1.toml
+  iterations=$(($(awk '$1 == "iterations" { print $3; exit }' "$scenario") / shrink))
+  soak "$name" --iterations $iterations
+  figure "$name: exit status" "$status" = 0
+  figure "$name: iterations finished" "$(sql "$name" "SELECT count(*) $finished")" = $iterations
+  figure "$name: lineages" "$(sql "$name" "SELECT count(DISTINCT lineage) $finished")" = 1
+  figure "$name: guest RAM verified, least (MiB)" "$(series "$name" guest ram_verified_bytes 'min(value) / 1048576')" '>=' 32
+  figure "$name: harness descriptors, last - first" "$(growth "$name" fd.total)" '<=' 0
+  figure "$name: iterations per minute" "$((iterations * 60 / (seconds > 0 ? seconds : 1)))" - ''
+}
+
+part_upgrades() {
+  local name
+  for name in cpr-reboot cpr-transfer cpr-exec upgrade-chain; do whole $name; done
+}
+
+part_restarts() {
+  whole target-restart
+}
+
 part_bench() {
   local log=$out/bench.log flags=()
   ((shrink > 1)) && flags=(--smoke)
@@ -175,6 +199,8 @@ part_bench() {
   figure 'destination raised early / bare loop' "$(awk '/early \/ bare/ { print $4 }' "$log")" '>=' 1.2
   figure 'config images and compare / without, pc' "$(awk '/ pc \/ pc-without/ { print $4 }' "$log")" '>=' 0.8
   figure 'config images and compare / without, q35' "$(awk '/ q35 \/ q35-without/ { print $4 }' "$log")" '>=' 0.8
+  figure 'cpr-exec / bare loop of it' "$(awk '/exec \/ exec-bare/ { print $4 }' "$log")" '>=' 0.8
+  figure 'cpr-transfer / bare loop of it' "$(awk '/transfer \/ transfer-bare/ { print $4 }' "$log")" '>=' 0.8
   figure 'verification adds (ms per iteration)' "$(awk '/without overlap/ { print $3 }' "$log")" - ''
   figure 'verification adds, raised early (ms)' "$(awk '/without overlap/ { print $6 }' "$log")" - ''
 }
