@@ -7,6 +7,7 @@
 
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
+#include "detect/planned_restarts.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -164,6 +165,7 @@ void Crash::take_loss(const record::Observation& observation) {
   }
   for (const record::ProcessEnd& ended : observation.processes_ended) explained = explained || !ended.expected;
   explained = explained || has_event(observation, kinds::kDeclaredOutcome);
+  explained = explained || guest_ended_by_restart(observation);
   explained = explained || has_event(observation, kinds::kUpgradeFailure);  // told by upgrade-failure
   if (observation.status == record::IterationStatus::lost && !explained) lose(observation, "guest", "lost", "", {});
 }

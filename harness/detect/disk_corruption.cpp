@@ -30,14 +30,11 @@ class DiskCorruption final : public BookDetector {
   std::uint64_t revision() const override { return book_.revision() + static_cast<std::uint64_t>(declared_); }
 
  private:
-  // How many of an event's I/O errors the scenario declared. A request that is never answered, and a disk that is gone,
-  // are no I/O errors of a restart.
+  // How many of an event's I/O errors the scenario declared, a request that is never answered among them. A disk that
+  // is gone is no I/O error of a restart.
   std::int64_t declared_errors(const record::Observation& observation, const record::Event& event,
                                const std::string& disk) const {
-    if (!leaves_out_declared_ || base::json_get<bool>(event.detail, "hangs", false) ||
-        base::json_get<bool>(event.detail, "gone", false)) {
-      return 0;
-    }
+    if (!leaves_out_declared_ || base::json_get<bool>(event.detail, "gone", false)) return 0;
     return io_errors_declared(observation, targets_, disk) ? detail_int(event, "io_errors") : 0;
   }
 

@@ -38,6 +38,13 @@ bool io_errors_declared(const record::Observation& observation, const std::vecto
   });
 }
 
+bool guest_ended_by_restart(const record::Observation& observation) {
+  return std::any_of(observation.events.begin(), observation.events.end(), [](const record::Event& event) {
+    return event.kind == kinds::kTargetRestart && detail_text(event, "expect") == "io-errors" &&
+           base::json_get<bool>(event.detail, "ended_guest", false);
+  });
+}
+
 bool tells_of_a_restart(const record::Observation& observation, const record::Event& line) {
   if (line.kind != kinds::kLogLine) return false;
   return std::any_of(observation.events.begin(), observation.events.end(), [&line](const record::Event& event) {

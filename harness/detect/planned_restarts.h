@@ -14,6 +14,9 @@ namespace migsoak::detect {
 bool io_errors_declared(const record::Observation& observation, const std::vector<record::TargetInfo>& targets,
                         const std::string& disk);
 
+// The guest's life ended with its disk, as the scenario declares of a restart that answers with errors.
+bool guest_ended_by_restart(const record::Observation& observation);
+
 // A line of QEMU, or of the target itself, about a connection that a planned restart of this iteration cut.
 bool tells_of_a_restart(const record::Observation& observation, const record::Event& line);
 

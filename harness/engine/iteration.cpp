@@ -188,7 +188,7 @@ bool IterationRunner::settle_disks() {
   phase("settle-disks");
   if (restarts_.planned("during")) return true;  // when the target is back: until then requests are to be in flight
   const base::Result<void> settled = ask_to_settle();
-  if (settled) return true;
+  if (settled) return restarts_.lost_as_declared() ? end_by_declared_restart() : true;
   if (!still_whole()) return false;
   return give_up("guest", 0, settled.error(), "settling of the guest's disks");
 }

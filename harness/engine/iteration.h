@@ -48,6 +48,7 @@ class IterationRunner {
   void restart_during();
   base::Result<void> wait_under_way();
   bool restart_after();
+  bool end_by_declared_restart();
   bool hold_migration();
   bool give_up_restart(const base::Error& error);
   bool migrate();

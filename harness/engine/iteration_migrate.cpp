@@ -114,6 +114,7 @@ bool IterationRunner::migrate() {
   if (!hold_migration()) return false;
   const ops::MigrationOutcome outcome = mode_->run(migration);
   if (!during_) return give_up_restart(during_.error());
+  if (restarts_.lost_as_declared()) return end_by_declared_restart();
   // Where nobody took it, it is all that is left of the guest, and nobody will.
   if (!prepared.state_file.empty()) ::unlink(prepared.state_file.c_str());
   if (!starts_before() && destination_ != nullptr) record_device_set(*destination_, "destination");

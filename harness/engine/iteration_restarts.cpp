@@ -28,6 +28,19 @@ bool IterationRunner::give_up_restart(const base::Error& error) {
   return give_up(trouble.subject.empty() ? "guest" : trouble.subject, trouble.process_id, error, trouble.waiting_for);
 }
 
+// The daemon's successor has done requests over again that were done, the guest finds its queue broken, and its disk
+// answers no more. That was declared, and ends this guest's life by plan. Always false.
+bool IterationRunner::end_by_declared_restart() {
+  phase("restart");
+  lineage_.drain_logs(into_, into_.phase, at_ms());
+  source_reading_.reset();
+  destination_reading_.reset();
+  while (!lineage_.players().empty()) lineage_.retire(lineage_.players().front(), /*by_quit=*/false, into_);
+  source_ = destination_ = next_ = nullptr;
+  into_.status = record::IterationStatus::lost;
+  return false;
+}
+
 bool IterationRunner::restart_before() {
   if (!restart_targets("before")) return false;
   // It ended, its disk gone, which was noted; the guest never left.
@@ -37,13 +50,15 @@ bool IterationRunner::restart_before() {
 // The guest has its disks verified as the migration left them, and once more as the restart did: only then does the
 // guest write on in between.
 bool IterationRunner::restart_after() {
+  if (restarts_.lost_as_declared()) return end_by_declared_restart();  // by the verification that has been
   if (!restarts_.planned("after")) return true;
   if (!restart_targets("after")) return false;
   if (context_.scenario.guest.workload != "verify") return true;
   const auto sent = lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
                                                     context_.scenario.guest.disk_verify_bytes);
   if (!sent) return give_up("guest", 0, sent.error(), "sending the verification command");
-  return finish_verify();
+  if (!finish_verify()) return false;
+  return restarts_.lost_as_declared() ? end_by_declared_restart() : true;
 }
 
 // A migration that is to see a restart must not be over before it. Precopy does not end as long as it can't send what

@@ -93,7 +93,8 @@ class LaneLoop {
       return false;
     }
     // By plan the guest's life ends here.
-    if (observation.plan.expect == record::kExpectLost && observation.status == IterationStatus::lost) return true;
+    const bool by_plan = observation.plan.expect == record::kExpectLost || ended_by_declared_restart(observation);
+    if (by_plan && observation.status == IterationStatus::lost) return true;
     // A pair is booted on its first side only: what is left of it after a loss would be another pair.
     const bool lost = observation.status == IterationStatus::lost;
     if (lost && context_.scenario.on_loss == OnLoss::new_lineage && context_.scenario.route == Route::pairs) {

@@ -27,6 +27,14 @@ std::string words_of(const record::PlannedRestart& planned) {
 
 }  // namespace
 
+bool ended_by_declared_restart(const record::Observation& observation) {
+  return observation.status == record::IterationStatus::lost &&
+         std::any_of(observation.events.begin(), observation.events.end(), [](const record::Event& event) {
+           return event.kind == record::event_kind::kTargetRestart &&
+                  base::json_get<bool>(event.detail, "ended_guest", false);
+         });
+}
+
 RestartRunner::RestartRunner(Lineage& lineage, record::Observation& into, std::function<double()> at_ms)
     : lineage_(lineage), into_(into), at_ms_(std::move(at_ms)) {}
 
@@ -276,6 +284,7 @@ void RestartRunner::note_stalled(std::int64_t waited_ms) {
   if (restarts_.empty()) return;
   Restart& last = restarts_.back();
   last.stalled = true;
+  if (last.planned.expect == "io-errors") return;
   record::Event event;
   event.kind = record::event_kind::kHang;
   event.subject = last.target;
@@ -288,12 +297,20 @@ void RestartRunner::note_stalled(std::int64_t waited_ms) {
   into_.events.push_back(std::move(event));
 }
 
+bool RestartRunner::lost_as_declared() const {
+  return std::any_of(restarts_.begin(), restarts_.end(), [](const Restart& restart) {
+    return restart.planned.expect == "io-errors" && (restart.stalled || restart.hangs);
+  });
+}
+
 void RestartRunner::conclude() {
   const bool lost = into_.status == record::IterationStatus::lost;
   for (const Restart& restart : restarts_) {
     std::string result = restart.failed;
     if (result.empty() && into_.status == record::IterationStatus::unknown) continue;  // nothing can be said
-    if (result.empty()) result = lost ? "lost" : restart.io_errors > 0 ? "io-errors" : "recovered";
+    const bool declared = restart.planned.expect == "io-errors" && (restart.stalled || restart.hangs);
+    if (result.empty())
+      result = declared ? "io-errors" : lost ? "lost" : restart.io_errors > 0 ? "io-errors" : "recovered";
     record::Event event;
     event.kind = record::event_kind::kTargetRestart;
     event.subject = restart.target;
@@ -307,6 +324,7 @@ void RestartRunner::conclude() {
         {"stop_ms", restart.stop_ms},          {"start_ms", restart.start_ms},
         {"reconnect_ms", restart.reconnect_ms}};
     if (restart.in_flight) event.detail["in_flight"] = *restart.in_flight;
+    if (declared && lost) event.detail["ended_guest"] = true;
     if (restart.stalled) event.detail["stalled"] = true;
     if (restart.hangs) event.detail["hangs"] = true;
     if (!restart.why.empty()) event.detail["why"] = base::printable(restart.why, 300);

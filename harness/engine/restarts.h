@@ -30,8 +30,10 @@ class RestartRunner {
 
   // What the guest said of a disk in this iteration.
   void note_disk(const std::string& device, std::uint64_t io_errors, bool hangs);
-  // The guest's requests were given time and are not all answered: after a restart that is a hang.
+  // The guest's requests were given time and are not all answered: after a restart that is to recover a hang.
   void note_stalled(std::int64_t waited_ms);
+  // Requests that are never answered, of a disk whose target was to answer them with errors (expect = "io-errors").
+  bool lost_as_declared() const;
   // The iteration is over: what became of each restart goes on record.
   void conclude();
 
@@ -74,5 +76,8 @@ class RestartRunner {
   std::vector<Restart> restarts_;
   Trouble trouble_;
 };
+
+// Did the guest's life end as the scenario declares of a restart?
+bool ended_by_declared_restart(const record::Observation& observation);
 
 }  // namespace migsoak::engine

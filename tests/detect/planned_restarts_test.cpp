@@ -72,7 +72,7 @@ TEST(PlannedRestarts, WithoutTheDeclarationAnErrorIsAFinding) {
   }
 }
 
-TEST(PlannedRestarts, LostWritesAndHangsAreFindingsWhateverIsDeclared) {
+TEST(PlannedRestarts, LostWritesAreFindingsWhateverIsDeclared) {
   for (const char* trouble : {"lost", "stale", "torn", "misplaced", "garbage"}) {
     const Told told = told_of({disk({{"io_errors", 6}, {trouble, 2}}), restart("io-errors")});
     ASSERT_EQ(told.findings.size(), 1U) << trouble;
@@ -80,10 +80,22 @@ TEST(PlannedRestarts, LostWritesAndHangsAreFindingsWhateverIsDeclared) {
     EXPECT_EQ(told.findings[0].title.find("I/O errors"), std::string::npos) << told.findings[0].title;
     EXPECT_EQ(excluded_times(told, "restart-io-errors", "disk-corruption"), 6);
   }
-  for (const char* what : {"hangs", "gone"}) {
-    const Told told = told_of({disk({{"io_errors", 1}, {what, true}}), restart("io-errors")});
-    ASSERT_EQ(told.findings.size(), 1U) << what;
-    EXPECT_EQ(told.findings[0].evidence["restarts"].size(), 1U);
+  const Told told = told_of({disk({{"io_errors", 1}, {"gone", true}}), restart("io-errors")});
+  ASSERT_EQ(told.findings.size(), 1U);
+  EXPECT_EQ(told.findings[0].evidence["restarts"].size(), 1U);
+}
+
+TEST(PlannedRestarts, ADeclaredEndOfTheGuestIsNone) {
+  for (const bool declared : {true, false}) {
+    Judge judge(manifest());
+    Soak soak;
+    run(judge, soak, 4, [&](record::Observation& o, Soak&) {
+      if (o.iteration != 2) return;
+      o.status = record::IterationStatus::lost;
+      o.events = {disk({{"io_errors", 4}, {"hangs", true}}), restart(declared ? "io-errors" : "recovers")};
+      o.events.back().detail["ended_guest"] = true;
+    });
+    EXPECT_EQ(judge.findings().empty(), declared) << describe(judge.findings());
   }
 }
 

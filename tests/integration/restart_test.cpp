@@ -1,0 +1,116 @@
+// Targets that are restarted under eight writers: what comes through, and what does not is found.
+#include <map>
+#include <set>
+
+#include "run_migsoak.h"
+#include "store/store.h"
+
+namespace migsoak::integration {
+namespace {
+
+using testing::HasSubstr;
+
+class TargetRestarts : public MigsoakTest {
+ protected:
+  std::string db() const { return path("r.db"); }
+  // The shipped scenario, with its first restarts in these ways only.
+  std::vector<std::string> run(const std::string& how, const std::string& timing,
+                               const std::vector<std::string>& sets) const {
+    std::vector<std::string> arguments = {"run",   std::string(MIGSOAK_SOURCE_DIR) + "/scenarios/target-restart.toml",
+                                          "--db",  db(),
+                                          "--set", "restart.disk0.how=[" + how + "]",
+                                          "--set", "restart.disk0.timing=[" + timing + "]"};
+    for (const std::string& set : sets) arguments.insert(arguments.end(), {"--set", set});
+    return arguments;
+  }
+  std::vector<record::Event> restarts() const {
+    std::vector<record::Event> events;
+    const auto store = store::Store::open(db());
+    EXPECT_TRUE(store) << (store ? "" : store.error().describe());
+    if (!store) return events;
+    const auto read = (*store)->for_each_event(record::event_kind::kTargetRestart,
+                                               [&](std::int64_t, const record::Event& event) -> base::Result<void> {
+                                                 events.push_back(event);
+                                                 return {};
+                                               });
+    EXPECT_TRUE(read) << (read ? "" : read.error().describe());
+    return events;
+  }
+};
+
+TEST_F(TargetRestarts, KilledAndStoppedTheyComeBackAndEveryWriteIsThere) {
+  const Outcome outcome =
+      migsoak(run("\"kill\", \"graceful\"", "\"between\", \"during\", \"after\"", {"iterations=16"}));
+  EXPECT_EQ(outcome.status, 0) << describe(outcome);
+  EXPECT_TRUE(findings(db())["findings"].empty()) << findings(db()).dump();
+  const std::vector<record::Event> events = restarts();
+  ASSERT_EQ(events.size(), 8U);
+  std::set<std::string> hows;
+  std::int64_t in_flight = 0;
+  for (const record::Event& event : events) {
+    const std::string how = event.detail.value("how", "");
+    const std::string result = event.detail.value("result", "");
+    hows.insert(how);
+    EXPECT_EQ(event.subject, "target:disk0");
+    EXPECT_GT(event.detail.value("took_ms", 0.0), 0);
+    EXPECT_EQ(event.detail.value("expect", ""), how == "kill" ? "recovers" : "io-errors");
+    EXPECT_TRUE(result == "recovered" || (how == "graceful" && result == "io-errors")) << event.detail.dump();
+    in_flight = std::max(in_flight, event.detail.value("in_flight", std::int64_t{-1}));
+  }
+  EXPECT_EQ(hows.size(), 2U);
+  EXPECT_GT(in_flight, 1) << "restarts of an idle target prove nothing";
+}
+
+// It listens, the device reconnects, the guest's requests are answered: only the content tells.
+TEST_F(TargetRestarts, ATargetThatComesBackWithAnOlderDiskIsFound) {
+  const Outcome outcome =
+      migsoak(run("\"kill\"", "\"after\"",
+                  {"iterations=4", "target.disk0.wrapper=" + fault("stale_image"),
+                   "target.disk0.env.FAULT_STATE=" + path("starts"), "target.disk0.env.FAULT_AT=3"}));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  bool found = false;
+  const base::Json all = findings(db());
+  for (const base::Json& finding : all["findings"]) {
+    if (finding.value("detector", "") != "disk-corruption") continue;
+    found = true;
+    EXPECT_EQ(finding.value("first_iteration", -1), 3) << "the second restart: " << finding.dump();
+    EXPECT_THAT(finding["evidence"].dump(), HasSubstr("restart (kill, after the migration) of target:disk0"));
+  }
+  EXPECT_TRUE(found) << all.dump();
+}
+
+TEST_F(TargetRestarts, ATargetThatDoesNotComeBackIsFound) {
+  const std::string mark = path("mark");
+  const Outcome outcome =
+      migsoak(run("\"kill\"", "\"between\"",
+                  {"iterations=4", "target.disk0.wrapper=[\"/bin/sh\", \"-c\", \"test ! -e " + mark +
+                                       " || exit 9; : > " + mark + "; exec \\\"$@\\\"\", \"wrapper\"]"}));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json finding = only(findings(db()), "crash");
+  EXPECT_EQ(finding.value("process", ""), "target:disk0");
+  EXPECT_THAT(finding.value("title", ""), HasSubstr("status 9"));
+  const std::vector<record::Event> events = restarts();
+  ASSERT_EQ(events.size(), 1U);
+  EXPECT_EQ(events[0].detail.value("result", ""), "lost");
+  EXPECT_THAT(events[0].detail.value("why", ""), HasSubstr("exit status 9"));
+}
+
+// Descriptors of each life of the target are a series of their own; a leak is proven within one.
+TEST_F(TargetRestarts, ALeakIsFoundInATargetThatIsRestarted) {
+  const Outcome outcome = migsoak(run("\"kill\"", "\"between\"",
+                                      {"iterations=24", "restart.disk0.every=12", "run.config_space=false",
+                                       "target.disk0.env.LD_PRELOAD=" + fault("fd_leak_eventfd")}));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json leak = only(findings(db()), "fd-leak");
+  EXPECT_EQ(leak.value("process", ""), "target:disk0");
+  EXPECT_EQ(leak.value("kind", ""), "eventfd");
+}
+
+TEST_F(TargetRestarts, ADiskThatDoesNotReconnectIsBadInput) {
+  const Outcome outcome = migsoak(run("\"kill\"", "\"between\"", {"device.vd0.reconnect_ms=0"}));
+  EXPECT_EQ(outcome.status, 2) << describe(outcome);
+  EXPECT_THAT(outcome.err, HasSubstr("restart.target: device 'vd0' does not reconnect"));
+}
+
+}  // namespace
+}  // namespace migsoak::integration
