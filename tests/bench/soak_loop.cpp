@@ -21,11 +21,13 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "block.h"
+#include "fleet/fleet.h"
 #include "proc/containment.h"
 
 namespace migsoak::bench {
 namespace {
 
+constexpr const char* kUpgradeBuild = "debian:forky";
 constexpr const char* kDevicesScenario = MIGSOAK_SOURCE_DIR "/tests/bench/devices.toml";
 
 struct Variant {
@@ -114,6 +116,10 @@ class Bench {
     std::filesystem::create_directories(options_.out);
     fmt::print("{} iterations a block after {} untimed, {} rounds; {} cores, load average {}\n", options_.size.timed,
                options_.size.untimed, options_.rounds, sysconf(_SC_NPROCESSORS_ONLN), load_average());
+    const auto build = fleet::find(kUpgradeBuild);
+    has_upgrade_build_ = build && build->has_value();
+    if (!has_upgrade_build_)
+      fmt::print("without hot upgrades: {0} is not there; migsoak fleet add {0}\n", kUpgradeBuild);
     for (int round = 0; round < options_.rounds; ++round) MIGSOAK_TRY(run_round(round));
     print_figures();
     return write_tsv();
@@ -121,6 +127,7 @@ class Bench {
 
  private:
   bool wanted(const Variant& variant) const {
+    if (variant.upgrade != nullptr && !has_upgrade_build_) return false;
     return options_.only.empty() ||
            std::find(options_.only.begin(), options_.only.end(), variant.name) != options_.only.end();
   }
@@ -250,6 +257,7 @@ class Bench {
   }
 
   const Options options_;
+  bool has_upgrade_build_ = false;
   std::vector<std::vector<double>> rates_;    // by variant and round
   std::vector<std::vector<double>> periods_;  // by variant, all rounds
   std::vector<std::map<std::string, std::vector<double>>> phases_;
@@ -260,7 +268,7 @@ constexpr const char* kUsage =
     "                [--set PATH=VALUE]... [--out DIR] [--keep] [--tsv FILE]\n"
     "variants: bare full early full+verify early+verify; of tests/bench/devices.toml pc pc-without q35 q35-without; "
     "of\n"
-    "scenarios/cpr-*.toml exec exec-bare transfer transfer-bare (they need QEMU 11.1, fetched when missing)\n";
+    "scenarios/cpr-*.toml exec exec-bare transfer transfer-bare (they need debian:forky in the fleet)\n";
 
 std::optional<int> count_from(const std::string& text) {
   if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
