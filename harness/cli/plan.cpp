@@ -21,6 +21,17 @@ std::string words_of(const record::PlannedOperation& operation) {
   return fmt::format("{} {} {} at {}, {}", operation.action, operation.kind, operation.device, place, operation.timing);
 }
 
+// What comes before, during and after the migration, in that order.
+void print_steps(const record::Plan& plan) {
+  if (!plan.upgrade_failure.empty()) print("  first attempted and made to fail: " + plan.upgrade_failure);
+  for (const record::PlannedOperation& operation : plan.operations) print("  " + words_of(operation));
+  for (const record::PlannedRestart& restart : plan.restarts) {
+    print(fmt::format("  restart of target {} ({}), {}; expected: {}", restart.target, restart.how, restart.timing,
+                      restart.expect));
+  }
+  if (plan.expect != record::kExpectCompletes) print("  declared to be " + plan.expect);
+}
+
 }  // namespace
 
 void add_plan(CLI::App& app, Session& session) {
@@ -60,6 +71,10 @@ void add_plan(CLI::App& app, Session& session) {
                         scenario->seed, plan.iteration, plan.mode, plan.transport, plan.source_side,
                         plan.destination_side, plan.machine));
       for (const record::PlannedOperation& operation : plan.operations) print("  " + words_of(operation));
+      for (const record::PlannedRestart& restart : plan.restarts) {
+        print(fmt::format("  restart of target {}: {}, {}, expected: {}", restart.target, restart.how, restart.timing,
+                          restart.expect));
+      }
     }
   });
 }
