@@ -70,11 +70,7 @@ void add_plan(CLI::App& app, Session& session) {
       print(fmt::format("{} seed {} iteration {}: {} over {}, side {} to side {}, machine {}", scenario->name,
                         scenario->seed, plan.iteration, plan.mode, plan.transport, plan.source_side,
                         plan.destination_side, plan.machine));
-      for (const record::PlannedOperation& operation : plan.operations) print("  " + words_of(operation));
-      for (const record::PlannedRestart& restart : plan.restarts) {
-        print(fmt::format("  restart of target {}: {}, {}, expected: {}", restart.target, restart.how, restart.timing,
-                          restart.expect));
-      }
+      print_steps(plan);
     }
   });
 }
