@@ -34,6 +34,8 @@ std::string to_the_point(std::string error, const std::vector<std::string>& said
   for (const std::string& line : said_before) {
     const std::size_t at = error.find(line + " | ");
     if (at != std::string::npos) error.erase(at, line.size() + 3);
+    if (!line.empty() && error.ends_with(line))
+      error.replace(error.size() - line.size(), line.size(), "it said nothing");
   }
   static const std::regex warning(R"(qemu-system-\w+: [^|]*warning: [^|]*\| )");
   return std::regex_replace(error, warning, "");
