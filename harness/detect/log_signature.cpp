@@ -87,7 +87,12 @@ class LogSignatureDetector final : public BookDetector {
   // Part of a restart that the plan asked for, as declared?
   bool declared(const record::Observation& observation, const record::Event& event, const LogSignature& signature,
                 std::int64_t times) {
-    const bool errors = signature.name == "guest-io-error" && io_errors_declared(observation, {}, "");
+    // A queue that is broken for good makes the target give up on its client, and the state does not load.
+    const bool broken =
+        signature.name == "vu-panic" || signature.name == "failed-to" || signature.source == LogSource::migration;
+    const bool seen = signature.name == "guest-io-error" || tells_of_a_broken_queue(event);
+    const bool errors =
+        (seen && io_errors_declared(observation, {}, "")) || (broken && guest_ended_by_restart(observation));
     if (!errors && !tells_of_a_restart(observation, event)) return false;
     const auto entry = declared_.find(errors ? "restart-io-errors" : "restart-cut-connection");
     if (entry == declared_.end()) return false;

@@ -45,6 +45,11 @@ bool guest_ended_by_restart(const record::Observation& observation) {
   });
 }
 
+bool tells_of_a_broken_queue(const record::Event& line) {
+  return line.kind == kinds::kLogLine && starts_with(line.subject, "target:") &&
+         contains_any(line.text, {"vu_panic: virtio: ", "vu_panic: Virtqueue "});
+}
+
 bool tells_of_a_restart(const record::Observation& observation, const record::Event& line) {
   if (line.kind != kinds::kLogLine) return false;
   return std::any_of(observation.events.begin(), observation.events.end(), [&line](const record::Event& event) {

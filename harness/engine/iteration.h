@@ -49,6 +49,8 @@ class IterationRunner {
   base::Result<void> wait_under_way();
   bool restart_after();
   bool end_by_declared_restart();
+  bool verify_again();
+  bool look_for_lasting_errors();
   bool hold_migration();
   bool give_up_restart(const base::Error& error);
   bool migrate();

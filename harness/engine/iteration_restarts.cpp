@@ -32,6 +32,7 @@ bool IterationRunner::give_up_restart(const base::Error& error) {
 // answers no more. That was declared, and ends this guest's life by plan. Always false.
 bool IterationRunner::end_by_declared_restart() {
   phase("restart");
+  if (!still_whole()) return false;  // that a process ended was not declared
   lineage_.drain_logs(into_, into_.phase, at_ms());
   source_reading_.reset();
   destination_reading_.reset();
@@ -47,17 +48,31 @@ bool IterationRunner::restart_before() {
   return destination_ != nullptr || !starts_before() ? true : stay_on_source();
 }
 
-// The guest has its disks verified as the migration left them, and once more as the restart did: only then does the
-// guest write on in between.
-bool IterationRunner::restart_after() {
-  if (restarts_.lost_as_declared()) return end_by_declared_restart();  // by the verification that has been
-  if (!restarts_.planned("after")) return true;
-  if (!restart_targets("after")) return false;
-  if (context_.scenario.guest.workload != "verify") return true;
+bool IterationRunner::verify_again() {
   const auto sent = lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
                                                     context_.scenario.guest.disk_verify_bytes);
   if (!sent) return give_up("guest", 0, sent.error(), "sending the verification command");
-  if (!finish_verify()) return false;
+  return finish_verify();
+}
+
+// Errors of requests in flight are over when a second verification has none; else they last.
+bool IterationRunner::look_for_lasting_errors() {
+  const std::uint64_t errors = restarts_.declared_errors();
+  if (errors == 0 || restarts_.lost_as_declared()) return true;
+  if (!verify_again()) return false;
+  if (restarts_.declared_errors() > errors) restarts_.note_lasting();
+  return true;
+}
+
+// The guest has its disks verified as the migration left them, and once more as the restart did: only then does the
+// guest write on in between.
+bool IterationRunner::restart_after() {
+  if (!look_for_lasting_errors()) return false;  // by the verification that has been
+  if (restarts_.lost_as_declared()) return end_by_declared_restart();
+  if (!restarts_.planned("after")) return true;
+  if (!restart_targets("after")) return false;
+  if (context_.scenario.guest.workload != "verify") return true;
+  if (!verify_again() || !look_for_lasting_errors()) return false;
   return restarts_.lost_as_declared() ? end_by_declared_restart() : true;
 }
 

@@ -297,6 +297,16 @@ void RestartRunner::note_stalled(std::int64_t waited_ms) {
   into_.events.push_back(std::move(event));
 }
 
+std::uint64_t RestartRunner::declared_errors() const {
+  std::uint64_t count = 0;
+  for (const Restart& restart : restarts_) count += restart.planned.expect == "io-errors" ? restart.io_errors : 0;
+  return count;
+}
+
+void RestartRunner::note_lasting() {
+  for (Restart& restart : restarts_) restart.stalled = restart.stalled || restart.planned.expect == "io-errors";
+}
+
 bool RestartRunner::lost_as_declared() const {
   return std::any_of(restarts_.begin(), restarts_.end(), [](const Restart& restart) {
     return restart.planned.expect == "io-errors" && (restart.stalled || restart.hangs);

@@ -34,6 +34,9 @@ class RestartRunner {
   void note_stalled(std::int64_t waited_ms);
   // Requests that are never answered, of a disk whose target was to answer them with errors (expect = "io-errors").
   bool lost_as_declared() const;
+  // I/O errors so far that restarts were to bring; note_lasting(): they go on.
+  std::uint64_t declared_errors() const;
+  void note_lasting();
   // The iteration is over: what became of each restart goes on record.
   void conclude();
 

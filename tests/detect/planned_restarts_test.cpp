@@ -94,6 +94,8 @@ TEST(PlannedRestarts, ADeclaredEndOfTheGuestIsNone) {
       o.status = record::IterationStatus::lost;
       o.events = {disk({{"io_errors", 4}, {"hangs", true}}), restart(declared ? "io-errors" : "recovers")};
       o.events.back().detail["ended_guest"] = true;
+      o.events.push_back(event(kinds::kLogLine, "qemu:a", "qemu-system-x86_64: load of migration failed: Invalid"));
+      o.events.push_back(event(kinds::kLogLine, kTarget, "vu_panic: virtio: invalid address for buffers"));
     });
     EXPECT_EQ(judge.findings().empty(), declared) << describe(judge.findings());
   }
