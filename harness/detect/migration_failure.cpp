@@ -8,6 +8,7 @@
 #include "detect/event_text.h"
 #include "detect/finding_book.h"
 #include "detect/migration_decode.h"
+#include "detect/planned_restarts.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -183,6 +184,10 @@ void MigrationFailure::fold(const record::Observation& observation) {
                                        observation.iteration, base::printable(event.text));
     strike.finding.evidence["detail"] = event.detail;
     strike.finding.evidence["phase"] = event.phase;
+  }
+  if (failed && leave_out_declared_ && guest_ended_by_restart(observation)) {
+    ++declared_;  // the queue of a disk that a restart was to break does not load
+    return;
   }
   if (failed || (observation.status == record::IterationStatus::failed && !explained)) take_failure(observation);
 }

@@ -50,7 +50,7 @@ class IterationRunner {
   bool restart_after();
   bool end_by_declared_restart();
   bool verify_again();
-  bool look_for_lasting_errors();
+  bool disks_live_on();
   bool hold_migration();
   bool give_up_restart(const base::Error& error);
   bool migrate();

@@ -1,6 +1,8 @@
 // Targets that are restarted before, during and after the migration, and the guest's writes meanwhile.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/text.h"
 #include "engine/iteration.h"
 
@@ -32,7 +34,9 @@ bool IterationRunner::give_up_restart(const base::Error& error) {
 // answers no more. That was declared, and ends this guest's life by plan. Always false.
 bool IterationRunner::end_by_declared_restart() {
   phase("restart");
-  if (!still_whole()) return false;  // that a process ended was not declared
+  // A destination may have ended, refusing the broken queue; that the target ends again was not declared.
+  const auto ended = [](const TargetPlayer& player) { return !player.lost && player.target->child().exited(); };
+  if (std::any_of(lineage_.targets().begin(), lineage_.targets().end(), ended)) return still_whole();
   lineage_.drain_logs(into_, into_.phase, at_ms());
   source_reading_.reset();
   destination_reading_.reset();
@@ -56,24 +60,23 @@ bool IterationRunner::verify_again() {
 }
 
 // Errors of requests in flight are over when a second verification has none; else they last.
-bool IterationRunner::look_for_lasting_errors() {
+bool IterationRunner::disks_live_on() {
   const std::uint64_t errors = restarts_.declared_errors();
-  if (errors == 0 || restarts_.lost_as_declared()) return true;
-  if (!verify_again()) return false;
-  if (restarts_.declared_errors() > errors) restarts_.note_lasting();
-  return true;
+  if (errors > 0 && !restarts_.lost_as_declared()) {
+    if (!verify_again()) return false;
+    if (restarts_.declared_errors() > errors) restarts_.note_lasting();
+  }
+  return restarts_.lost_as_declared() ? end_by_declared_restart() : true;
 }
 
 // The guest has its disks verified as the migration left them, and once more as the restart did: only then does the
 // guest write on in between.
 bool IterationRunner::restart_after() {
-  if (!look_for_lasting_errors()) return false;  // by the verification that has been
-  if (restarts_.lost_as_declared()) return end_by_declared_restart();
+  if (!disks_live_on()) return false;
   if (!restarts_.planned("after")) return true;
   if (!restart_targets("after")) return false;
   if (context_.scenario.guest.workload != "verify") return true;
-  if (!verify_again() || !look_for_lasting_errors()) return false;
-  return restarts_.lost_as_declared() ? end_by_declared_restart() : true;
+  return verify_again() && disks_live_on();
 }
 
 // A migration that is to see a restart must not be over before it. Precopy does not end as long as it can't send what

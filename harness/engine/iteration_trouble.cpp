@@ -206,7 +206,7 @@ bool IterationRunner::stay_on_source() {
     (void)lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
                                           context_.scenario.guest.disk_verify_bytes);
   }
-  (void)(finish_verify() && finish_raising_next() && quiet_point());
+  (void)(finish_verify() && disks_live_on() && finish_raising_next() && quiet_point());
   return false;
 }
 

@@ -20,6 +20,8 @@ class TargetRestarts : public MigsoakTest {
                                           "--db",  db(),
                                           "--set", "restart.disk0.how=[" + how + "]",
                                           "--set", "restart.disk0.timing=[" + timing + "]"};
+    // A daemon that is killed alone has nothing to declare.
+    if (how == "\"kill\"") arguments.insert(arguments.end(), {"--set", "restart.disk0.expect=recovers"});
     for (const std::string& set : sets) arguments.insert(arguments.end(), {"--set", set});
     return arguments;
   }
