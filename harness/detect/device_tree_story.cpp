@@ -34,8 +34,7 @@ std::string more_below(const TreeDifference& difference) {
 }  // namespace
 
 TreeStory::TreeStory(const record::Observation& observation, base::Json evidence)
-    : observation_(observation),
-      evidence_(std::move(evidence)),
+    : evidence_(std::move(evidence)),
       planned_(documents_at(observation, "destination")),
       now_("qemu:" + observation.plan.destination_side),
       former_("qemu:" + observation.plan.source_side),

@@ -19,7 +19,7 @@ struct TreeTrouble {
   base::Json evidence = base::Json::object();
 };
 
-// Of one iteration, which must outlive it.
+// Of one iteration.
 class TreeStory {
  public:
   // `evidence`: what is the same for all of the iteration's troubles.
@@ -38,7 +38,6 @@ class TreeStory {
   TreeTrouble begin(const std::string& kind, const std::string& identity) const;
   void put_device(TreeTrouble& trouble, const std::string& id) const;
 
-  const record::Observation& observation_;
   base::Json evidence_;
   SideDocuments planned_;
   std::string now_, former_, when_;

@@ -34,7 +34,7 @@ struct TargetScenario {
   std::vector<std::string> argv;                   // kind "command"
   std::string executable = "qemu-storage-daemon";  // kind "qemu-storage-daemon"
   std::string aio = "threads";
-  int workers = 0;  // of aio threads; 0: the daemon's default
+  int workers = 0;                       // of aio threads; 0: the daemon's default
   std::uint64_t size_bytes = 64u << 20;  // of its disk image
 };
 struct DeviceScenario {
@@ -108,9 +108,9 @@ struct UpgradeScenario {
 // A target that is stopped and started again under the running guest.
 struct RestartScenario {
   std::string target;
-  std::vector<std::string> hows = {"kill"};       // drawn
+  std::vector<std::string> hows = {"kill"};        // drawn
   std::vector<std::string> timings = {"between"};  // drawn
-  std::int64_t every = 1;                         // iterations: in the every-th, twice the every-th, …
+  std::int64_t every = 1;                          // iterations: in the every-th, twice the every-th, …
   std::string expect = "recovers";
 };
 struct DeadlineScenario {  // seconds; each bounds one wait, so that a hang is known within 60 s

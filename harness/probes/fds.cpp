@@ -16,11 +16,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <optional>
+#include <sstream>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
@@ -90,10 +90,13 @@ Inodes mapped_files(pid_t pid) {
   std::ifstream maps(fmt::format("/proc/{}/maps", pid));
   std::string line;
   while (std::getline(maps, line)) {
+    std::istringstream in(line);
+    std::string range, permissions, offset;
     unsigned int device_major = 0, device_minor = 0;
+    char colon = 0;
     unsigned long inode = 0;
-    if (std::sscanf(line.c_str(), "%*s %*s %*s %x:%x %lu", &device_major, &device_minor, &inode) != 3) continue;
-    if (inode != 0) mapped.emplace(makedev(device_major, device_minor), inode);
+    in >> range >> permissions >> offset >> std::hex >> device_major >> colon >> device_minor >> std::dec >> inode;
+    if (in && inode != 0) mapped.emplace(makedev(device_major, device_minor), inode);
   }
   return mapped;
 }

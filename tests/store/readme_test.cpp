@@ -41,6 +41,14 @@ void make_run(const std::string& path) {
       o.processes_born.push_back({9000, "qemu:a", 4711, 7, 1, "qemu-system-x86_64", 48, 1024});
       o.births.push_back({9000, 13, "memfd", "kept over exec since iteration 0, mapped: /memfd:ram0 (deleted)"});
     }
+    if (i == 30) {
+      record::Event event;
+      event.kind = record::event_kind::kTargetRestart;
+      event.subject = "target:disk0";
+      event.detail = {{"how", "kill"},  {"timing", "during"}, {"result", "recovered"},
+                      {"in_flight", 8}, {"io_errors", 0},     {"took_ms", 120.0}};
+      o.events.push_back(event);
+    }
     if (i == 49) o.processes_ended.push_back({2, false, -1, 11, true, "Segmentation fault"});
     ASSERT_TRUE((*store)->finish(o, record::Verdict::pass));
   }
