@@ -43,6 +43,7 @@ std::string plural(std::int64_t count, const char* one) {
 std::vector<std::size_t> Grid::widths() const {
   std::vector<std::size_t> widths;
   for (const std::vector<std::string>& row : rows_) {
+    if (row.size() == 1) continue;
     widths.resize(std::max(widths.size(), row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], columns_of(row[i]));
   }
@@ -53,6 +54,9 @@ int Grid::width() const {
   std::size_t sum = kGridIndent;
   const std::vector<std::size_t> all = widths();
   for (std::size_t i = 0; i < all.size(); ++i) sum += all[i] + (i > 0 ? kGridGap : 0);
+  for (const std::vector<std::string>& row : rows_) {
+    if (row.size() == 1) sum = std::max(sum, kGridIndent + columns_of(row.front()));
+  }
   return static_cast<int>(sum);
 }
 
@@ -62,7 +66,8 @@ void Grid::put_on(Page& page) const {
     std::string line(kGridIndent, ' ');
     for (std::size_t i = 0; i < rows_[number].size(); ++i) {
       const std::string& cell = rows_[number][i];
-      const std::string space(all[i] - columns_of(cell), ' ');
+      const std::size_t width = i < all.size() && rows_[number].size() > 1 ? all[i] : columns_of(cell);
+      const std::string space(width - columns_of(cell), ' ');
       line += std::string(i > 0 ? kGridGap : 0, ' ') + (i < left_ ? cell + space : space + cell);
     }
     line.erase(line.find_last_not_of(' ') + 1);

@@ -31,7 +31,7 @@ class Page {
 };
 
 // Cells in columns as wide as their widest; the first row is the heading. The first `left` columns stand on the left,
-// the others on the right.
+// the others on the right. A row of one cell runs on over the columns.
 class Grid {
  public:
   explicit Grid(std::size_t left) : left_(left) {}

@@ -7,10 +7,12 @@
 
 #include "base/text.h"
 #include "report/coverage.h"
+#include "report/failed_upgrades.h"
 #include "report/figures.h"
 #include "report/matrix.h"
 #include "report/page.h"
 #include "report/report.h"
+#include "report/restarts.h"
 #include "report/upgrades.h"
 #include "report/wishes.h"
 
@@ -286,6 +288,10 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   page.line("");
   MIGSOAK_ASSIGN(const Coverage coverage, coverage_of(store));
   print_coverage(page, coverage, wishes_of(store.manifest()));
+  MIGSOAK_ASSIGN(const FailedUpgrades failed_upgrades, failed_upgrades_of(store));
+  print_failed_upgrades(page, failed_upgrades);
+  MIGSOAK_ASSIGN(const Restarts restarts, restarts_of(store));
+  print_restarts(page, restarts);
   MIGSOAK_TRY(ledger(page, store));
   MIGSOAK_TRY(verification(page, store));
   MIGSOAK_TRY(timing(page, store));
