@@ -9,7 +9,7 @@ namespace migsoak::engine {
 namespace {
 
 constexpr int kEqualLooks = 3;
-constexpr std::chrono::milliseconds kLookEvery{4};
+constexpr std::chrono::milliseconds kLookEvery{2};
 // A target that keeps hung-up sockets for good (a leak) must not cost the whole deadline at every quiet point.
 constexpr std::chrono::milliseconds kHungUpGrace{150};
 

@@ -1,6 +1,6 @@
-// bench_soak_loop: what the soak loop (probes, detectors, database; run.config_space off) costs against a bare loop
-// (spawn, migrate, first heartbeat, quit) of the same QEMUs, target and guest; and what reading and comparing
-// configuration space and virtqueues costs against the loop without it.
+// bench_soak_loop: what the soak loop (probes, detectors, database; run.config_space and run.device_tree off) costs
+// against a bare loop (spawn, migrate, first heartbeat, quit) of the same QEMUs, target and guest; and what reading and
+// comparing configuration space, virtqueues and device tree costs against the loop without it.
 //
 // Blocks of all variants alternate, the order reversed in every other round, each on a fresh lineage whose boot and
 // first migrations are not timed. A ratio is taken within a round, so that what disturbs the machine for longer than a
@@ -158,6 +158,7 @@ class Bench {
     sets.push_back(fmt::format("iterations={}", options_.size.untimed + options_.size.timed + 1));
     if (variant.machine != nullptr) sets.push_back(fmt::format("guest.machine={}", variant.machine));
     sets.push_back(fmt::format("run.config_space={}", variant.config_space));
+    sets.push_back(fmt::format("run.device_tree={}", variant.config_space));
     const std::string file = variant.upgrade != nullptr
                                  ? fmt::format("{}/scenarios/{}.toml", MIGSOAK_SOURCE_DIR, variant.upgrade)
                              : variant.machine != nullptr ? kDevicesScenario
@@ -191,10 +192,10 @@ class Bench {
     for (std::size_t which = 0; which < kVariantCount; ++which) {
       fmt::print("  {:<13} {}\n", kVariants[which].name, spread(rates_[which]));
     }
-    fmt::print("ratios within a round, median (extremes), configuration space left out:\n");
+    fmt::print("ratios within a round, median (extremes), configuration space and device tree left out:\n");
     fmt::print("  full / bare              {}   wanted 0.9\n", spread(ratios(kFull, kBare)));
     fmt::print("  early / bare             {}   wanted 1.2\n", spread(ratios(kEarly, kBare)));
-    fmt::print("with configuration space and virtqueues read and compared, without:\n");
+    fmt::print("with configuration space, virtqueues and device tree read and compared, without:\n");
     fmt::print("  pc / pc-without          {}   wanted 0.8\n", spread(ratios(kPc, kPcWithout)));
     fmt::print("  q35 / q35-without        {}   wanted 0.8\n", spread(ratios(kQ35, kQ35Without)));
     fmt::print("hot upgrades, everything on, against a bare loop of the same:\n");
