@@ -65,6 +65,48 @@ TEST_F(RunDirTest, IsPrivateShortAndRemoved) {
   EXPECT_TRUE(fs::exists("/etc/passwd"));
 }
 
+// Guest RAM goes with its run, however that ends.
+TEST_F(RunDirTest, MemoryDirGoesWithTheRun) {
+  std::string memory;
+  {
+    const auto run_dir = RunDir::create("run-1");
+    ASSERT_TRUE(run_dir) << run_dir.error().describe();
+    const auto made = (*run_dir)->memory_dir(1 << 20);
+    ASSERT_TRUE(made) << made.error().describe();
+    memory = *made;
+    if (memory == (*run_dir)->path()) GTEST_SKIP() << "/dev/shm is no tmpfs with 1 MiB free";
+    EXPECT_EQ(memory, "/dev/shm/migsoak-" + std::to_string(::geteuid()) + "-" +
+                          fs::path((*run_dir)->path()).filename().string());
+    struct stat info {};
+    ASSERT_EQ(::stat(memory.c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0700U);
+    std::ofstream(memory + "/q0.ram") << "guest";
+    EXPECT_EQ((*run_dir)->memory_dir(1 << 20).value_or(""), memory);
+  }
+  EXPECT_FALSE(fs::exists(memory));
+}
+
+TEST_F(RunDirTest, MemoryDirOfADeadRunGoesToo) {
+  const std::string name = "dead" + std::to_string(::getpid() % 100 + 10);
+  const fs::path memory = "/dev/shm/migsoak-" + std::to_string(::geteuid()) + "-" + name;
+  const fs::path others = "/dev/shm/migsoak-" + std::to_string(::geteuid()) + "-alive1";
+  leave_dead(name);
+  std::error_code error;
+  if (!fs::create_directory(memory, error) || !fs::create_directory(others, error)) GTEST_SKIP() << "no /dev/shm";
+  ::chmod(memory.c_str(), 0700);
+  std::ofstream(memory / "q0.ram") << "guest";
+  EXPECT_THAT(RunDir::remove_leftovers(), ElementsAre((ours_ / name).string()));
+  EXPECT_FALSE(fs::exists(memory));
+  EXPECT_TRUE(fs::exists(others));
+  fs::remove_all(others);
+}
+
+TEST_F(RunDirTest, MemoryThatDoesNotFitIsInTheRunDirectory) {
+  const auto run_dir = RunDir::create("run-1");
+  ASSERT_TRUE(run_dir) << run_dir.error().describe();
+  EXPECT_EQ((*run_dir)->memory_dir(1ull << 60).value_or(""), (*run_dir)->path());
+}
+
 TEST_F(RunDirTest, LivingRunsAreNoLeftovers) {
   const auto first = RunDir::create("run-1");
   const auto second = RunDir::create("run-2");
