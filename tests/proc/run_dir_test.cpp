@@ -87,7 +87,7 @@ TEST_F(RunDirTest, MemoryDirGoesWithTheRun) {
 }
 
 TEST_F(RunDirTest, MemoryDirOfADeadRunGoesToo) {
-  const std::string name = "dead" + std::to_string(::getpid() % 100 + 10);
+  const std::string name = "dead" + std::to_string(::getpid() % 90 + 10);
   const fs::path memory = "/dev/shm/migsoak-" + std::to_string(::geteuid()) + "-" + name;
   const fs::path others = "/dev/shm/migsoak-" + std::to_string(::geteuid()) + "-alive1";
   leave_dead(name);
