@@ -110,6 +110,29 @@ void DeviceTreeDrift::note_operations(const record::Observation& observation) {
   }
 }
 
+// Devices that the plan has just plugged or unplugged are by right as the QEMU has them that did so.
+void DeviceTreeDrift::take_plugged(const record::Observation& observation) {
+  const auto parts = record::tree_parts_at(observation, "plugged");
+  const auto known = references_.find(build_of(observation.plan.source_side));
+  if (parts.empty() || known == references_.end()) return;
+  const auto tree = record::tree_from_parts(parts);
+  if (!tree || tree->cut) return;
+  std::set<std::string> settled;
+  for (const record::PlannedOperation& operation : observation.plan.operations) {
+    if (operation.timing == "settled") settled.insert(operation.device);
+  }
+  // One that is still under way at the migration is not as it will be.
+  for (const record::PlannedOperation& operation : observation.plan.operations) {
+    if (operation.timing == "at-once") settled.erase(operation.device);
+  }
+  Reference& reference = known->second;
+  take_touched(reference.tree.nodes, tree->nodes, settled);
+  take_touched(reference.tree.objects, tree->objects, settled);
+  take_touched(reference.asked, asked_props(observation, "source"), settled);
+  for (const std::string& device : settled) reference.touched.erase(device);
+  for (auto& [build, changed] : references_) changed.clean_with.clear();
+}
+
 std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& observation) {
   if (observation.lineage != lineage_) {
     lineage_ = observation.lineage;
@@ -128,6 +151,7 @@ std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& ob
     }
   }
   note_operations(observation);
+  take_plugged(observation);
   const auto parts = record::tree_parts_at(observation, "arrived");
   if (parts.empty()) return {};
   const auto own = references_.find(build_of(observation.plan.destination_side));

@@ -34,6 +34,7 @@ class DeviceTreeDrift {
   };
   std::string build_of(const std::string& side) const;
   void note_operations(const record::Observation& observation);
+  void take_plugged(const record::Observation& observation);
   std::vector<TreeTrouble> arrive(const record::Observation& observation, const record::DeviceTree& tree,
                                   const AskedProps& asked);
   TreeComparison compared_with(const Reference& reference, const TreeSide& now, bool other_build);

@@ -124,10 +124,10 @@ bool IterationRunner::run() {
   assert(source_ != nullptr);
   began_ = base::Clock::now();
   const bool good = attempt_upgrade() && restart_targets("between") && spawn_destination() && run_operations() &&
-                    raise_destination() && restart_before() && settle_disks() && begin_operations() && migrate() &&
-                    switch_over() && retire_source() && conclude_operations(destination_) &&
-                    begin_tree(destination_, "arrived") && finish_verify() && look_by_guest() &&
-                    finish_raising_next() && finish_tree() && restart_after() && quiet_point();
+                    look_at_plugged() && raise_destination() && restart_before() && settle_disks() &&
+                    begin_operations() && migrate() && switch_over() && retire_source() &&
+                    conclude_operations(destination_) && begin_tree(destination_, "arrived") && finish_verify() &&
+                    look_by_guest() && finish_raising_next() && finish_tree() && restart_after() && quiet_point();
   lineage_.drain_logs(into_, into_.phase, at_ms());
   restarts_.conclude();
   if (attempt_ && into_.status != IterationStatus::unknown) {

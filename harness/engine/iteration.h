@@ -38,6 +38,7 @@ class IterationRunner {
   void finish_reading(hypervisor::ReadPoint point);
   bool look_by_guest();
   // The device tree of the QEMU in which the guest is: sent, and taken (iteration_tree.cpp). Always true.
+  bool look_at_plugged();
   bool begin_tree(Player* player, const char* point);
   bool finish_tree();
   void retire_unused();

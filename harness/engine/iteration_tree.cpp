@@ -1,4 +1,5 @@
 // The device tree of the QEMU in which the guest is: read once operations are concluded, while the guest verifies.
+#include <algorithm>
 #include <utility>
 
 #include "engine/iteration.h"
@@ -10,6 +11,14 @@ bool IterationRunner::begin_tree(Player* player, const char* point) {
   if (!context_.scenario.device_tree || player == nullptr || !player->machine->qmp().connected()) return true;
   tree_reading_ = lineage_.tree_reader().begin(player->machine->qmp(), player->name, player->process_id, point);
   return true;
+}
+
+// What the plan plugged, as the QEMU has it that did so: the destination must have the same.
+bool IterationRunner::look_at_plugged() {
+  const auto& operations = into_.plan.operations;
+  const auto settled = [](const record::PlannedOperation& operation) { return operation.timing == "settled"; };
+  if (std::none_of(operations.begin(), operations.end(), settled)) return true;
+  return begin_tree(source_, "plugged") && finish_tree();
 }
 
 // What could not be read is not there: a QEMU that is gone or hangs tells of itself otherwise.

@@ -74,7 +74,7 @@ struct Document {
   std::string subject;          // process name or "guest"
   std::int64_t process_id = 0;  // 0: the guest
   std::string point;            // "source" (paused after the migration), "destination" (before the migration),
-                                // "arrived" (after it), "guest"
+                                // "plugged" (before it, operations done), "arrived" (after it), "guest"
   base::Json content = base::Json::object();
 };
 
@@ -87,8 +87,8 @@ inline constexpr const char* kVirtqueues = "virtqueues";
 inline constexpr const char* kDeviceSet = "device-set";
 // What the guest says it sees (guest-images/agent/PROTOCOL.md, "inventory").
 inline constexpr const char* kInventory = "inventory";
-// Device tree of a QEMU, read when the guest has arrived in it (of a lineage's first, before it leaves):
-// record/device_tree.h.
+// Device tree of a QEMU, read when the guest has arrived in it (of a lineage's first, before it leaves), and at point
+// "plugged" where operations of the plan were settled in it before the migration: record/device_tree.h.
 inline constexpr const char* kDeviceTree = "device-tree";
 }  // namespace document_kind
 

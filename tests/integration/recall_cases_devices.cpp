@@ -253,6 +253,21 @@ std::vector<Case> trees() {
                {"virtio-blk-device of vd1 on qemu:b: request-merging is false, where qemu:a had true"}}})};
 }
 
+// What was plugged into a is not what b has from its start.
+Case plugged_disk() {
+  return on_bus(kExpress, "plugged_property_changes",
+                {"side.b.wrapper={faults}/device_change", "side.b.env.FAULT_DEVICE=vb0",
+                 "side.b.env.FAULT_PROPERTIES=serial=other"},
+                {{kTree,
+                  "qemu:b",
+                  "property-changed",
+                  "of a plugged disk",
+                  0,
+                  0,
+                  {},
+                  {"virtio-blk-device of vb0 on qemu:b: serial is other, where qemu:a had vb0"}}});
+}
+
 // A port that refuses what is plugged into it, on both sides alike.
 Case deaf_port() {
   Case one = on_bus(kExpress, "port_refuses", {},
@@ -279,6 +294,7 @@ std::vector<Case> device_cases() {
   for (Case& one : capabilities()) cases.push_back(std::move(one));
   for (Case& one : trees()) cases.push_back(std::move(one));
   cases.push_back(deaf_port());
+  cases.push_back(plugged_disk());
   cases.push_back(on_bus(kConventional, "nothing_planted_pc_devices", {}, {}));
   cases.push_back(on_bus(kExpress, "nothing_planted_q35_devices", {}, {}));
   for (Case& one : cases) {
