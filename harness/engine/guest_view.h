@@ -16,7 +16,7 @@ class GuestView {
  public:
   // Cost (QEMU 7.2, TCG): CRCs of ten functions, 256 bytes each; the bytes themselves only of functions whose CRC is
   // new for the lineage. Asked for at the lineage's first and every kEvery-th call; nothing in between.
-  static constexpr int kEvery = 10;
+  static constexpr int kEvery = 20;
   static constexpr std::uint64_t kBytes = 256;
 
   // A config-space Document of point "guest". Errors are the channel's.

@@ -127,7 +127,7 @@ bool IterationRunner::run() {
                     look_at_plugged() && raise_destination() && restart_before() && settle_disks() &&
                     begin_operations() && migrate() && switch_over() && retire_source() &&
                     conclude_operations(destination_) && begin_tree(destination_, "arrived") && finish_verify() &&
-                    look_by_guest() && finish_raising_next() && finish_tree() && restart_after() && quiet_point();
+                    look_by_guest() && finish_raising_next() && restart_after() && quiet_point();
   lineage_.drain_logs(into_, into_.phase, at_ms());
   restarts_.conclude();
   if (attempt_ && into_.status != IterationStatus::unknown) {
@@ -240,6 +240,7 @@ bool IterationRunner::quiet_point() {
   lineage_.hung_up_sockets = settled.hung_up_sockets;
   sample("host", 0, "settle_ms", settled.took_ms);
   if (!still_whole()) return false;
+  finish_tree();  // the answer came while counts settled, at the latest
   into_.context = fmt::format("qemus={}", lineage_.players().size());
   if (!settled.settled) {
     for (const TargetPlayer& player : lineage_.targets()) {
