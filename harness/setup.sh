@@ -1,12 +1,10 @@
 #!/usr/bin/env bash
 # Installs what is missing of harness/packages.txt, then configures and builds.
 #
-#   harness/setup.sh [--tests] [--sanitize] [--unity] [--packages-only] [--target NAME]...
+#   harness/setup.sh [--tests] [--sanitize] [--packages-only] [--target NAME]...
 #
 #   --tests          also the packages only the tests need
 #   --sanitize       build/asan (AddressSanitizer, UndefinedBehaviorSanitizer) instead of build/release
-#   --unity          a tree that does not exist yet compiles each room as one file: a third of the time for a whole
-#                    build, more for a small change. build/asan always does
 #   --packages-only  no build
 #   --target NAME    build only this target (may be given again); default: everything
 #
@@ -17,8 +15,6 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 groups='build run'
 build=$root/build/release
 cmake_flags=(-DMIGSOAK_SANITIZE=OFF)
-unity_flags=(-DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0)
-unity=no
 packages_only=no
 targets=()
 
@@ -33,9 +29,8 @@ while (($#)); do
     --tests) groups='build run tests' ;;
     --sanitize)
       build=$root/build/asan
-      cmake_flags=(-DMIGSOAK_SANITIZE=ON "${unity_flags[@]}")
+      cmake_flags=(-DMIGSOAK_SANITIZE=ON)
       ;;
-    --unity) unity=yes ;;
     --packages-only) packages_only=yes ;;
     --target)
       [[ $# -ge 2 ]] || { say '--target needs a name'; exit 2; }
@@ -141,8 +136,6 @@ apt_failed() {
 configure_and_build() {
   mkdir -p "$build"
   local log=$build/configure.log
-  # Never turns an existing tree round: that would compile everything again.
-  [[ $unity == yes && ! -e $build/CMakeCache.txt ]] && cmake_flags+=("${unity_flags[@]}")
   # A configure that changes nothing costs a second; a removed file or a new option is seen.
   cmake -S "$root" -B "$build" -G Ninja "${cmake_flags[@]}" >"$log" 2>&1 || {
     tail -n 40 "$log" >&2

@@ -14,6 +14,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "detect/catalog.h"
 #include "detect/config_compare.h"
 #include "detect/event_text.h"
 #include "detect/finding_book.h"

@@ -1,5 +1,6 @@
 // The migration itself, from the moment both ends are as they should be until the source is gone. What comes when
 // depends on how the mode's processes follow each other (ops::Succession).
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>

@@ -66,7 +66,7 @@ class LaneLoop {
                                            planner_.devices_before(planner_.lineage_begin(index)));
       observation.processes_born.push_back(context_.harness);
     }
-    IterationRunner runner(*lineage_, observation, side_after(index));
+    IterationRunner runner(*lineage_, observation, side_after(observation.plan));
     if (!fresh || runner.boot()) runner.run();
     observation.duration_ms = base::milliseconds_between(began, base::Clock::now());
     observation.samples.push_back({"host", 0, "iteration_ms", observation.duration_ms});
@@ -153,7 +153,8 @@ class LaneLoop {
   }
 
   // Where the next destination may be raised early; empty when nothing follows.
-  std::string side_after(std::int64_t index) {
+  std::string side_after(const record::Plan& now) {
+    const std::int64_t index = now.iteration;
     const bool follows = index + 1 < options_.end && context_.stop.level() == 0 && !options_.until.passed();
     if (!follows || !context_.scenario.raise_early) return "";
     const record::Plan next = planner_.plan(index + 1);
@@ -165,7 +166,7 @@ class LaneLoop {
       const ops::ModeNeeds& needs = ops::find_mode(plan.mode)->needs;
       return needs.succession == ops::Succession::beside && !needs.same_ram;
     };
-    const bool can_wait = alone && is_apart(next) && is_apart(planner_.plan(index));
+    const bool can_wait = alone && is_apart(next) && is_apart(now);
     return planner_.begins_lineage(index + 1) || !can_wait ? "" : next.destination_side;
   }
 

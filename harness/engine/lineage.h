@@ -72,7 +72,7 @@ struct Player {
   std::string slot;                                 // of the targets' exports
   std::shared_ptr<RamFile> ram;                     // null: a memfd
   int generation = 0;                               // of exec, in its pid
-  std::string main_socket, cpr_socket, state_file;  // as prepared
+  std::string main_socket, cpr_socket;  // as prepared
   hypervisor::DeviceSet devices;                    // what its command line named
   bool protocol_error_told = false;
   bool asked_to_quit = false;  // its end is expected

@@ -154,7 +154,6 @@ Player& Lineage::enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Mac
   player.ram = std::move(prepared.ram);
   player.main_socket = std::move(prepared.main_socket);
   player.cpr_socket = std::move(prepared.cpr_socket);
-  player.state_file = std::move(prepared.state_file);
   player.generation = generation;
   player.machine = std::move(machine);
   player.spawned = base::Clock::now();

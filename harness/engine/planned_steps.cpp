@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "engine/device_plan.h"
+#include "hypervisor/device_type.h"
 #include "ops/hotplug/hotplug.h"
 
 namespace migsoak::engine {

@@ -24,7 +24,7 @@ record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng)
   assert(iteration >= 0 && !scenario_.sides.empty() && !scenario_.modes.empty() && !scenario_.guest.machines.empty());
   rng.next();  // the draws of RoutePlan
   rng.next();
-  const Leg& leg = route_.leg(iteration);
+  const Leg leg = route_.leg(iteration);
   record::Plan plan;
   plan.iteration = iteration;
   plan.source_side = scenario_.sides[leg.source].name;
@@ -46,8 +46,7 @@ record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng)
 }
 
 bool Planner::leaves_first_side(std::int64_t iteration) {
-  const std::size_t first = route_.leg(lineage_begin(iteration)).source;  // a copy: the next call may move the legs
-  return route_.leg(iteration).source == first;
+  return route_.leg(iteration).source == route_.leg(lineage_begin(iteration)).source;
 }
 
 // Afterwards operations_ holds the set as it is when `iteration` begins.

@@ -6,8 +6,8 @@
 #include <compare>
 #include <set>
 
+#include "base/version.h"
 #include "engine/route_plan.h"
-#include "fleet/version.h"
 #include "ops/modes/mode.h"
 #include "record/plan.h"
 
@@ -20,7 +20,6 @@ using base::Result;
 namespace {
 
 constexpr const char* kAuxRamShareSince = "10.0";
-constexpr std::int64_t kLegsLookedAt = 400;  // whatever a route has comes up within so many
 
 template <typename Wanted>
 bool any_mode(const Scenario& scenario, Wanted wanted) {
@@ -36,13 +35,8 @@ struct Edge {
 std::set<Edge> edges_of(const Scenario& scenario) {
   RoutePlan route(scenario);
   std::set<Edge> edges;
-  std::vector<std::int64_t> iterations;
-  for (std::int64_t i = 0; i < std::min(scenario.iterations, kLegsLookedAt); ++i) iterations.push_back(i);
-  for (const EdgeScenario& edge : scenario.edges) {
-    if (edge.at >= 0 && edge.at < scenario.iterations) iterations.push_back(edge.at);
-  }
-  for (const std::int64_t iteration : iterations) {
-    const Leg& leg = route.leg(iteration);
+  for (const std::int64_t iteration : telling_iterations(scenario)) {
+    const Leg leg = route.leg(iteration);
     edges.insert({scenario.sides[leg.source].name, scenario.sides[leg.destination].name, leg.mode, leg.expect});
   }
   return edges;
@@ -69,13 +63,13 @@ Result<void> check_edge(const Scenario& scenario, const Preflight& preflight, co
                     scenario.file, edge.mode, needs.version_min, side, version));
   };
   const bool completes = edge.expect == record::kExpectCompletes;
-  if (!needs.version_min.empty() && fleet::older_version(from, needs.version_min)) return lacks(edge.from, from);
+  if (!needs.version_min.empty() && base::older_version(from, needs.version_min)) return lacks(edge.from, from);
   // A destination that lacks it may take the guest all the same: who says so by name has tried it.
   const bool declared = is_declared(scenario, edge);
-  if (!needs.version_min.empty() && completes && !declared && fleet::older_version(to, needs.version_min)) {
+  if (!needs.version_min.empty() && completes && !declared && base::older_version(to, needs.version_min)) {
     return lacks(edge.to, to);
   }
-  const bool back = fleet::older_version(fleet::major_minor(to), fleet::major_minor(from));
+  const bool back = base::older_version(base::major_minor(to), base::major_minor(from));
   if (back && !needs.upgrade_only.empty() && !declared) {
     return fail(ErrorKind::bad_input,
                 fmt::format("{}: migration.mode: {} from side {} ({}) back to side {} ({}) is not known to work: {}; "
@@ -92,7 +86,7 @@ bool wants_ram_file(const Scenario& scenario) {
 }
 
 bool Preflight::aux_ram_share(const SideScenario& side) const {
-  return wants_aux_ram_share && !fleet::older_version(qemu.at(side.qemu).version, kAuxRamShareSince);
+  return wants_aux_ram_share && !base::older_version(qemu.at(side.qemu).version, kAuxRamShareSince);
 }
 
 Result<void> check_modes(const Scenario& scenario, Preflight& preflight) {

@@ -40,6 +40,16 @@ std::string declared_reason(const Scenario& scenario, const record::Plan& plan) 
   return "";
 }
 
+std::vector<std::int64_t> telling_iterations(const Scenario& scenario) {
+  constexpr std::int64_t kFirstMax = 400;
+  std::vector<std::int64_t> iterations;
+  for (std::int64_t i = 0; i < std::min(scenario.iterations, kFirstMax); ++i) iterations.push_back(i);
+  for (const EdgeScenario& edge : scenario.edges) {
+    if (edge.at >= 0 && edge.at < scenario.iterations) iterations.push_back(edge.at);
+  }
+  return iterations;
+}
+
 std::int64_t RoutePlan::lineage_begin(std::int64_t iteration) const {
   const std::int64_t length = scenario_.lineage_iterations;
   return length > 0 ? iteration / length * length : 0;
@@ -94,9 +104,8 @@ std::size_t RoutePlan::next_side(std::int64_t iteration, std::size_t source, con
   const std::size_t planned = position(iteration + 1);
   if (scenario_.route == Route::random || scenario_.sides.size() == 1) return planned;
   // Where an edge has held the guest back, the route goes on from where it stands.
-  if (before == nullptr || source == before->destination) {
-    if (position(iteration) == source) return planned;
-  }
+  const bool held_back = before != nullptr && source != before->destination;
+  if (!held_back && position(iteration) == source) return planned;
   return (source + 1) % scenario_.sides.size();
 }
 
@@ -128,7 +137,11 @@ Leg RoutePlan::make(std::int64_t iteration, const Leg* before) const {
     draw_mode(leg, rng, false);
     return leg;
   }
-  if (before != nullptr) leg.source = before->expect == record::kExpectRefused ? before->source : before->destination;
+  if (before != nullptr) {
+    leg.source = before->expect == record::kExpectRefused ? before->source : before->destination;
+  } else if (iteration != lineage_begin(iteration)) {
+    leg.source = position(iteration);  // no edge holds anybody back
+  }
   if (const EdgeScenario* edge = edge_at(iteration)) {
     const auto index = [this](const std::string& side) {
       return static_cast<std::size_t>(
@@ -164,20 +177,24 @@ Leg RoutePlan::make(std::int64_t iteration, const Leg* before) const {
   return leg;
 }
 
-const Leg& RoutePlan::leg(std::int64_t iteration) {
+Leg RoutePlan::leg(std::int64_t iteration) {
   assert(iteration >= 0 && !scenario_.sides.empty() && !scenario_.modes.empty());
+  if (scenario_.edges.empty()) return make(iteration, nullptr);
   const std::int64_t begin = lineage_begin(iteration);
   if (begin != begin_) {
-    begin_ = begin;
-    legs_.clear();
+    begin_ = last_index_ = begin;
+    first_ = last_ = make(begin, nullptr);
   }
-  const auto wanted = static_cast<std::size_t>(iteration - begin);
-  while (legs_.size() <= wanted) {
-    const Leg* before = legs_.empty() ? nullptr : &legs_.back();
-    Leg leg = make(begin + static_cast<std::int64_t>(legs_.size()), before);
-    legs_.push_back(std::move(leg));
+  if (iteration == begin) return first_;
+  if (iteration < last_index_) {
+    last_index_ = begin;
+    last_ = first_;
   }
-  return legs_[wanted];
+  while (last_index_ < iteration) {
+    last_ = make(last_index_ + 1, &last_);
+    ++last_index_;
+  }
+  return last_;
 }
 
 }  // namespace migsoak::engine

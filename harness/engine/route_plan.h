@@ -27,12 +27,15 @@ std::optional<std::string> expected_of(const Scenario& scenario, const std::stri
 // The reason that the scenario gives for a plan's declared outcome; empty when there is none.
 std::string declared_reason(const Scenario& scenario, const record::Plan& plan);
 
+// Iterations that show what there is in the scenario's route: whatever can follow comes up among them.
+std::vector<std::int64_t> telling_iterations(const Scenario& scenario);
+
 class RoutePlan {
  public:
   explicit RoutePlan(const Scenario& scenario) : scenario_(scenario) {}  // borrowed
 
-  // In any order; legs of one lineage are remembered once they were worked out.
-  const Leg& leg(std::int64_t iteration);
+  // In any order. Where edges are declared a leg follows from the one before it, and one after another is cheapest.
+  Leg leg(std::int64_t iteration);
   std::int64_t lineage_begin(std::int64_t iteration) const;
 
  private:
@@ -44,8 +47,9 @@ class RoutePlan {
   const EdgeScenario* edge_at(std::int64_t iteration) const;
 
   const Scenario& scenario_;
-  std::int64_t begin_ = -1;  // the lineage that legs_ belong to
-  std::vector<Leg> legs_;
+  // Of the lineage that was asked for last, where edges are declared: its first leg and the one worked out last.
+  Leg first_, last_;
+  std::int64_t begin_ = -1, last_index_ = -1;
 };
 
 }  // namespace migsoak::engine

@@ -66,9 +66,6 @@ Result<void> read_edge(const TableReader& in, Scenario& scenario) {
   return {};
 }
 
-// Bounds the legs that are looked at: whatever can follow in a route comes up within so many.
-constexpr std::int64_t kLegsChecked = 400;
-
 }  // namespace
 
 Result<void> read_migration(const TableReader& in, Scenario& scenario) {
@@ -105,12 +102,7 @@ Result<void> check_migration(const toml::table& root, const Scenario& scenario) 
     }
   }
   RoutePlan route(scenario);
-  std::vector<std::int64_t> looked;
-  for (std::int64_t i = 0; i < std::min(scenario.iterations, kLegsChecked); ++i) looked.push_back(i);
-  for (const EdgeScenario& edge : scenario.edges) {
-    if (edge.at >= 0 && edge.at < scenario.iterations) looked.push_back(edge.at);
-  }
-  for (const std::int64_t iteration : looked) {
+  for (const std::int64_t iteration : telling_iterations(scenario)) {
     const Leg leg = route.leg(iteration);
     if (leg.trouble.empty()) continue;
     return bad(scenario.edges.empty() ? "mode" : "edge", fmt::format("iteration {}: {}", iteration, leg.trouble));

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "engine/blame.h"
 #include "engine/iteration.h"
+#include "ops/modes/end_settings.h"
 #include "ops/modes/status.h"
 
 namespace migsoak::engine {
@@ -291,9 +292,10 @@ void UpgradeAttempt::start_again() {
 Result<void> UpgradeAttempt::load_again(Player& player, Deadline deadline) {
   MIGSOAK_TRY(lineage_.make_ready(player, deadline));
   qmp::Client& client = player.machine->qmp();
-  const base::Json shared{{"capability", "x-ignore-shared"}, {"state", true}};
-  MIGSOAK_TRY(client.execute("migrate-set-capabilities", {{"capabilities", base::Json::array({shared})}}, deadline));
-  MIGSOAK_TRY(client.execute("migrate-set-parameters", {{"mode", mode_.name}}, deadline));
+  ops::EndSettings settings;
+  settings.mode = mode_.name;
+  settings.ignore_shared = true;
+  MIGSOAK_TRY(ops::SentSettings(*player.machine, settings).confirm(deadline));
   MIGSOAK_TRY(client.execute("migrate-incoming", {{"uri", "file:" + kept_file_}}, deadline));
   const auto over = [&] { return client.has_event("RESUME") || !player.machine->alive() || !client.connected(); };
   const auto waited = context_.reactor.run_until(over, deadline);

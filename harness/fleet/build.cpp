@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "fleet/fleet.h"
-#include "fleet/version.h"
 
 namespace migsoak::fleet {
 
@@ -24,7 +24,7 @@ std::vector<std::string> strings_of(const Json& json, const char* key) {
 }  // namespace
 
 bool Build::at_least(int major, int minor) const {
-  return version_parts(version) >= std::vector<int>{major, minor};
+  return base::version_parts(version) >= std::vector<int>{major, minor};
 }
 
 bool Build::has_mode(std::string_view mode) const {

@@ -13,8 +13,8 @@
 #include <sstream>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "fleet/question.h"
-#include "fleet/version.h"
 
 namespace migsoak::fleet {
 
@@ -54,9 +54,10 @@ void give_short_names(std::vector<Build>& builds) {
   for (Build& build : builds) {
     build.name = build.id;
     if (build.suite.empty()) continue;
-    const std::string brief = std::string(kFetchedPrefix) + major_minor(build.version);
+    const std::string brief = std::string(kFetchedPrefix) + base::major_minor(build.version);
     const auto same = std::count_if(builds.begin(), builds.end(), [&](const Build& other) {
-      return other.id == brief || (!other.suite.empty() && major_minor(other.version) == major_minor(build.version));
+      return other.id == brief ||
+             (!other.suite.empty() && base::major_minor(other.version) == base::major_minor(build.version));
     });
     if (same == 1) build.name = brief;
   }
@@ -105,8 +106,8 @@ Result<std::vector<Build>> builds(std::vector<std::string>* troubles) {
     }
   }
   std::sort(found.begin(), found.end(), [](const Build& a, const Build& b) {
-    if (older_version(a.version, b.version)) return true;
-    return !older_version(b.version, a.version) && a.id < b.id;
+    if (base::older_version(a.version, b.version)) return true;
+    return !base::older_version(b.version, a.version) && a.id < b.id;
   });
   give_short_names(found);
   return found;
@@ -128,7 +129,7 @@ Result<std::optional<Build>> find(const std::string& word) {
   for (const Build& build : all) {
     if (word == build.id || word == build.name || (!build.suite.empty() && word == build.suite)) return build;
     if (!build.suite.empty() && word.starts_with(kFetchedPrefix) &&
-        is_version_prefix(std::string_view(word).substr(kFetchedPrefix.size()), build.version))
+        base::is_version_prefix(std::string_view(word).substr(kFetchedPrefix.size()), build.version))
       near.push_back(&build);
   }
   if (near.empty()) return std::optional<Build>();

@@ -8,8 +8,8 @@
 #include <optional>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "fleet/fleet.h"
-#include "fleet/version.h"
 
 namespace migsoak::fleet {
 
@@ -28,7 +28,7 @@ std::optional<Versioned> versioned_type(const std::string& name) {
   if (dash == std::string::npos) return std::nullopt;
   const std::string version = name.substr(dash + 1);
   const bool numeric = version.find_first_not_of("0123456789.") == std::string::npos;
-  if (!numeric || version_parts(version).size() < 2) return std::nullopt;
+  if (!numeric || base::version_parts(version).size() < 2) return std::nullopt;
   return Versioned{name.substr(0, dash + 1), version};
 }
 
@@ -39,7 +39,7 @@ std::vector<std::string> versions_of(const Build& build, const std::string& fami
     const auto versioned = versioned_type(type.name);
     if (versioned && versioned->family == family) versions.push_back(versioned->version);
   }
-  std::sort(versions.begin(), versions.end(), older_version);
+  std::sort(versions.begin(), versions.end(), base::older_version);
   return versions;
 }
 

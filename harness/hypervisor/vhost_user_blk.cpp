@@ -4,8 +4,7 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
-
+#include "base/version.h"
 #include "proc/run_dir.h"
 
 namespace migsoak::hypervisor {
@@ -15,14 +14,7 @@ namespace {
 // The chardev's option for it: whole seconds in "reconnect" up to 9.1; "reconnect-ms" from 9.2 on, where the former is
 // deprecated; 11.1 has the latter only (qapi/char.json, ChardevSocket).
 std::pair<std::string, base::Json> reconnect_option(const DeviceSpec& device) {
-  const std::string& text = device.version;
-  const char* const end = text.data() + text.size();
-  int major = 0, minor = 0;
-  const char* const dot = std::from_chars(text.data(), end, major).ptr;
-  if (dot != end) std::from_chars(dot + 1, end, minor);
-  if (major > 9 || (major == 9 && minor >= 2)) {
-    return {"reconnect-ms", device.reconnect_ms};
-  }
+  if (!base::older_version(device.version, "9.2")) return {"reconnect-ms", device.reconnect_ms};
   return {"reconnect", (device.reconnect_ms + 999) / 1000};
 }
 

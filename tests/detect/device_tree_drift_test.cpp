@@ -12,6 +12,7 @@ namespace {
 using namespace testing;
 using record::DeviceTree;
 using record::TreeNode;
+namespace kinds = record::event_kind;
 using TreeOf = std::function<void(DeviceTree&, const record::Observation&)>;
 
 const std::string kRoot = "main-system-bus/host/pci.0";

@@ -86,10 +86,12 @@ std::string to_string(Succession succession) {
   return "unknown";
 }
 
+base::Json unix_channel(const char* type, const std::string& path) {
+  return {{"channel-type", type}, {"addr", {{"transport", "socket"}, {"type", "unix"}, {"path", path}}}};
+}
+
 std::vector<std::string> cpr_incoming(const std::string& main_socket, const std::string& cpr_socket) {
-  const base::Json channel{{"channel-type", "cpr"},
-                           {"addr", {{"transport", "socket"}, {"type", "unix"}, {"path", cpr_socket}}}};
-  return {"unix:" + main_socket, base::dump_json(channel)};
+  return {"unix:" + main_socket, base::dump_json(unix_channel("cpr", cpr_socket))};
 }
 
 std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,

@@ -1,5 +1,5 @@
 // EndSettings: what a mode needs set in a QEMU before it migrates. Every mode sets all of it for itself: a source whose
-// last attempt failed still has what another mode set. Internal to ops/modes.
+// last attempt failed still has what another mode set. For the modes, and for who undoes one (engine/upgrade_attempt).
 #pragma once
 
 #include <cstdint>

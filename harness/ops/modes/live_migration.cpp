@@ -105,11 +105,8 @@ std::optional<MigrationOutcome> LiveMigration::set_up() {
 // `arguments`: what the source's `migrate` takes.
 std::optional<MigrationOutcome> LiveMigration::open_wire(base::Json& arguments) {
   if (waiting()) {
-    const auto address = [](const std::string& path) {
-      return base::Json{{"transport", "socket"}, {"type", "unix"}, {"path", path}};
-    };
-    arguments["channels"] = base::Json::array({{{"channel-type", "main"}, {"addr", address(context_.main_socket)}},
-                                               {{"channel-type", "cpr"}, {"addr", address(context_.cpr_socket)}}});
+    arguments["channels"] =
+        base::Json::array({unix_channel("main", context_.main_socket), unix_channel("cpr", context_.cpr_socket)});
     return wait_listening();
   }
   const Transport* transport = find_transport(context_.transport);

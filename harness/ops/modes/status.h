@@ -1,5 +1,5 @@
-// Reading and mending the two ends of a migration: figures, states, the guest's return to the source. Internal to
-// ops/modes, shared by the modes that have a source and a destination process.
+// Reading and mending the two ends of a migration: figures, states, the guest's return to the source.
+// For the modes that have a source and a destination process, and for who attempts one (engine/upgrade_attempt).
 #pragma once
 
 #include <string>

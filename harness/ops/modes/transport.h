@@ -30,6 +30,9 @@ struct WireError {
 };
 using WireResult = tl::expected<std::unique_ptr<Wire>, WireError>;
 
+// A channel over a unix socket, as `migrate` and -incoming take it (qapi/migration.json, MigrationChannel).
+base::Json unix_channel(const char* type, const std::string& path);
+
 struct Transport {
   std::string name;
   // Has the destination listen (`migrate-incoming`).

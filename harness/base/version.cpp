@@ -1,8 +1,8 @@
-#include "fleet/version.h"
+#include "base/version.h"
 
 #include <charconv>
 
-namespace migsoak::fleet {
+namespace migsoak::base {
 
 std::vector<int> version_parts(std::string_view version) {
   std::vector<int> parts;
@@ -33,4 +33,4 @@ std::string major_minor(std::string_view version) {
   return std::string(version.substr(0, version.find('.', first + 1)));
 }
 
-}  // namespace migsoak::fleet
+}  // namespace migsoak::base

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-namespace migsoak::fleet {
+namespace migsoak::base {
 
 // "10.0.13" -> {10, 0, 13}; stops at what is no number, empty when it begins with none.
 std::vector<int> version_parts(std::string_view version);
@@ -15,4 +15,4 @@ bool is_version_prefix(std::string_view prefix, std::string_view version);
 // "10.0.13" -> "10.0"
 std::string major_minor(std::string_view version);
 
-}  // namespace migsoak::fleet
+}  // namespace migsoak::base
