@@ -49,7 +49,7 @@ while (($#)); do
   shift
 done
 
-# Names of the wanted groups, one per line.
+# Names of the wanted groups, one entry per line: NAME or NAME|NAME, one of which will do.
 wanted_packages() {
   awk -v wanted=" $groups " '
     /^[[:space:]]*(#|$)/ { next }
@@ -57,11 +57,24 @@ wanted_packages() {
     on { print $1 }' "$root/harness/packages.txt"
 }
 
+# "install ok installed", or "hold ok installed" for a pinned one.
+is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q ' ok installed$'; }
+
+# Of an entry with several names the first that apt knows, else the first.
 missing_packages() {
-  local package
-  for package in $(wanted_packages); do
-    # "install ok installed", or "hold ok installed" for a pinned one.
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' ok installed$' || printf '%s\n' "$package"
+  local entry package names found
+  for entry in $(wanted_packages); do
+    IFS='|' read -ra names <<<"$entry"
+    found=
+    for package in "${names[@]}"; do is_installed "$package" && found=installed; done
+    [[ -z $found ]] || continue
+    for package in "${names[@]}"; do
+      if ((${#names[@]} > 1)) && apt_knows "$package"; then
+        found=$package
+        break
+      fi
+    done
+    printf '%s\n' "${found:-${names[0]}}"
   done
 }
 
@@ -100,6 +113,7 @@ install_missing() {
   # An index that knows every name may still be stale (404 on download), hence the second try.
   if ! apt_knows "${missing[@]}" || ! "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1; then
     "${apt[@]}" update </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get update failed'
+    mapfile -t missing < <(missing_packages)
     apt_knows "${missing[@]}" || die "apt does not know: $(unknown_to_apt "${missing[@]}")
 setup: migsoak is made for Debian 12 (bookworm); this is $(sed -n 's/^PRETTY_NAME=//p' /etc/os-release)"
     "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get install failed'
