@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing of harness/packages.txt, then configures and builds.
 #
-#   harness/setup.sh [--tests] [--sanitize] [--packages-only] [--target NAME]...
+#   harness/setup.sh [--tests] [--sanitize WHAT] [--packages-only] [--target NAME]...
 #
 #   --tests          also the packages only the tests need
-#   --sanitize       build/asan (AddressSanitizer, UndefinedBehaviorSanitizer) instead of build/release
+#   --sanitize WHAT  instead of build/release: address is build/asan (AddressSanitizer, UndefinedBehaviorSanitizer),
+#                    thread is build/tsan (ThreadSanitizer)
 #   --packages-only  no build
 #   --target NAME    build only this target (may be given again); default: everything
 #
@@ -28,8 +29,13 @@ while (($#)); do
   case $1 in
     --tests) groups='build run tests' ;;
     --sanitize)
-      build=$root/build/asan
-      cmake_flags=(-DMIGSOAK_SANITIZE=ON)
+      case ${2:-} in
+        address) build=$root/build/asan ;;
+        thread) build=$root/build/tsan ;;
+        *) say '--sanitize needs a word: address or thread'; exit 2 ;;
+      esac
+      cmake_flags=("-DMIGSOAK_SANITIZE=$2")
+      shift
       ;;
     --packages-only) packages_only=yes ;;
     --target)
