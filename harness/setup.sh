@@ -143,7 +143,8 @@ refresh_index_for_kernel() {
 unknown_to_apt() {
   local package
   for package in "$@"; do
-    apt-cache show --no-all-versions "$package" >/dev/null 2>&1 || printf '%s ' "$package"
+    # A name that others only mention has no candidate; `apt-cache show` knows it all the same.
+    LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q '^  Candidate: [^(]' || printf '%s ' "$package"
   done
 }
 apt_knows() { [[ -z $(unknown_to_apt "$@") ]]; }
