@@ -144,7 +144,7 @@ unknown_to_apt() {
   local package
   for package in "$@"; do
     # A name that others only mention has no candidate; `apt-cache show` knows it all the same.
-    LC_ALL=C apt-cache policy "$package" 2>/dev/null | grep -q '^  Candidate: [^(]' || printf '%s ' "$package"
+    [[ $(LC_ALL=C apt-cache policy "$package" 2>/dev/null) =~ 'Candidate: '[^\(] ]] || printf '%s ' "$package"
   done
 }
 apt_knows() { [[ -z $(unknown_to_apt "$@") ]]; }
