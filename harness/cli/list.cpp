@@ -8,12 +8,13 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "detect/judge.h"
-#include "engine/scenario.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/hotplug/hotplug.h"
 #include "ops/modes/mode.h"
 #include "ops/upgrade_failures/upgrade_failure.h"
+#include "plan/load.h"
 #include "probes/probe.h"
+#include "scenario/scenario.h"
 #include "target/target.h"
 
 namespace migsoak::cli {
@@ -32,7 +33,7 @@ Rows scenario_rows() {
   for (fs::path dir = executable.parent_path(); dir.has_relative_path(); dir = dir.parent_path()) {
     for (const auto& entry : fs::directory_iterator(dir / "scenarios", error)) {
       if (entry.path().extension() != ".toml") continue;
-      const auto scenario = engine::load_scenario(entry.path(), {});
+      const auto scenario = plan::load_scenario(entry.path(), {});
       rows.emplace_back(entry.path().string(),
                         scenario ? base::printable(scenario->summary) : "unreadable: " + scenario.error().describe());
     }

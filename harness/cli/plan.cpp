@@ -3,9 +3,10 @@
 #include <memory>
 
 #include "cli/commands.h"
-#include "engine/planner.h"
-#include "engine/scenario.h"
 #include "hypervisor/device_type.h"
+#include "plan/load.h"
+#include "plan/planner.h"
+#include "scenario/scenario.h"
 
 namespace migsoak::cli {
 
@@ -55,12 +56,12 @@ void add_plan(CLI::App& app, Session& session) {
   command->callback([arguments, &session] {
     std::vector<std::string> sets = arguments->sets;
     if (arguments->seed) sets.push_back(fmt::format("seed={}", *arguments->seed));
-    const auto scenario = engine::load_scenario(arguments->scenario, sets);
+    const auto scenario = plan::load_scenario(arguments->scenario, sets);
     if (!scenario) {
       session.exit_status = complain(scenario.error());
       return;
     }
-    const record::Plan plan = engine::plan_iteration(*scenario, arguments->iteration);
+    const record::Plan plan = plan::plan_iteration(*scenario, arguments->iteration);
     if (arguments->json) {
       base::Json json = record::to_json(plan);
       json["scenario"] = scenario->name;

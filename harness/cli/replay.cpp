@@ -41,13 +41,13 @@ base::Result<std::int64_t> history_begin(const store::Store& store, std::int64_t
 
 base::Result<engine::CampaignResult> replay(const ReplayArguments& arguments, const proc::StopRequest& stop) {
   engine::CampaignOptions options;
-  engine::Scenario scenario;
+  scenario::Scenario scenario;
   {
     MIGSOAK_ASSIGN(const auto store, store::Store::open(arguments.db));
     MIGSOAK_ASSIGN(options.first_iteration, history_begin(*store, arguments.iteration));
     const record::Manifest& manifest = store->manifest();
-    MIGSOAK_ASSIGN(scenario, engine::parse_scenario(manifest.scenario_text, arguments.db, manifest.scenario_dir,
-                                                    {fmt::format("iterations={}", arguments.iteration + 1)}));
+    MIGSOAK_ASSIGN(scenario, plan::parse_scenario(manifest.scenario_text, arguments.db, manifest.scenario_dir,
+                                                  {fmt::format("iterations={}", arguments.iteration + 1)}));
   }
   options.db_path = arguments.out;
   options.progress = !arguments.no_progress;

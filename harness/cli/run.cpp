@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "engine/campaign.h"
-#include "engine/planner.h"
+#include "plan/planner.h"
 #include "record/plan.h"
 #include "report/report.h"
 
@@ -39,18 +39,18 @@ base::Result<std::chrono::seconds> parse_duration(const std::string& text) {
   return std::chrono::seconds(number * factor);
 }
 
-base::Result<engine::Scenario> load(const RunArguments& arguments) {
+base::Result<scenario::Scenario> load(const RunArguments& arguments) {
   std::vector<std::string> sets = arguments.sets;
   if (arguments.iterations) sets.push_back(fmt::format("iterations={}", *arguments.iterations));
   if (arguments.seed) sets.push_back(fmt::format("seed={}", *arguments.seed));
-  return engine::load_scenario(arguments.scenario, sets);
+  return plan::load_scenario(arguments.scenario, sets);
 }
 
-void show_dry_run(const engine::Scenario& scenario) {
+void show_dry_run(const scenario::Scenario& scenario) {
   print(scenario.text);
   print("# first plans");
   for (std::int64_t index = 0; index < std::min<std::int64_t>(5, scenario.iterations); ++index) {
-    print("# " + base::dump_json(record::to_json(engine::plan_iteration(scenario, index))));
+    print("# " + base::dump_json(record::to_json(plan::plan_iteration(scenario, index))));
   }
 }
 

@@ -10,8 +10,9 @@
 #include <thread>
 
 #include "engine/lane.h"
-#include "engine/preflight_modes.h"
 #include "engine/rehearsal.h"
+#include "plan/load.h"
+#include "preflight/modes.h"
 #include "proc/proc_fs.h"
 #include "proc/run_dir.h"
 #include "store/artifacts.h"
@@ -50,11 +51,11 @@ Result<std::unique_ptr<store::Store>> open_database(const Scenario& scenario, co
   MIGSOAK_ASSIGN(auto store, store::Store::open(path, /*writable=*/true));
   const record::Manifest& old = store->manifest();
   // The number of iterations may grow; everything else must be what the record was made from.
-  const auto again = parse_scenario(old.scenario_text, scenario.file, old.scenario_dir,
-                                    {fmt::format("iterations={}", scenario.iterations)});
+  const auto again = plan::parse_scenario(old.scenario_text, scenario.file, old.scenario_dir,
+                                          {fmt::format("iterations={}", scenario.iterations)});
   const bool same = again && again->text == scenario.text;
-  const auto now = parse_scenario(scenario.text, scenario.file, scenario.directory,
-                                  {fmt::format("iterations={}", scenario.iterations)});
+  const auto now = plan::parse_scenario(scenario.text, scenario.file, scenario.directory,
+                                        {fmt::format("iterations={}", scenario.iterations)});
   if (!same && (!again || !now || again->text != now->text)) {
     return fail(
         ErrorKind::bad_input,
@@ -97,13 +98,13 @@ class Campaign {
     const std::string mark = run_id + "." + fs::path(run_dir_->path()).filename().string();
     MIGSOAK_ASSIGN(containment_, proc::Containment::start({mark, run_dir_->path(), ""}));
     proc::Reactor reactor(&stop_);
-    MIGSOAK_ASSIGN(preflight_, run_preflight(reactor, *containment_, scenario_, run_dir_->path()));
-    if (wants_ram_file(scenario_)) {
+    MIGSOAK_ASSIGN(preflight_, preflight::run_preflight(reactor, *containment_, scenario_, run_dir_->path()));
+    if (preflight::wants_ram_file(scenario_)) {
       // Of each lane: what the guest is in, and what it migrates to.
       const auto lanes = static_cast<std::uint64_t>(std::max(1, options_.lanes));
       MIGSOAK_ASSIGN(memory_dir_, run_dir_->memory_dir(lanes * 3 * scenario_.guest.memory_bytes));
     }
-    const record::Manifest manifest = make_manifest(scenario_, preflight_, run_id, containment_->level());
+    const record::Manifest manifest = preflight::make_manifest(scenario_, preflight_, run_id, containment_->level());
     MIGSOAK_ASSIGN(store_, open_database(scenario_, options_, manifest, result_.db_path));
     recorder_ = std::make_unique<Recorder>(*store_);
     MIGSOAK_ASSIGN(const std::int64_t first, first_iteration());

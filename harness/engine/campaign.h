@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "engine/scenario.h"
+#include "engine/plan_types.h"
 #include "proc/reactor.h"
 #include "record/finding.h"
 

@@ -5,7 +5,7 @@
 
 #include "engine/blame.h"
 #include "engine/iteration.h"
-#include "engine/route_plan.h"
+#include "plan/route_plan.h"
 
 namespace migsoak::engine {
 

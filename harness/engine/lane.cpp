@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "engine/iteration.h"
-#include "engine/planner.h"
+#include "plan/planner.h"
 
 namespace migsoak::engine {
 
@@ -174,7 +174,7 @@ class LaneLoop {
   const LaneOptions& options_;
   const store::Artifacts& artifacts_;
   Progress& progress_;
-  Planner planner_;
+  plan::Planner planner_;
   std::int64_t failures_in_a_row_ = 0;
   bool skip_rest_ = false;
   std::int64_t lineage_first_ = 0;

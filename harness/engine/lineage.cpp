@@ -9,9 +9,9 @@
 #include <filesystem>
 
 #include "base/text.h"
-#include "engine/device_plan.h"
-#include "engine/restart_plan.h"
 #include "hypervisor/device_type.h"
+#include "plan/device_plan.h"
+#include "plan/restart_plan.h"
 
 namespace migsoak::engine {
 
@@ -129,7 +129,7 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
   entry.image_path = image_of(device.id);
   entry.version = context_.preflight.qemu.at(scenario.side(side).qemu).version;
   std::string target_name = device.type == "vhost-user-blk" ? scenario.hotplug.target : "";
-  if (!target_name.empty()) entry.reconnect_ms = reconnect_ms_of_plugged(scenario);
+  if (!target_name.empty()) entry.reconnect_ms = scenario::reconnect_ms_of_plugged(scenario);
   if (const DeviceScenario* cold = scenario.find_device(device.id)) {
     target_name = cold->target;
     entry.reconnect_ms = cold->reconnect_ms;

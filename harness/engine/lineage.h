@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "engine/guest_view.h"
-#include "engine/preflight.h"
+#include "engine/plan_types.h"
 #include "engine/recorder.h"
 #include "guest/channel.h"
 #include "guest/console.h"
@@ -69,11 +69,11 @@ struct Player {
   std::int64_t start_ticks = 0;
   int agent_stream = -1;
   int console_stream = -1;
-  std::string slot;                                 // of the targets' exports
-  std::shared_ptr<RamFile> ram;                     // null: a memfd
-  int generation = 0;                               // of exec, in its pid
+  std::string slot;                     // of the targets' exports
+  std::shared_ptr<RamFile> ram;         // null: a memfd
+  int generation = 0;                   // of exec, in its pid
   std::string main_socket, cpr_socket;  // as prepared
-  hypervisor::DeviceSet devices;                    // what its command line named
+  hypervisor::DeviceSet devices;        // what its command line named
   bool protocol_error_told = false;
   bool asked_to_quit = false;  // its end is expected
   base::Clock::time_point spawned;

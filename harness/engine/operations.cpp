@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "engine/device_plan.h"
 #include "hypervisor/device_type.h"
 #include "ops/hotplug/hotplug.h"
+#include "plan/device_plan.h"
 
 namespace migsoak::engine {
 

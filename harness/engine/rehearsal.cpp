@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "engine/device_plan.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/hotplug/hotplug.h"
+#include "plan/device_plan.h"
 #include "target/target.h"
 
 namespace migsoak::engine {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "engine/scenario.h"
+#include "engine/plan_types.h"
 
 namespace migsoak::engine {
 

@@ -7,10 +7,10 @@
 #include <memory>
 
 #include "block.h"
-#include "engine/planner.h"
-#include "engine/preflight.h"
 #include "guest/channel.h"
 #include "ops/modes/mode.h"
+#include "plan/planner.h"
+#include "preflight/preflight.h"
 #include "proc/run_dir.h"
 #include "target/target.h"
 
@@ -19,7 +19,7 @@ namespace migsoak::bench {
 using base::Deadline;
 using base::ErrorKind;
 using base::Result;
-using engine::Scenario;
+using scenario::Scenario;
 using std::chrono::seconds;
 
 namespace {
@@ -56,7 +56,7 @@ class BareLoop {
   std::unique_ptr<proc::RunDir> run_dir_;
   std::unique_ptr<proc::Containment> containment_;
   proc::Reactor reactor_;
-  engine::Preflight preflight_;
+  preflight::Preflight preflight_;
   guest::GuestChannel channel_{reactor_};
   std::vector<std::unique_ptr<target::Target>> targets_;
   End guest_;
@@ -71,12 +71,12 @@ Result<void> make_image(const std::string& path, std::uint64_t bytes) {
 
 // As engine::Lineage makes it.
 Result<void> BareLoop::start_targets() {
-  for (const engine::DeviceScenario& device : scenario_.devices) {
-    const engine::TargetScenario* served_by = scenario_.find_target(device.target);
+  for (const scenario::DeviceScenario& device : scenario_.devices) {
+    const scenario::TargetScenario* served_by = scenario_.find_target(device.target);
     MIGSOAK_TRY(make_image(fmt::format("{}/{}.img", run_dir_->path(), device.id),
                            served_by != nullptr ? served_by->size_bytes : device.size_bytes));
   }
-  for (const engine::TargetScenario& target : scenario_.targets) {
+  for (const scenario::TargetScenario& target : scenario_.targets) {
     target::TargetSpec spec;
     spec.name = target.name;
     spec.process = "target:" + target.name;
@@ -84,7 +84,7 @@ Result<void> BareLoop::start_targets() {
     spec.argv = target.argv;
     spec.executable = target.executable;
     spec.aio = target.aio;
-    for (const engine::DeviceScenario& device : scenario_.devices) {
+    for (const scenario::DeviceScenario& device : scenario_.devices) {
       if (device.target != target.name) continue;
       spec.disks.push_back({device.id, fmt::format("{}/{}.img", run_dir_->path(), device.id), device.queues()});
     }
@@ -104,7 +104,7 @@ Result<void> BareLoop::start_targets() {
 // As engine::Lineage makes it.
 hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, const ops::Mode* mode,
                                                const std::string& slot) {
-  const engine::SideScenario& side = scenario_.side(side_name);
+  const scenario::SideScenario& side = scenario_.side(side_name);
   hypervisor::MachineSpec spec;
   spec.side = side_name;
   spec.qemu = preflight_.qemu.at(side.qemu).path;
@@ -124,7 +124,7 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, con
   spec.incoming = mode != nullptr;
   spec.run_dir = run_dir_->path();
   spec.instance = fmt::format("q{}", spawned_++);
-  for (const engine::DeviceScenario& device : scenario_.devices) {
+  for (const scenario::DeviceScenario& device : scenario_.devices) {
     hypervisor::DeviceSpec entry;
     entry.id = device.id;
     entry.type = device.type;
@@ -173,9 +173,9 @@ Result<void> BareLoop::make_ready(End& end) {
 Result<void> BareLoop::boot() {
   MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create("bench-bare"));
   MIGSOAK_ASSIGN(containment_, proc::Containment::start({"bench-bare", run_dir_->path(), ""}));
-  MIGSOAK_ASSIGN(preflight_, engine::run_preflight(reactor_, *containment_, scenario_, run_dir_->path()));
+  MIGSOAK_ASSIGN(preflight_, preflight::run_preflight(reactor_, *containment_, scenario_, run_dir_->path()));
   MIGSOAK_TRY(start_targets());
-  MIGSOAK_ASSIGN(guest_, spawn(engine::plan_iteration(scenario_, 0).source_side, nullptr, "0"));
+  MIGSOAK_ASSIGN(guest_, spawn(plan::plan_iteration(scenario_, 0).source_side, nullptr, "0"));
   MIGSOAK_TRY(make_ready(guest_));
   channel_.make_active(guest_.stream);
   MIGSOAK_TRY(channel_.wait_hello(Deadline::in(kStepMax)));
@@ -196,7 +196,7 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
     phases_ms[name].push_back(base::milliseconds_between(last, now));
     last = now;
   };
-  const record::Plan plan = engine::plan_iteration(scenario_, index);
+  const record::Plan plan = plan::plan_iteration(scenario_, index);
   const ops::Mode* mode = ops::find_mode(plan.mode);
   if (mode == nullptr) return base::fail(ErrorKind::bad_input, "unknown mode " + plan.mode);
   const ops::Succession succession = mode->needs.succession;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "engine/scenario.h"
+#include "scenario/scenario.h"
 
 namespace migsoak::bench {
 
@@ -22,10 +22,11 @@ struct Block {
 };
 
 // Spawn, migrate, wait for the guest's first heartbeat on the destination, quit the source. Nothing else.
-base::Result<Block> run_bare_block(const engine::Scenario& scenario, const BlockSize& size);
+base::Result<Block> run_bare_block(const scenario::Scenario& scenario, const BlockSize& size);
 
 // The soak loop as `migsoak run` runs it, to a database at `db_path`. An iteration that did not complete, or a finding,
 // is an error: such a block measures something else.
-base::Result<Block> run_full_block(const engine::Scenario& scenario, const BlockSize& size, const std::string& db_path);
+base::Result<Block> run_full_block(const scenario::Scenario& scenario, const BlockSize& size,
+                                   const std::string& db_path);
 
 }  // namespace migsoak::bench

@@ -10,7 +10,7 @@ namespace migsoak::bench {
 using base::ErrorKind;
 using base::Result;
 
-Result<Block> run_full_block(const engine::Scenario& scenario, const BlockSize& size, const std::string& db_path) {
+Result<Block> run_full_block(const scenario::Scenario& scenario, const BlockSize& size, const std::string& db_path) {
   engine::CampaignOptions options;
   options.db_path = db_path;
   options.progress = false;

@@ -22,6 +22,7 @@
 #include "base/text.h"
 #include "block.h"
 #include "fleet/fleet.h"
+#include "plan/load.h"
 #include "proc/containment.h"
 
 namespace migsoak::bench {
@@ -163,7 +164,7 @@ class Bench {
                                  ? fmt::format("{}/scenarios/{}.toml", MIGSOAK_SOURCE_DIR, variant.upgrade)
                              : variant.machine != nullptr ? kDevicesScenario
                                                           : options_.scenario;
-    MIGSOAK_ASSIGN(const engine::Scenario scenario, engine::load_scenario(file, sets));
+    MIGSOAK_ASSIGN(const scenario::Scenario scenario, plan::load_scenario(file, sets));
     if (variant.bare) return run_bare_block(scenario, options_.size);
     const std::filesystem::path folder = fmt::format("{}/{}-{}", options_.out, variant.name, round);
     std::filesystem::create_directories(folder);

@@ -4,8 +4,8 @@
 #include <fstream>
 #include <set>
 
-#include "engine/scenario.h"
 #include "run_migsoak.h"
+#include "scenario/scenario.h"
 
 namespace migsoak::integration {
 
@@ -227,8 +227,8 @@ TEST(ScenarioReadme, ListsEveryKeyAndNoOther) {
     if (!key.ends_with(".toml") && key != "gate.<detector>") documented.insert(key);
   }
   std::set<std::string> known;
-  for (const auto& [pattern, type] : engine::scenario_keys()) {
-    using engine::KeyType;
+  for (const auto& [pattern, type] : scenario::scenario_keys()) {
+    using scenario::KeyType;
     const bool section =
         (type == KeyType::table_list || type == KeyType::table) && pattern.find('.') == std::string::npos;
     // One line stands for all detectors' severities.

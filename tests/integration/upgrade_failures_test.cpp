@@ -7,11 +7,12 @@
 #include <sstream>
 
 #include "base/text.h"
-#include "engine/planner.h"
-#include "engine/scenario.h"
 #include "ops/modes/mode.h"
 #include "ops/upgrade_failures/upgrade_failure.h"
+#include "plan/load.h"
+#include "plan/planner.h"
 #include "run_migsoak.h"
+#include "scenario/scenario.h"
 #include "store/store.h"
 
 namespace migsoak::integration {
@@ -57,10 +58,10 @@ class UpgradeFailures : public MigsoakTest {
   // The seed with which the first plans have each failure once. Draws are independent, so there is one soon.
   static std::int64_t seed_for_all(const std::string& file, int& count) {
     for (std::int64_t seed = 1; seed < 200'000; ++seed) {
-      const auto loaded = engine::load_scenario(file, {"seed=" + std::to_string(seed)});
+      const auto loaded = plan::load_scenario(file, {"seed=" + std::to_string(seed)});
       if (!loaded) break;
       count = static_cast<int>(loaded->upgrade.failures.size());
-      engine::Planner planner(*loaded);
+      plan::Planner planner(*loaded);
       std::set<std::string> drawn;
       for (int i = 0; i < count && static_cast<int>(drawn.size()) == i; ++i) {
         drawn.insert(planner.plan(i).upgrade_failure);

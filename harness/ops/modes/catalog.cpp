@@ -50,6 +50,11 @@ const Mode* find_mode(const std::string& name) {
   return nullptr;
 }
 
+bool runs_beside(const std::string& mode) {
+  const Mode* found = find_mode(mode);
+  return found != nullptr && found->needs.succession == Succession::beside;
+}
+
 const std::vector<Transport>& transports() {
   static const std::vector<Transport> all = {
 // `unix` is a macro of GNU C++ (a system name); -std=c++20 leaves it alone.

@@ -99,6 +99,8 @@ struct Mode {
 
 const std::vector<Mode>& modes();
 const Mode* find_mode(const std::string& name);
+// The migration goes on for a while, with a source that runs the guest and answers: something can be done meanwhile.
+bool runs_beside(const std::string& mode);
 const std::vector<std::string>& transport_names();
 
 // What a destination of Succession::waiting has as MachineSpec::incoming_channels: the socket of the stream, and the

@@ -1,0 +1,39 @@
+// Preflight: what must be known before a run begins, found without the sides' env and wrappers.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "fleet/fleet.h"
+#include "guest/image.h"
+#include "hypervisor/machine.h"
+#include "record/manifest.h"
+#include "record/plan.h"
+#include "scenario/scenario.h"
+
+namespace migsoak::preflight {
+
+using scenario::Scenario;
+using scenario::SideScenario;
+struct Preflight {
+  guest::GuestImage image;
+  std::string accel;                                     // "kvm" | "tcg"
+  std::map<std::string, hypervisor::QemuIdentity> qemu;  // by the scenario's words
+  std::map<std::string, fleet::Build> builds;            // by the scenario's words: how each is started
+  std::map<std::string, std::string> machines;           // see machine_for()
+  // The machine type of a guest that goes to and fro between the sides of this plan.
+  std::string machine_for(const record::Plan& plan) const;
+  bool wants_aux_ram_share = false;  // some mode of the scenario needs it
+  // -machine aux-ram-share=on for this side: wanted, and its build has it.
+  bool aux_ram_share(const SideScenario& side) const;
+  std::map<std::string, std::string> packages;  // of QEMUs and targets, by the scenario's words
+};
+
+// kind bad_input: not a QEMU, no such target program, no guest image.
+base::Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario,
+                                      const std::string& run_dir);
+
+record::Manifest make_manifest(const Scenario& scenario, const Preflight& preflight, const std::string& run_id,
+                               proc::ContainmentLevel containment);
+
+}  // namespace migsoak::preflight

@@ -1,0 +1,77 @@
+// [[restart]] of a scenario.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "ops/modes/mode.h"
+#include "scenario/table_reader.h"
+#include "target/target.h"
+
+namespace migsoak::scenario {
+
+using base::Result;
+
+namespace {
+
+Result<void> check_connections(const TableReader& in, const Scenario& scenario, const std::string& target) {
+  for (const DeviceScenario& device : scenario.devices) {
+    if (device.target != target || device.reconnect_ms > 0) continue;
+    return in.error("target", fmt::format("device '{}' does not reconnect to it: a restart would take its disk away "
+                                          "for good; give it reconnect_ms = 100",
+                                          base::printable(device.id)));
+  }
+  const bool plugged = scenario.hotplug.target == target && scenario.hotplug.uses("vhost-user-blk");
+  if (!plugged || reconnect_ms_of_plugged(scenario) > 0) return {};
+  return in.error("target",
+                  "plugged vhost-user-blk disks reconnect as often as a [[device]] of the same target, and there "
+                  "is none");
+}
+
+// A storage daemon answers requests in flight with errors while it shuts down, now and then; killed, it leaves them to
+// its successor.
+Result<void> check_expectation(const TableReader& in, const TargetScenario& target, const RestartScenario& restart) {
+  if (target.kind != "qemu-storage-daemon") return {};
+  const auto& hows = restart.hows;
+  const bool graceful = std::find(hows.begin(), hows.end(), "graceful") != hows.end();
+  const bool said = in.table().contains("expect");
+  if (graceful && !said) {
+    return in.error("expect",
+                    "needed: a qemu-storage-daemon that is stopped gracefully under load may answer requests in "
+                    "flight with errors; say expect = \"io-errors\" or expect = \"recovers\"");
+  }
+  if (!graceful && restart.expect == "io-errors") {
+    return in.error("expect", "a qemu-storage-daemon that is killed answers nothing: everything must recover");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> read_restart(const TableReader& in, Scenario& scenario) {
+  RestartScenario restart;
+  std::vector<std::string> names;
+  for (const TargetScenario& target : scenario.targets) names.push_back(target.name);
+  if (!in.table().contains("target")) return in.error("target", "needed: the name of a [[target]]");
+  MIGSOAK_TRY(in.read_choice("target", restart.target, names));
+  in.read_list("how", restart.hows);
+  for (const std::string& how : restart.hows) MIGSOAK_TRY(in.check_choice("how", how, {"kill", "graceful"}));
+  if (restart.hows.empty()) return in.error("how", "needs at least one of kill, graceful");
+  in.read_list("timing", restart.timings);
+  for (const std::string& timing : restart.timings) {
+    MIGSOAK_TRY(in.check_choice("timing", timing, {"between", "before", "during", "after"}));
+  }
+  if (restart.timings.empty()) return in.error("timing", "needs at least one of between, before, during, after");
+  MIGSOAK_TRY(in.read_integer("every", restart.every, 1, 100'000'000));
+  MIGSOAK_TRY(in.read_choice("expect", restart.expect, {"recovers", "io-errors"}));
+  MIGSOAK_TRY(check_connections(in, scenario, restart.target));
+  MIGSOAK_TRY(check_expectation(in, *scenario.find_target(restart.target), restart));
+  const auto goes_on = [](const auto& mode) { return ops::runs_beside(mode.first); };
+  if (restart.timings == std::vector<std::string>{"during"} &&
+      std::none_of(scenario.modes.begin(), scenario.modes.end(), goes_on)) {
+    return in.error("timing", "none of migration.mode has a while in which the guest still runs on its source");
+  }
+  scenario.restarts.push_back(std::move(restart));
+  return {};
+}
+
+}  // namespace migsoak::scenario
