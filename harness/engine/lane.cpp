@@ -73,6 +73,7 @@ class LaneLoop {
       lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number, machine, std::move(devices));
       observation.processes_born.push_back(context_.harness);
     }
+    lineage_->begin_iteration(began);
     IterationRunner runner(*lineage_, observation, side_after(observation.plan));
     if (!fresh || runner.boot()) runner.run();
     observation.duration_ms = base::milliseconds_between(began, base::Clock::now());
