@@ -13,13 +13,16 @@ base::Result<base::Json> findings_json(const store::Store& store) {
   MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
   base::Json list = base::Json::array();
   for (const record::Finding& finding : findings) list.push_back(record::to_json(finding));
-  return base::Json{{"run", store.manifest().run},
-                    {"scenario", store.manifest().scenario},
-                    {"verdict", record::to_string(outcome.verdict)},
-                    {"iterations", summary.iterations_finished},
-                    {"iterations_planned", outcome.end.planned},
-                    {"ended", outcome.end.reason},
-                    {"findings", std::move(list)}};
+  base::Json json{{"run", store.manifest().run},
+                  {"scenario", store.manifest().scenario},
+                  {"verdict", record::to_string(outcome.verdict)},
+                  {"iterations", summary.iterations_finished},
+                  {"findings", std::move(list)}};
+  if (outcome.end.reason != record::end_reason::kFinished) {
+    json["iterations_planned"] = outcome.end.planned;
+    json["ended"] = outcome.end.reason;
+  }
+  return json;
 }
 
 base::Result<std::string> findings_text(const store::Store& store) {

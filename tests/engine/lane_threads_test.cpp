@@ -12,7 +12,7 @@
 namespace migsoak::engine {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 // Lives its iterations until it is told to stop; true when it was, in time.
 bool told_to_stop(const StopToken& stop) {

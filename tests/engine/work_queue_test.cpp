@@ -9,8 +9,8 @@
 namespace migsoak::engine {
 namespace {
 
-using testing::ElementsAre;
-using testing::IsEmpty;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
 
 std::vector<Stretch> all_of(WorkQueue& work) {
   std::vector<Stretch> taken;
