@@ -25,6 +25,7 @@ id = "v"
 type = "vhost-user-blk"
 target = "target-of-a-long-name"
 [hotplug]
+operations = 1
 target = "target-of-a-long-name"
 [hotplug.kinds]
 vhost-user-blk = 1
@@ -32,6 +33,7 @@ vhost-user-blk = 1
 
 std::size_t longest_socket(const Scenario& scenario, const std::string& run_dir) {
   const target::TargetSpec spec = target_spec(scenario, scenario.targets.front(), "", run_dir);
+  EXPECT_GT(spec.disks.size(), 1U);
   std::size_t longest = 0;
   for (const target::TargetKind& kind : target::target_kinds()) {
     if (kind.name != spec.kind) continue;
