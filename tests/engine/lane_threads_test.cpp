@@ -6,6 +6,7 @@
 #include <atomic>
 #include <latch>
 #include <stdexcept>
+#include <thread>
 
 #include "base/deadline.h"
 

@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <iostream>
+#include <tuple>
 
 #include "base/text.h"
 #include "report/campaign.h"
