@@ -38,8 +38,13 @@ struct Error {
   std::string describe() const;
 };
 
+// tl::expected, of which no compiler lets a function's answer be dropped unseen: a dropped error is a wrong answer
+// later. Where an error changes nothing, `(void)` says so.
 template <typename T>
-using Result = tl::expected<T, Error>;
+class [[nodiscard]] Result : public tl::expected<T, Error> {
+ public:
+  using tl::expected<T, Error>::expected;
+};
 
 inline tl::unexpected<Error> fail(ErrorKind kind, std::string message) {
   return tl::unexpected<Error>(Error{kind, std::move(message), {}});

@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "detect/judge.h"
 #include "report/report.h"
+#include "store/run_end.h"
 
 namespace migsoak::cli {
 
@@ -18,10 +19,8 @@ base::Result<record::Verdict> judge(const std::string& path) {
   // Findings are derived data: those of today's detectors take the place of the old ones.
   MIGSOAK_TRY(store->replace_findings(judge.findings(), judge.exclusions()));
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store->summary());
-  record::Verdict verdict = judge.verdict();
-  // A run that ended badly for the harness's own reasons stays unknown, whatever detectors say of its record.
-  if (verdict == record::Verdict::pass && summary.end_reason.starts_with("harness:"))
-    verdict = record::Verdict::unknown;
+  MIGSOAK_ASSIGN(const record::RunEnd end, store::run_end(*store, summary));
+  const record::Verdict verdict = record::verdict_of_run(end, judge.verdict());
   if (!summary.end_reason.empty()) MIGSOAK_TRY(store->end_run(verdict, summary.end_reason));
   MIGSOAK_ASSIGN(const std::string text, report::findings_text(*store));
   print(text);

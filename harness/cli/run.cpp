@@ -98,7 +98,7 @@ void add_run(CLI::App& app, Session& session) {
   command->add_option("--set", arguments->sets, "PATH=VALUE: any key of the scenario, e.g. target.disk0.nofile=256")
       ->allow_extra_args(false);
   command->add_option("--duration", arguments->duration, "Stop after this time, e.g. 8h");
-  command->add_flag("--resume", arguments->resume, "Go on with --db at the iteration after the last finished one");
+  command->add_flag("--resume", arguments->resume, "Go on with --db: do what is planned and not finished there");
   command->add_flag("--stop-on-finding", arguments->stop_on_finding, "End with the first finding");
   command->add_flag("--no-progress", arguments->no_progress, "No progress on stderr");
   command->add_flag("--dry-run", arguments->dry_run, "Print the resolved scenario and the first plans; start nothing");

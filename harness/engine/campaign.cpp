@@ -5,16 +5,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cassert>
 #include <ctime>
 #include <filesystem>
-#include <thread>
+#include <optional>
 
 #include "engine/lane.h"
+#include "engine/lane_threads.h"
 #include "engine/rehearsal.h"
 #include "plan/load.h"
 #include "preflight/modes.h"
 #include "proc/proc_fs.h"
 #include "proc/run_dir.h"
+#include "record/run_end.h"
 #include "store/artifacts.h"
 
 namespace migsoak::engine {
@@ -63,6 +66,7 @@ Result<std::unique_ptr<store::Store>> open_database(const Scenario& scenario, co
                     "--seed and --set, or another --db",
                     path, old.scenario));
   }
+  if (old.iterations_planned != scenario.iterations) MIGSOAK_TRY(store->plan_iterations(scenario.iterations));
   return store;
 }
 
@@ -104,78 +108,98 @@ class Campaign {
       const auto lanes = static_cast<std::uint64_t>(std::max(1, options_.lanes));
       MIGSOAK_ASSIGN(memory_dir_, run_dir_->memory_dir(lanes * 3 * scenario_.guest.memory_bytes));
     }
-    const record::Manifest manifest = preflight::make_manifest(scenario_, preflight_, run_id, containment_->level());
+    record::Manifest manifest = preflight::make_manifest(scenario_, preflight_, run_id, containment_->level());
+    manifest.first_iteration = options_.first_iteration;
     MIGSOAK_ASSIGN(store_, open_database(scenario_, options_, manifest, result_.db_path));
     recorder_ = std::make_unique<Recorder>(*store_);
-    MIGSOAK_ASSIGN(const std::int64_t first, first_iteration());
+    MIGSOAK_TRY(find_work());
     MIGSOAK_ASSIGN(const store::Artifacts artifacts, store::Artifacts::create(log_dir_of(result_.db_path)));
     MIGSOAK_TRY(artifacts.prune());
-    harness_ = harness_instance(*recorder_, first);
     {
-      Progress progress(options_.progress, scenario_.name, first - options_.first_iteration,
-                        scenario_.iterations - options_.first_iteration);
-      run_lanes(reactor, first, artifacts, progress);
+      const std::int64_t planned = store_->manifest().planned_count();
+      Progress progress(options_.progress, scenario_.name, planned - work_->missing(), planned);
+      run_lanes(reactor, artifacts, progress);
     }
     return conclude();
   }
 
  private:
-  Result<std::int64_t> first_iteration() {
-    if (!options_.resume) return options_.first_iteration;
-    MIGSOAK_TRY(recorder_->relive());
-    MIGSOAK_ASSIGN(const store::Store::Summary summary, store_->summary());
-    return summary.last_finished + 1;
+  // What is planned and not on record.
+  Result<void> find_work() {
+    const Stretch planned = {store_->manifest().first_iteration, scenario_.iterations};
+    IterationSet done;
+    if (options_.resume) {
+      MIGSOAK_TRY(recorder_->relive([&](const record::Observation& observation) {
+        done.add(observation.iteration);
+        lane_base_ = std::max(lane_base_, observation.lane + 1);
+      }));
+      MIGSOAK_TRY(store_->for_each_event(
+          record::event_kind::kLineageGivenUp, [&](std::int64_t at, const record::Event& event) -> Result<void> {
+            done.add({at + 1, at + 1 + base::json_get<std::int64_t>(event.detail, "left_out", 0)});
+            return {};
+          }));
+    }
+    const std::vector<Stretch> missing = done.missing_of(planned);
+    const std::int64_t first = missing.empty() ? planned.end : missing.front().begin;
+    // Detectors fold each lane in the order of its iterations. Where something is missed that lies before what is on
+    // record, the lanes that make up for it are not those of before.
+    if (first > done.last()) lane_base_ = 0;
+    work_.emplace(missing, scenario_.lineage_iterations, options_.lanes);
+    harness_ = harness_instance(*recorder_, first);
+    return {};
   }
 
-  void run_lanes(proc::Reactor& reactor, std::int64_t first, const store::Artifacts& artifacts, Progress& progress) {
-    const std::int64_t count = std::max<std::int64_t>(0, scenario_.iterations - first);
-    const int lanes = static_cast<int>(std::clamp<std::int64_t>(options_.lanes, 1, std::max<std::int64_t>(1, count)));
-    const base::Deadline until = base::Deadline::in(options_.duration.value_or(std::chrono::hours(24 * 365)));
-    lane_results_.resize(static_cast<std::size_t>(lanes));
-    const auto run_one = [&](int lane, proc::Reactor& lane_reactor) {
+  void run_lanes(proc::Reactor& reactor, const store::Artifacts& artifacts, Progress& progress) {
+    const int lanes = work_->lanes();
+    const LaneOptions options{options_.stop_on_finding,
+                              base::Deadline::in(options_.duration.value_or(std::chrono::hours(24 * 365)))};
+    run_side_by_side(lanes, stop_token_, [&](int lane) {
+      std::optional<proc::Reactor> own_reactor;
+      if (lane > 0) own_reactor.emplace(&stop_);
       std::string dir = run_dir_->path();
       if (lanes > 1) {
         dir += fmt::format("/{}", lane);
         fs::create_directory(dir);
       }
-      const LaneContext context{scenario_, preflight_, lane_reactor, *containment_, *recorder_,
-                                stop_,     lane,       lanes,        dir,           log_dir_of(result_.db_path),
-                                harness_,  memory_dir_};
-      const LaneOptions range{first + count * lane / lanes, first + count * (lane + 1) / lanes,
-                              options_.stop_on_finding, until};
-      lane_results_[static_cast<std::size_t>(lane)] = run_lane(context, range, artifacts, progress);
-    };
-    std::vector<std::thread> threads;
-    for (int lane = 1; lane < lanes; ++lane) {
-      threads.emplace_back([this, lane, &run_one] {
-        proc::Reactor lane_reactor(&stop_);
-        run_one(lane, lane_reactor);
-      });
-    }
-    run_one(0, reactor);
-    for (std::thread& thread : threads) thread.join();
+      const LaneContext context{scenario_,
+                                preflight_,
+                                own_reactor ? *own_reactor : reactor,
+                                *containment_,
+                                *recorder_,
+                                stop_,
+                                lane_base_ + lane,
+                                lanes,
+                                dir,
+                                log_dir_of(result_.db_path),
+                                harness_,
+                                memory_dir_};
+      run_lane(context, options, *work_, stop_token_, artifacts, progress);
+    });
+  }
+
+  std::string reason() const {
+    namespace end_reason = record::end_reason;
+    if (const std::string error = stop_token_.harness_error(); !error.empty()) return end_reason::kHarness + error;
+    if (stop_token_.interrupted()) return end_reason::kInterrupted;
+    if (const std::string why = stop_token_.stopped_because(); !why.empty()) return why;
+    assert(work_->missing() == 0);
+    return end_reason::kFinished;
   }
 
   Result<CampaignResult> conclude() {
-    result_.reason = "finished";
-    for (const LaneResult& lane : lane_results_) {
-      if (!lane.stopped_because.empty()) result_.reason = lane.stopped_because;
-    }
-    for (const LaneResult& lane : lane_results_) result_.interrupted = result_.interrupted || lane.interrupted;
-    if (result_.interrupted) result_.reason = "interrupted";
-    std::string harness_error;
-    for (const LaneResult& lane : lane_results_) {
-      if (!lane.harness_error.empty()) harness_error = lane.harness_error;
-    }
+    record::RunEnd end;
+    end.planned = store_->manifest().planned_count();
+    end.left_out = work_->left_out();
+    end.finished = end.planned - work_->missing() - end.left_out;
+    end.reason = reason();
+    result_.interrupted = stop_token_.interrupted();
     // Ends before the verdict is written, so that a run that says "finished" has nothing left running.
     containment_.reset();
-    if (!harness_error.empty()) result_.reason = "harness: " + harness_error;
-    result_.verdict = recorder_->verdict();
-    const auto ended = recorder_->end(result_.reason);
-    if (!harness_error.empty() || !ended) {
-      if (result_.verdict == record::Verdict::pass) result_.verdict = record::Verdict::unknown;
-      if (!ended && harness_error.empty()) result_.reason = "harness: " + ended.error().describe();
+    if (const auto ended = recorder_->end(end); !ended && !end.reason.starts_with(record::end_reason::kHarness)) {
+      end.reason = record::end_reason::kHarness + ended.error().describe();
     }
+    result_.reason = end.reason;
+    result_.verdict = record::verdict_of_run(end, recorder_->verdict());
     return result_;
   }
 
@@ -191,7 +215,9 @@ class Campaign {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<Recorder> recorder_;
   record::ProcessInstance harness_;
-  std::vector<LaneResult> lane_results_;
+  std::optional<WorkQueue> work_;
+  StopToken stop_token_;
+  int lane_base_ = 0;  // number of this session's first lane
 };
 
 }  // namespace

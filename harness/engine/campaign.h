@@ -26,7 +26,7 @@ struct CampaignResult {
   std::string db_path;
   record::Verdict verdict = record::Verdict::unknown;
   bool interrupted = false;
-  std::string reason;  // "finished", "interrupted", "stopped: …", "harness: …"
+  std::string reason;  // record::end_reason
   int exit_status() const;
 };
 

@@ -38,7 +38,7 @@ IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, st
       restarts_(lineage, into, [this] { return at_ms(); }) {}
 
 double IterationRunner::at_ms() const {
-  return base::milliseconds_between(began_, base::Clock::now());
+  return lineage_.at_ms();
 }
 
 void IterationRunner::phase(const char* name) {
@@ -122,7 +122,6 @@ bool IterationRunner::boot() {
 bool IterationRunner::run() {
   source_ = lineage_.current();
   assert(source_ != nullptr);
-  began_ = base::Clock::now();
   const bool good = attempt_upgrade() && restart_targets("between") && spawn_destination() && run_operations() &&
                     look_at_plugged() && raise_destination() && restart_before() && settle_disks() &&
                     begin_operations() && migrate() && switch_over() && retire_source() &&

@@ -106,7 +106,6 @@ class IterationRunner {
   // Config space and virtqueues of both ends, being read while other things go on.
   std::unique_ptr<hypervisor::ConfigReading> source_reading_, destination_reading_;
   std::optional<hypervisor::DeviceTreeReading> tree_reading_;
-  base::Clock::time_point began_ = base::Clock::now();
   base::Clock::time_point quit_began_;
   Player* source_ = nullptr;
   Player* destination_ = nullptr;

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "engine/iteration.h"
+#include "engine/stop_policy.h"
 #include "plan/planner.h"
+#include "record/run_end.h"
 
 namespace migsoak::engine {
 
@@ -14,42 +16,48 @@ namespace {
 
 class LaneLoop {
  public:
-  LaneLoop(const LaneContext& context, const LaneOptions& options, const store::Artifacts& artifacts,
-           Progress& progress)
-      : context_(context), options_(options), artifacts_(artifacts), progress_(progress), planner_(context.scenario) {}
+  LaneLoop(const LaneContext& context, const LaneOptions& options, WorkQueue& work, StopToken& stop,
+           const store::Artifacts& artifacts, Progress& progress)
+      : context_(context),
+        options_(options),
+        work_(work),
+        stop_(stop),
+        artifacts_(artifacts),
+        progress_(progress),
+        planner_(context.scenario),
+        policy_(context.scenario) {}
 
-  LaneResult run() {
-    for (std::int64_t index = options_.first; index < options_.end && go_on(); index = after(index)) {
-      if (!iterate(index)) break;
+  void run() {
+    while (const std::optional<Stretch> stretch = work_.take()) {
+      end_ = stretch->end;
+      policy_.begin_lineage();
+      std::int64_t index = stretch->begin;
+      while (index < end_ && go_on() && iterate(index)) ++index;
+      // Whatever still runs is ended here, before the caller takes the directory away.
+      lineage_.reset();
+      if (stop_.asked()) return;
     }
-    // Whatever still runs is ended here, before the caller takes the directory away.
-    lineage_.reset();
-    return std::move(result_);
   }
 
  private:
   bool go_on() {
-    if (context_.stop.level() >= 1) {
-      result_.interrupted = true;
-      return false;
-    }
-    if (options_.until.passed()) {
-      result_.stopped_because = "stopped: the time given by --duration is over";
-      return false;
-    }
-    return true;
+    if (context_.stop.level() >= 1) stop_.interrupt();
+    if (options_.until.passed()) stop_.stop(record::end_reason::kDurationOver);
+    return !stop_.asked();
   }
 
+  // False: the stretch is over, or the run is.
   bool iterate(std::int64_t index) {
     const auto began = base::Clock::now();
     record::Observation observation;
     observation.iteration = index;
     observation.lane = context_.lane;
     observation.started_unix_ms = base::unix_time_ms();
-    observation.plan = planner_.plan(index);
-    if (planner_.begins_lineage(index)) lineage_.reset();
-    if (lineage_) adapt(observation.plan);
     const bool fresh = !lineage_;
+    hypervisor::DeviceSet devices;
+    if (fresh) devices = planner_.devices_before(index);
+    observation.plan = planner_.plan(index);
+    adapt(observation.plan, fresh ? boot_side(observation.plan) : lineage_->current()->machine->spec().side);
     const int lineage_number = fresh ? context_.recorder.next_lineage() : lineage_->number();
     observation.lineage = lineage_number;
     if (const auto row = context_.recorder.begin(observation); !row) return harness_failed(row.error());
@@ -62,88 +70,71 @@ class LaneLoop {
       lineage_first_ = index;
       (void)artifacts_.prune();
       const std::string machine = context_.preflight.machine_for(observation.plan);
-      lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number, machine,
-                                           planner_.devices_before(planner_.lineage_begin(index)));
+      lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number, machine, std::move(devices));
       observation.processes_born.push_back(context_.harness);
     }
+    lineage_->begin_iteration(began);
     IterationRunner runner(*lineage_, observation, side_after(observation.plan));
     if (!fresh || runner.boot()) runner.run();
     observation.duration_ms = base::milliseconds_between(began, base::Clock::now());
     observation.samples.push_back({"host", 0, "iteration_ms", observation.duration_ms});
     if (runner.interrupted()) {
-      result_.interrupted = true;
+      stop_.interrupt();
       return false;
     }
     return conclude(observation);
   }
 
-  bool conclude(const record::Observation& observation) {
+  bool conclude(record::Observation& observation) {
     using record::IterationStatus;
+    using Next = StopPolicy::Next;
     if (observation.status == IterationStatus::lost || observation.status == IterationStatus::unknown) lineage_.reset();
+    const StopPolicy::Decision decision = policy_.after(observation);
+    const Stretch rest = {observation.iteration + 1, end_};
+    const bool leaves_out = decision.next == Next::leave_out_rest && rest.size() > 0;
+    if (leaves_out) note_left_out(observation, decision.why, rest.size());
     const auto fresh_findings = context_.recorder.finish(observation);
     if (!fresh_findings) return harness_failed(fresh_findings.error());
+    work_.finished(observation.iteration);
+    if (leaves_out) work_.left_out(rest);
     progress_.finished(observation, *fresh_findings);
     if (!fresh_findings->empty()) (void)artifacts_.keep(lineage_first_);
-    if (observation.status == IterationStatus::unknown) {
-      std::string why = "the harness or its environment failed";
-      for (const record::Event& event : observation.events) {
-        if (event.kind == record::event_kind::kHarnessError) why = event.text;
-      }
-      result_.harness_error = why;
-      return false;
-    }
-    // By plan the guest's life ends here.
-    const bool by_plan = observation.plan.expect == record::kExpectLost || ended_by_declared_restart(observation);
-    if (by_plan && observation.status == IterationStatus::lost) return true;
-    // A pair is booted on its first side only: what is left of it after a loss would be another pair.
-    const bool lost = observation.status == IterationStatus::lost;
-    if (lost && context_.scenario.on_loss == OnLoss::new_lineage && context_.scenario.route == Route::pairs) {
-      return give_lineage_up();
-    }
-    if (lost && context_.scenario.on_loss == OnLoss::stop) {
-      result_.stopped_because =
-          fmt::format("stopped: the guest or a target was lost in iteration {}", observation.iteration);
-      return false;
-    }
-    const bool failed = observation.status == IterationStatus::failed;
-    if (failed && observation.plan.expect == record::kExpectRefused) return true;  // says nothing of what comes next
-    failures_in_a_row_ = failed ? failures_in_a_row_ + 1 : 0;
-    if (failures_in_a_row_ >= context_.scenario.failures_max) {
-      // The guest survives a failed migration, and one failure says little; this many say that there is no way.
-      if (context_.scenario.lineage_iterations > 0) return give_lineage_up();
-      result_.stopped_because = fmt::format("stopped: {} migrations in a row failed", failures_in_a_row_);
-      return false;
-    }
+    if (decision.next == Next::harness_failed) stop_.harness_failed(decision.why);
+    if (decision.next == Next::stop) stop_.stop(decision.why);
     if (options_.stop_on_finding && !fresh_findings->empty()) {
-      result_.stopped_because = fmt::format("stopped: --stop-on-finding, iteration {}", observation.iteration);
-      return false;
+      stop_.stop(fmt::format("{}--stop-on-finding, iteration {}", record::end_reason::kStopped, observation.iteration));
     }
-    return true;
+    return decision.next == Next::go_on;
   }
 
-  // The rest of this lineage's iterations is left out; the run goes on with the next one.
-  bool give_lineage_up() {
-    failures_in_a_row_ = 0;
-    lineage_.reset();
-    skip_rest_ = true;
-    return true;
-  }
-
-  std::int64_t after(std::int64_t index) {
-    if (!std::exchange(skip_rest_, false)) return index + 1;
-    return planner_.lineage_begin(index) + context_.scenario.lineage_iterations;
+  void note_left_out(record::Observation& observation, const std::string& why, std::int64_t count) const {
+    record::Event event;
+    event.kind = record::event_kind::kLineageGivenUp;
+    event.subject = "guest";
+    event.phase = observation.phase;
+    event.at_ms = observation.duration_ms;
+    event.text = fmt::format("the rest of lineage {} is left out, {} iterations: {}", observation.lineage, count, why);
+    event.detail = {{"why", why}, {"left_out", count}};
+    observation.events.push_back(std::move(event));
   }
 
   bool harness_failed(const base::Error& error) {
     lineage_.reset();
-    result_.harness_error = error.describe();
+    stop_.harness_failed(error.describe());
     return false;
+  }
+
+  // Where a new guest boots: where the plan has the guest of this iteration. A pair is booted on its first side, also
+  // for what an earlier session left of it: otherwise it would be another pair.
+  std::string boot_side(const record::Plan& plan) const {
+    const std::int64_t begin = planner_.lineage_begin(plan.iteration);
+    if (context_.scenario.route != Route::pairs || plan.iteration == begin) return plan.source_side;
+    return plan_iteration(context_.scenario, begin).source_side;
   }
 
   // After a failed migration the guest is not where the plan expects it. The iteration then goes the other way round;
   // what was really run is what goes on record.
-  void adapt(record::Plan& plan) const {
-    const std::string guest_side = lineage_->current()->machine->spec().side;
+  void adapt(record::Plan& plan, const std::string& guest_side) const {
     if (guest_side == plan.source_side) return;
     if (guest_side == plan.destination_side) plan.destination_side = plan.source_side;
     plan.source_side = guest_side;
@@ -155,7 +146,8 @@ class LaneLoop {
   // Where the next destination may be raised early; empty when nothing follows.
   std::string side_after(const record::Plan& now) {
     const std::int64_t index = now.iteration;
-    const bool follows = index + 1 < options_.end && context_.stop.level() == 0 && !options_.until.passed();
+    const bool stops = context_.stop.level() > 0 || options_.until.passed() || stop_.asked();
+    const bool follows = index + 1 < end_ && !stops;
     if (!follows || !context_.scenario.raise_early) return "";
     const record::Plan next = planner_.plan(index + 1);
     // With operations to come, what the destination will need is not there yet; and one that is meant to fail comes
@@ -167,26 +159,27 @@ class LaneLoop {
       return needs.succession == ops::Succession::beside && !needs.same_ram;
     };
     const bool can_wait = alone && is_apart(next) && is_apart(now);
-    return planner_.begins_lineage(index + 1) || !can_wait ? "" : next.destination_side;
+    return can_wait ? next.destination_side : "";
   }
 
   const LaneContext& context_;
   const LaneOptions& options_;
+  WorkQueue& work_;
+  StopToken& stop_;
   const store::Artifacts& artifacts_;
   Progress& progress_;
   plan::Planner planner_;
-  std::int64_t failures_in_a_row_ = 0;
-  bool skip_rest_ = false;
+  StopPolicy policy_;
+  std::int64_t end_ = 0;  // of the stretch
   std::int64_t lineage_first_ = 0;
   std::unique_ptr<Lineage> lineage_;
-  LaneResult result_;
 };
 
 }  // namespace
 
-LaneResult run_lane(const LaneContext& context, const LaneOptions& options, const store::Artifacts& artifacts,
-                    Progress& progress) {
-  return LaneLoop(context, options, artifacts, progress).run();
+void run_lane(const LaneContext& context, const LaneOptions& options, WorkQueue& work, StopToken& stop,
+              const store::Artifacts& artifacts, Progress& progress) {
+  LaneLoop(context, options, work, stop, artifacts, progress).run();
 }
 
 }  // namespace migsoak::engine

@@ -1,24 +1,22 @@
-// Lane: runs a range of iterations, one lineage after the other, on one thread.
+// Lane: takes stretches of iterations from the run's queue and lives them through, one guest after the other, on one
+// thread.
 #pragma once
 
 #include "engine/lineage.h"
 #include "engine/progress.h"
+#include "engine/stop_token.h"
+#include "engine/work_queue.h"
 #include "store/artifacts.h"
 
 namespace migsoak::engine {
 
 struct LaneOptions {
-  std::int64_t first = 0, end = 0;  // [first, end)
   bool stop_on_finding = false;
   base::Deadline until;  // --duration
 };
-struct LaneResult {
-  bool interrupted = false;
-  std::string stopped_because;  // "stopped: …": on_loss, --stop-on-finding
-  std::string harness_error;    // the harness or its environment failed
-};
 
-LaneResult run_lane(const LaneContext& context, const LaneOptions& options, const store::Artifacts& artifacts,
-                    Progress& progress);
+// Until there is nothing left to take, or `stop` is asked: by this lane, by another, by the user (context.stop).
+void run_lane(const LaneContext& context, const LaneOptions& options, WorkQueue& work, StopToken& stop,
+              const store::Artifacts& artifacts, Progress& progress);
 
 }  // namespace migsoak::engine

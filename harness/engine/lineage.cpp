@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/text.h"
+#include "engine/target_spec.h"
 #include "hypervisor/device_type.h"
 #include "plan/device_plan.h"
 #include "plan/restart_plan.h"
@@ -75,29 +76,7 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
 }
 
 Result<void> Lineage::start_target(const TargetScenario& scenario, const std::string& side, record::Observation& into) {
-  target::TargetSpec spec;
-  spec.name = scenario.name;
-  spec.process = "target:" + scenario.name + (side.empty() ? "" : "@" + side);
-  spec.kind = scenario.kind;
-  spec.argv = scenario.argv;
-  spec.executable = scenario.executable;
-  spec.aio = scenario.aio;
-  spec.workers = scenario.workers;
-  for (const DeviceScenario& device : context_.scenario.devices) {
-    if (device.target != scenario.name) continue;
-    spec.disks.push_back({device.id, image_of(device.id), device.queues()});
-  }
-  for (const hypervisor::DeviceSpec& disk : pluggable_disks_on(context_.scenario, scenario.name)) {
-    spec.disks.push_back({disk.id, image_of(disk.id), 1});
-  }
-  spec.nofile = static_cast<std::uint64_t>(scenario.nofile);
-  spec.env = scenario.env;
-  spec.env["MIGSOAK_PROCESS"] = spec.process;
-  spec.wrapper = scenario.wrapper;
-  // Source, destination, and the next destination when it is raised early.
-  spec.slots = {"0", "1"};
-  if (context_.scenario.raise_early) spec.slots.emplace_back("2");
-  spec.run_dir = context_.run_dir;
+  target::TargetSpec spec = target_spec(context_.scenario, scenario, side, context_.run_dir);
   spec.log_file =
       fmt::format("{}/{}-l{}.log", context_.log_dir, base::join(base::split(spec.process, ':'), "-"), number_);
   const std::string process = spec.process;
@@ -118,7 +97,7 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
 }
 
 std::string Lineage::image_of(const std::string& device_id) const {
-  return fmt::format("{}/{}.img", context_.run_dir, device_id);
+  return image_path(context_.run_dir, device_id);
 }
 
 hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device, const std::string& side,

@@ -97,6 +97,9 @@ class Lineage {
   ~Lineage();
 
   int number() const { return number_; }
+  // Times in the record count from here, over boot, take-over and teardown alike.
+  void begin_iteration(base::Clock::time_point began) { iteration_began_ = began; }
+  double at_ms() const { return base::milliseconds_between(iteration_began_, base::Clock::now()); }
   const LaneContext& context() const { return context_; }
 
   // Makes disk images, starts targets. Errors of kind subject name the target: `blamed` is set to it.
@@ -183,6 +186,7 @@ class Lineage {
   hypervisor::ConfigReader config_reader_;
   hypervisor::DeviceTreeReader tree_reader_;
   GuestView guest_view_;
+  base::Clock::time_point iteration_began_ = base::Clock::now();
   std::int64_t spawned_count_ = 0;
   std::vector<std::string> images_;
 };

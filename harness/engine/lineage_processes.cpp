@@ -191,7 +191,7 @@ Result<std::vector<std::string>> Lineage::exec_command(const Player& source, con
 }
 
 Result<Player*> Lineage::take_over(Player& old, PreparedPlayer next, record::Observation& into) {
-  drain_logs(into, into.phase, 0);
+  drain_logs(into, into.phase, at_ms());
   MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::take_over(context_.reactor, *old.machine, next.spec));
   Player& player = enlist(std::move(next), std::move(machine), old.generation + 1, into);
   probes::adopt_generation(probe_state_, old.process_id,
@@ -230,7 +230,7 @@ void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
   } else {
     machine.kill();
   }
-  drain_logs(into, "teardown", 0);
+  drain_logs(into, "teardown", at_ms());
   into.processes_ended.push_back(process_end(player.process_id, true,
                                              machine.child().exit_status().value_or(proc::ExitStatus{}),
                                              machine.child().last_lines()));

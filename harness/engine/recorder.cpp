@@ -10,10 +10,11 @@ using base::Result;
 
 Recorder::Recorder(store::Store& store) : store_(store), judge_(store.manifest()) {}
 
-Result<void> Recorder::relive() {
+Result<void> Recorder::relive(const std::function<void(const record::Observation&)>& visit) {
   const std::lock_guard lock(mutex_);
-  MIGSOAK_TRY(store_.for_each_observation([this](const record::Observation& observation) -> Result<void> {
+  MIGSOAK_TRY(store_.for_each_observation([&](const record::Observation& observation) -> Result<void> {
     judge_.observe(observation);
+    visit(observation);
     for (const auto& process : observation.processes_born) last_process_id_ = std::max(last_process_id_, process.id);
     lineages_ = std::max(lineages_, observation.lineage + 1);
     ++finished_;
@@ -49,10 +50,10 @@ Result<std::vector<record::Finding>> Recorder::finish(const record::Observation&
   return fresh;
 }
 
-Result<void> Recorder::end(const std::string& reason) {
+Result<void> Recorder::end(const record::RunEnd& end) {
   const std::lock_guard lock(mutex_);
   MIGSOAK_TRY(store_.replace_findings(judge_.findings(), judge_.exclusions()));
-  return store_.end_run(judge_.verdict(), reason);
+  return store_.end_run(record::verdict_of_run(end, judge_.verdict()), end.reason);
 }
 
 record::Verdict Recorder::verdict() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "detect/judge.h"
+#include "record/run_end.h"
 #include "store/store.h"
 
 namespace migsoak::engine {
@@ -17,13 +18,13 @@ class Recorder {
   // `store` is borrowed and must outlive this.
   explicit Recorder(store::Store& store);
 
-  // Lets the judge see what an earlier session of this run recorded (--resume).
-  base::Result<void> relive();
+  // Lets the judge, and `visit`, see what earlier sessions of this run recorded (--resume).
+  base::Result<void> relive(const std::function<void(const record::Observation&)>& visit);
 
   base::Result<void> begin(const record::Observation& observation);
   // Judges, commits the observation and the findings as they stand now. Returns the findings that are new.
   base::Result<std::vector<record::Finding>> finish(const record::Observation& observation);
-  base::Result<void> end(const std::string& reason);
+  base::Result<void> end(const record::RunEnd& end);
 
   record::Verdict verdict() const;
   std::vector<record::Finding> findings() const;

@@ -17,10 +17,6 @@ std::int64_t Planner::lineage_begin(std::int64_t iteration) const {
   return route_.lineage_begin(iteration);
 }
 
-bool Planner::begins_lineage(std::int64_t iteration) const {
-  return scenario_.lineage_iterations > 0 && lineage_begin(iteration) == iteration;
-}
-
 record::Plan Planner::without_operations(std::int64_t iteration, base::Rng& rng) {
   assert(iteration >= 0 && !scenario_.sides.empty() && !scenario_.modes.empty() && !scenario_.guest.machines.empty());
   rng.next();  // the draws of RoutePlan
@@ -108,7 +104,7 @@ void Planner::fit_to_mode(record::Plan& plan) {
 }
 
 hypervisor::DeviceSet Planner::devices_before(std::int64_t iteration) {
-  fold_to(iteration);
+  fold_to(scenario_.hotplug.used() ? iteration : lineage_begin(iteration));
   return operations_->devices();
 }
 

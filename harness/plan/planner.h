@@ -23,8 +23,6 @@ class Planner {
   const std::vector<UndoneStep>& undone_steps() const;
   // The lineage that this iteration belongs to by plan begins here.
   std::int64_t lineage_begin(std::int64_t iteration) const;
-  // By plan the guest before it has come to its end (run.lineage).
-  bool begins_lineage(std::int64_t iteration) const;
 
  private:
   record::Plan without_operations(std::int64_t iteration, base::Rng& rng);

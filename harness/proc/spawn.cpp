@@ -43,7 +43,6 @@ enum class Stage : int {
   descriptors,
   birth_set,
   nofile,
-  fd_clash,
   exec,
 };
 
@@ -69,7 +68,9 @@ struct BirthPlan {
 //  - after a failure it calls exit(3), which would run our atexit handlers, flush our buffers twice and may wait for a
 //    lock that another thread held at the fork; its on_exec_error hook is never called (its detection expects other
 //    arguments than it passes). Every failure leaves through _exit() here, and is told through a pipe of our own;
-//  - its error pipe may have a number that the child wants for a declared descriptor: told apart as fd_clash.
+//  - the parent reads its error pipe, without a deadline, until the child has exec'ed: the child closes it first of
+//  all,
+//    which also frees its number.
 class BirthInitializer {
  public:
   explicit BirthInitializer(BirthPlan& plan) : plan_(plan) {}
@@ -77,14 +78,14 @@ class BirthInitializer {
   template <typename Launcher, typename Path>
   error_code on_exec_setup(Launcher& launcher, const Path& executable, const char* const*(&arguments)) {
     const SpawnRequest& request = *plan_.request;
+    ::close(launcher.fd_whitelist.back());  // its error pipe, which the launcher appends last
     if (request.die_with_parent && ::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) die(Stage::death_signal);
     // The harness may have died before the line above took effect.
     if (request.die_with_parent && ::getppid() != request.parent_seen_by_child) die(Stage::parent_gone);
     if (request.own_session ? ::setsid() < 0 : ::setpgid(0, 0) != 0) die(Stage::group);
     if (!request.working_dir.empty() && ::chdir(request.working_dir.c_str()) != 0) die(Stage::working_dir);
 
-    const int launcher_pipe = launcher.fd_whitelist.back();  // the launcher appends it last
-    place_descriptors(launcher_pipe);
+    place_descriptors();
     check_birth_set();
     // After the check, which needs a free number; limits what comes, not what is open.
     if (request.nofile) {
@@ -103,9 +104,8 @@ class BirthInitializer {
     ::_exit(127);
   }
 
-  void place_descriptors(int launcher_pipe) {
+  void place_descriptors() {
     for (auto& [number, copy] : plan_.fds) {
-      if (number == launcher_pipe) die(Stage::fd_clash, number);
       // A copy first: the target number of one may be the source number of another.
       const int source = plan_.request->fds.find(number)->second;
       copy = ::fcntl(source, F_DUPFD_CLOEXEC, plan_.spare_base);
@@ -176,17 +176,19 @@ std::string describe(const ChildFailure& failure, const SpawnRequest& request) {
       return "the child would be born with a wrong set of descriptors (descriptor " + std::to_string(failure.detail) +
              ")" + reason;
     case Stage::nofile: return "can't set RLIMIT_NOFILE to " + std::to_string(request.nofile.value_or(0)) + reason;
-    case Stage::fd_clash: return "descriptor number " + std::to_string(failure.detail) + " was taken again and again";
     case Stage::exec: return "can't execute it" + reason;
   }
   return "failed" + reason;
 }
 
+// One that has ended or was killed. What the kernel won't let go of (a file system that hangs) is not waited for.
 void reap_failed_child(pid_t pid) {
+  constexpr int kEndMaxMs = 5000;
   if (pid <= 0) return;
+  const base::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!pidfd.valid() || !wait_readable(pidfd.get(), kEndMaxMs)) return;
   int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  (void)reap(pidfd.get(), status);
 }
 
 // One go. `failure` tells what the child reported, if anything.
@@ -210,14 +212,6 @@ base::Result<pid_t> launch(const SpawnRequest& request, const std::string& execu
   if (!failure_writer.valid()) return base::fail_errno("no descriptor for starting " + request.name, errno);
   low_writer.reset();
   plan.failure_fd = failure_writer.get();
-
-  // Numbers the child wants are held while the launcher makes its pipe, so that the pipe gets others.
-  std::vector<base::UniqueFd> placeholders;
-  for (const auto& [number, copy] : plan.fds) {
-    if (number <= 2) continue;
-    base::UniqueFd held(::fcntl(failure_reader.get(), F_DUPFD_CLOEXEC, number));
-    if (held.get() == number) placeholders.push_back(std::move(held));
-  }
 
   std::vector<const char*> environment;
   environment.reserve(request.environment.size() + 1);
@@ -247,6 +241,13 @@ base::Result<pid_t> launch(const SpawnRequest& request, const std::string& execu
 
   ssize_t bytes = 0;
   if (pid > 0) {
+    if (!wait_readable(failure_reader.get(), static_cast<int>(request.exec_max.count()))) {
+      ::kill(pid, SIGKILL);
+      reap_failed_child(pid);
+      return base::fail(base::ErrorKind::environment,
+                        "it was not executed within " + std::to_string(request.exec_max.count()) +
+                            " ms: does the file system hang that it, or its working directory, is on?");
+    }
     do {
       bytes = ::read(failure_reader.get(), &failure, sizeof failure);
     } while (bytes < 0 && errno == EINTR);
@@ -301,14 +302,16 @@ std::vector<std::string> merged_environment(const std::map<std::string, std::str
 base::Result<Spawned> spawn_process(const SpawnRequest& request) {
   if (request.argv.empty()) return base::fail(base::ErrorKind::environment, "no command for " + request.name);
   const std::string context = "can't start " + request.name;
-  MIGSOAK_ASSIGN(const std::string executable, find_executable(request.argv.front()), context);
-
-  constexpr int kLaunchesMax = 5;  // another thread may take a wanted number between two calls
+  std::string executable = request.argv.front();
+  // A path is not looked at beforehand: where its file system hangs, so would we. The child may, it has a deadline.
+  const bool is_path = executable.find('/') != std::string::npos;
+  if (!is_path) {
+    MIGSOAK_ASSIGN(executable, find_executable(executable), context);
+  }
   ChildFailure failure;
   base::Result<pid_t> pid = launch(request, executable, failure);
-  for (int i = 1; !pid && failure.stage == Stage::fd_clash && i < kLaunchesMax; ++i) {
-    failure = {};
-    pid = launch(request, executable, failure);
+  if (!pid && failure.stage == Stage::exec && is_path) {
+    MIGSOAK_TRY(find_executable(executable), context);  // which knows better why
   }
   if (!pid) {
     pid.error().message += " (" + base::printable(executable) + ")";

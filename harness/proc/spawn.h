@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -20,9 +21,10 @@ struct SpawnRequest {
   std::vector<std::string> environment;  // the whole of it, "NAME=value"
   std::string working_dir;
   std::optional<std::uint64_t> nofile;
-  std::map<int, int> fds;        // in the child -> ours; 0, 1 and 2 included
-  bool own_session = false;      // setsid(2), else a process group of its own
-  bool die_with_parent = true;   // PR_SET_PDEATHSIG SIGKILL
+  std::map<int, int> fds;                      // in the child -> ours; 0, 1 and 2 included
+  bool own_session = false;                    // setsid(2), else a process group of its own
+  bool die_with_parent = true;                 // PR_SET_PDEATHSIG SIGKILL
+  std::chrono::milliseconds exec_max{60'000};  // until exec has succeeded
   pid_t parent_seen_by_child{};  // what getppid(2) says in the child while the harness lives: 0 across a PID namespace
 };
 

@@ -27,6 +27,7 @@ base::Json to_json(const Manifest& manifest) {
           {"scenario_dir", manifest.scenario_dir},
           {"seed", manifest.seed},
           {"iterations_planned", manifest.iterations_planned},
+          {"first_iteration", manifest.first_iteration},
           {"started_unix_ms", manifest.started_unix_ms},
           {"migsoak_version", manifest.migsoak_version},
           {"sides", sides},
@@ -63,6 +64,7 @@ base::Result<Manifest> manifest_from_json(const base::Json& json) {
       !read_field(json, "scenario_text", manifest.scenario_text) ||
       !read_field(json, "scenario_dir", manifest.scenario_dir) || !read_field(json, "seed", manifest.seed) ||
       !read_field(json, "iterations_planned", manifest.iterations_planned) ||
+      !read_field(json, "first_iteration", manifest.first_iteration) ||
       !read_field(json, "started_unix_ms", manifest.started_unix_ms) ||
       !read_field(json, "migsoak_version", manifest.migsoak_version) ||
       !read_field(json, "environment", manifest.environment)) {

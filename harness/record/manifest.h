@@ -34,13 +34,16 @@ struct Manifest {
   std::string scenario_text;  // the scenario resolved (defaults, --set applied), as TOML: what replay runs
   std::string scenario_dir;   // what its relative paths were relative to
   std::uint64_t seed = 0;
-  std::int64_t iterations_planned = 0;
+  std::int64_t iterations_planned = 0;  // the run ends before this one
+  std::int64_t first_iteration = 0;     // a replay begins later
   std::int64_t started_unix_ms = 0;
   std::string migsoak_version;
   std::vector<SideInfo> sides;
   std::vector<TargetInfo> targets;
   GatePolicy gate;
   base::Json environment = base::Json::object();  // packages, kernel, limits, accelerator, cpu
+
+  std::int64_t planned_count() const { return iterations_planned - first_iteration; }
 };
 
 base::Json to_json(const Manifest& manifest);

@@ -162,6 +162,8 @@ inline constexpr const char* kTargetRestart = "target-restart";
 inline constexpr const char* kDeclaredOutcome = "declared-outcome";
 // A lineage began. detail: {"boot_side","boot_ms"}
 inline constexpr const char* kLineageStart = "lineage-start";
+// The scenario has the rest of this lineage's iterations left out. detail: {"why","left_out": how many}
+inline constexpr const char* kLineageGivenUp = "lineage-given-up";
 }  // namespace event_kind
 
 enum class IterationStatus {

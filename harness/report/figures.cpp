@@ -10,18 +10,10 @@
 
 namespace migsoak::report {
 
-record::Verdict verdict_of(const store::Store::Summary& summary, const std::vector<record::Finding>& findings) {
-  if (summary.verdict) return *summary.verdict;
-  const bool failed = std::any_of(findings.begin(), findings.end(), [](const record::Finding& finding) {
-    return finding.severity == record::Severity::fail;
-  });
-  return failed ? record::Verdict::fail : record::Verdict::unknown;
-}
+namespace {
 
-base::Result<std::string> why_unknown(const store::Store& store, const store::Store::Summary& summary) {
-  if (summary.end_reason.starts_with("harness: ")) {
-    return "the harness or its environment failed: " + base::printable(summary.end_reason.substr(9), 300);
-  }
+// Why nothing can be said of iterations that were finished; empty when something can.
+base::Result<std::string> why_unjudged(const store::Store& store, const store::Store::Summary& summary) {
   std::int64_t troubles = 0, first = 0;
   std::string what;
   MIGSOAK_TRY(store.for_each_event(record::event_kind::kHarnessError,
@@ -38,9 +30,42 @@ base::Result<std::string> why_unknown(const store::Store& store, const store::St
   if (const auto unknown = summary.by_status.find("unknown"); unknown != summary.by_status.end()) {
     return fmt::format("of {} iterations nothing can be said", unknown->second);
   }
-  if (!summary.verdict) return "the run has no end on record: it is still going on, or was killed";
-  if (summary.iterations_finished == 0) return "no iteration was finished";
-  return "the run ended as unknown: " + base::printable(summary.end_reason, 300);
+  return std::string();
+}
+
+base::Result<std::string> why_unknown(const store::Store& store, const store::Store::Summary& summary,
+                                      const record::RunEnd& end) {
+  if (end.reason.starts_with(record::end_reason::kHarness)) return base::printable(why_unfinished(end), 400);
+  MIGSOAK_ASSIGN(std::string why, why_unjudged(store, summary));
+  if (!why.empty()) return why;
+  if (!came_to_its_end(end)) return base::printable(why_unfinished(end), 400);
+  if (end.finished == 0) return "no iteration was finished";
+  return "the run ended as unknown: " + base::printable(end.reason, 300);
+}
+
+}  // namespace
+
+base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::Summary& summary,
+                                 const std::vector<record::Finding>& findings) {
+  Outcome outcome;
+  MIGSOAK_ASSIGN(outcome.end, store::run_end(store, summary));
+  const bool failed = std::any_of(findings.begin(), findings.end(), [](const record::Finding& finding) {
+    return finding.severity == record::Severity::fail;
+  });
+  const record::Verdict judged = failed ? record::Verdict::fail : summary.verdict.value_or(record::Verdict::unknown);
+  outcome.verdict = record::verdict_of_run(outcome.end, judged);
+  outcome.found = findings.empty() ? "nothing found" : fmt::format("{} found", findings.size());
+  const bool short_of_plan = outcome.end.finished + outcome.end.left_out < outcome.end.planned;
+  if (short_of_plan) {
+    outcome.found += fmt::format(" in {} of {} iterations", outcome.end.finished, outcome.end.planned);
+  }
+  if (outcome.verdict == record::Verdict::unknown) {
+    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary, outcome.end));
+    outcome.found += ", but " + why;
+  } else if (outcome.end.reason == record::end_reason::kDurationOver) {
+    outcome.found += "; the time given by --duration was over";
+  }
+  return outcome;
 }
 
 base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store) {

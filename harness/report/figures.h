@@ -6,15 +6,20 @@
 #include <vector>
 
 #include "record/finding.h"
+#include "store/run_end.h"
 #include "store/store.h"
 
 namespace migsoak::report {
 
-// The run's verdict. One that never ended (killed, or still going on) can only be fail or unknown.
-record::Verdict verdict_of(const store::Store::Summary& summary, const std::vector<record::Finding>& findings);
-
-// Why a run without findings is unknown: "the run has no end on record …". One line, printable.
-base::Result<std::string> why_unknown(const store::Store& store, const store::Store::Summary& summary);
+// How a run went, as every output tells it.
+struct Outcome {
+  record::Verdict verdict = record::Verdict::unknown;
+  record::RunEnd end;
+  // "nothing found in 2 of 200 iterations, but the run was interrupted"; "3 found". One line, printable.
+  std::string found;
+};
+base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::Summary& summary,
+                                 const std::vector<record::Finding>& findings);
 
 // The store's findings with their replay commands filled in.
 base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store);

@@ -10,27 +10,28 @@ namespace migsoak::report {
 base::Result<base::Json> findings_json(const store::Store& store) {
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
+  MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
   base::Json list = base::Json::array();
   for (const record::Finding& finding : findings) list.push_back(record::to_json(finding));
-  return base::Json{{"run", store.manifest().run},
-                    {"scenario", store.manifest().scenario},
-                    {"verdict", record::to_string(verdict_of(summary, findings))},
-                    {"iterations", summary.iterations_finished},
-                    {"findings", std::move(list)}};
+  base::Json json{{"run", store.manifest().run},
+                  {"scenario", store.manifest().scenario},
+                  {"verdict", record::to_string(outcome.verdict)},
+                  {"iterations", summary.iterations_finished},
+                  {"findings", std::move(list)}};
+  if (outcome.end.reason != record::end_reason::kFinished) {
+    json["iterations_planned"] = outcome.end.planned;
+    json["ended"] = outcome.end.reason;
+  }
+  return json;
 }
 
 base::Result<std::string> findings_text(const store::Store& store) {
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   const record::Manifest& manifest = store.manifest();
-  const record::Verdict verdict = verdict_of(summary, findings);
-  std::string found = findings.empty() ? "nothing found" : fmt::format("{} found", findings.size());
-  if (verdict == record::Verdict::unknown) {
-    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary));
-    found += ", but " + why;
-  }
-  std::string out = fmt::format("{}  {}  {} iterations, {}\n", record::to_string(verdict),
-                                base::printable(manifest.run), summary.iterations_finished, found);
+  MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
+  std::string out = fmt::format("{}  {}  {} iterations, {}\n", record::to_string(outcome.verdict),
+                                base::printable(manifest.run), summary.iterations_finished, outcome.found);
   for (const record::Finding& finding : findings) {
     out += fmt::format("\n{} {}", record::to_string(finding.severity), base::printable(finding.detector));
     if (!finding.process.empty()) out += " " + base::printable(finding.process);

@@ -137,18 +137,15 @@ Case iteration_case(const std::string& suite_name, const store::Store::Iteration
   return one;
 }
 
-Case end_case(const std::string& suite_name, const store::Store::Summary& summary) {
+Case end_case(const std::string& suite_name, const Outcome& outcome) {
   Case one{suite_name, "the run came to its end", 0, "", "", "", "", ""};
-  if (!summary.verdict) {
+  const std::string told = xml_text(outcome.found);
+  if (outcome.verdict == record::Verdict::unknown || outcome.end.reason.empty()) {
     one.outcome = "error";
     one.type = "unknown";
-    one.message = "no end on record: still going on, or killed";
-  } else if (*summary.verdict == record::Verdict::unknown) {
-    one.outcome = "error";
-    one.type = "unknown";
-    one.message = "ended as unknown: " + xml_text(summary.end_reason);
+    one.message = told;
   } else {
-    one.output = xml_text(summary.end_reason);
+    one.output = xml_text(outcome.end.reason) + "\n" + told;
   }
   return one;
 }
@@ -203,9 +200,10 @@ base::Result<std::string> junit(const store::Store& store, const std::vector<std
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
+  MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
   const std::string scenario = xml_text(store.manifest().scenario);
   std::vector<std::pair<std::string, Suite>> suites;
-  suites.emplace_back(scenario + ".run", Suite{{end_case(scenario + ".run", summary)}});
+  suites.emplace_back(scenario + ".run", Suite{{end_case(scenario + ".run", outcome)}});
   suites.emplace_back(scenario + ".detectors", detector_suite(scenario + ".detectors", findings, detectors));
   MIGSOAK_ASSIGN(const std::optional<Matrix> matrix, matrix_of(store, findings));
   if (matrix) suites.emplace_back(scenario + ".pairs", pair_suite(scenario + ".pairs", *matrix, findings));

@@ -51,8 +51,9 @@ std::vector<double> values_of(const Series& series) {
   return values;
 }
 
-void head(Page& page, const store::Store& store, const store::Store::Summary& summary, record::Verdict verdict) {
+void head(Page& page, const store::Store& store, const store::Store::Summary& summary, const Outcome& outcome) {
   const record::Manifest& manifest = store.manifest();
+  const record::Verdict verdict = outcome.verdict;
   page.line(page.ink(ink_of(verdict), upper(record::to_string(verdict))) + "  " +
             wrap(fmt::format("{}  (run {}, seed {})", base::printable(manifest.scenario, 100),
                              base::printable(manifest.run, 120), manifest.seed),
@@ -61,11 +62,14 @@ void head(Page& page, const store::Store& store, const store::Store::Summary& su
   for (const auto& [status, count] : summary.by_status) {
     if (status != "started") statuses.push_back(fmt::format("{} {}", count, status));
   }
-  std::string counts = fmt::format("{} of {} iterations", summary.iterations_finished, manifest.iterations_planned);
+  std::string counts = fmt::format("{} of {} iterations", outcome.end.finished, outcome.end.planned);
   if (!statuses.empty()) counts += " (" + base::join(statuses, ", ") + ")";
   counts += ", " + plural(summary.lineages, "lineage");
   if (summary.iterations_interrupted > 0) {
     counts += fmt::format(", {} interrupted", summary.iterations_interrupted);
+  }
+  if (outcome.end.left_out > 0) {
+    counts += fmt::format(", {} left out with lineages that were given up", outcome.end.left_out);
   }
   page.paragraph(counts);
   if (!summary.verdict && verdict != record::Verdict::unknown) {
@@ -267,11 +271,12 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   Page page(width_columns, colour);
-  const record::Verdict verdict = verdict_of(summary, findings);
-  head(page, store, summary, verdict);
-  if (findings.empty() && verdict == record::Verdict::unknown) {
-    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary));
-    page.paragraph("Nothing found, but " + why + ".", 3);
+  MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
+  head(page, store, summary, outcome);
+  if (outcome.verdict == record::Verdict::unknown) {
+    std::string found = outcome.found + ".";
+    found.front() = findings.empty() ? 'N' : found.front();
+    page.paragraph(found, 3);
   } else if (findings.empty()) {
     page.paragraph("No findings.");
   }

@@ -110,6 +110,19 @@ base::Result<void> Store::replace_findings(const std::vector<record::Finding>& f
   });
 }
 
+base::Result<void> Store::plan_iterations(std::int64_t iterations) {
+  record::Manifest changed = impl_->manifest;
+  changed.iterations_planned = iterations;
+  MIGSOAK_TRY(impl_->in_transaction([&]() -> base::Result<void> {
+    Query(impl_->statement("UPDATE run SET iterations_planned = ?, manifest = ?"))
+        .bind(iterations, base::dump_json(record::to_json(changed)))
+        .run();
+    return {};
+  }));
+  impl_->manifest = std::move(changed);
+  return {};
+}
+
 base::Result<void> Store::end_run(record::Verdict verdict, const std::string& reason) {
   return impl_->in_transaction([&]() -> base::Result<void> {
     Query(impl_->statement("INSERT OR REPLACE INTO run_end (id, verdict, reason, ended_unix_ms) VALUES (1, ?, ?, ?)"))

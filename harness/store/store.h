@@ -38,7 +38,9 @@ class Store {
   // Replaces all findings and exclusions (they are derived data).
   base::Result<void> replace_findings(const std::vector<record::Finding>& findings,
                                       const std::vector<record::Exclusion>& exclusions);
-  // The run's end: verdict and why it ended ("finished", "interrupted", "stopped: ...", "harness: ...").
+  // A resumed run is to go to another number of iterations.
+  base::Result<void> plan_iterations(std::int64_t iterations);
+  // The run's end: verdict and why it ended (record::end_reason).
   base::Result<void> end_run(record::Verdict verdict, const std::string& reason);
 
   base::Result<std::vector<record::Finding>> findings() const;

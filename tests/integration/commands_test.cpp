@@ -6,6 +6,7 @@
 
 #include "run_migsoak.h"
 #include "scenario/scenario.h"
+#include "store/store.h"
 
 namespace migsoak::integration {
 
@@ -215,6 +216,36 @@ TEST_F(Commands, StopOnFindingEndsWithTheFirst) {
   const base::Json all = findings(db);
   EXPECT_EQ(only(all, "zombie").value("process", ""), "target:disk0");
   EXPECT_EQ(all.value("iterations", 0), only(all, "zombie").value("detected_iteration", -5) + 1);
+}
+
+// The finding is lane 0's or lane 1's; without it the other would go on for days.
+TEST_F(Commands, StopOnFindingEndsAllLanes) {
+  const std::string db = path("r.db");
+  const Outcome outcome =
+      migsoak({"run", scenario(), "--db", db, "--stop-on-finding", "--lanes", "2", "--iterations", "100000", "--set",
+               "target.disk0.env.LD_PRELOAD=" + fault("zombie"), "--set", "target.disk0.env.FAULT_AT=3"});
+  ASSERT_FALSE(outcome.timed_out) << describe(outcome);
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  EXPECT_THAT(outcome.err, HasSubstr("--stop-on-finding"));
+}
+
+// In a lineage's first iteration the boot counts, and the last words of a QEMU come after everything else.
+TEST_F(Commands, TimesCountFromTheBeginningOfTheIteration) {
+  const std::string db = path("r.db");
+  const Outcome outcome = migsoak({"run", scenario(), "--db", db, "--iterations", "1", "--set",
+                                   "side.a.wrapper=[\"/bin/sh\", \"-c\", \"\\\"$@\\\"; echo bye\", \"sh\"]"});
+  const auto store = store::Store::open(db);
+  ASSERT_TRUE(store) << describe(outcome);
+  const auto observation = (*store)->observation(0);
+  ASSERT_TRUE(observation) << describe(outcome);
+  double booted_ms = -1, bye_ms = -1;
+  for (const record::Event& event : observation->events) {
+    if (event.kind == record::event_kind::kLineageStart) booted_ms = event.at_ms;
+    if (event.kind == record::event_kind::kLogLine && event.text == "bye") bye_ms = event.at_ms;
+  }
+  EXPECT_GT(booted_ms, 0) << describe(outcome);
+  EXPECT_GT(bye_ms, booted_ms) << describe(outcome);
+  EXPECT_LT(bye_ms, observation->duration_ms);
 }
 
 // scenarios/README.md is the reference of scenario files: every key there, no other.

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <random>
+#include <set>
 
 #include "run_migsoak.h"
 #include "store/store.h"
@@ -243,6 +244,68 @@ TEST_F(KillTest, ByMarkerTwoRunsLeaveEachOtherAlone) {
   EXPECT_EQ(second.status, 0) << describe(second);
 }
 
+class LanesTest : public KillTest, public testing::WithParamInterface<int> {
+ protected:
+  std::set<std::int64_t> finished() const {
+    std::set<std::int64_t> all;
+    for (const auto& row : rows()) {
+      if (row.status != record::IterationStatus::started) all.insert(row.iteration);
+    }
+    return all;
+  }
+  std::set<int> lanes_at_work() const {
+    std::set<int> lanes;
+    for (const auto& row : rows()) {
+      if (row.status != record::IterationStatus::started) lanes.insert(row.lane);
+    }
+    return lanes;
+  }
+};
+
+// Some lanes are ahead of others when the harness dies. What is missing is done by another number of lanes, and no
+// iteration is forgotten between what is on record.
+TEST_P(LanesTest, KilledAndResumedWithoutGaps) {
+  constexpr int kIterations = 15;
+  // Three guests boot at once, maybe on two busy cores; how long that takes is not the question.
+  const std::string toml = write(
+      "lanes.toml", scenario("") + fmt::format("[run]\nlineage = {}\nboot_deadline_s = 300\nspawn_deadline_s = 300\n"
+                                               "migrate_deadline_s = 300\nanswer_deadline_s = 300\n",
+                                               GetParam()));
+  std::vector<std::string> arguments = run_arguments(toml, kIterations);
+  arguments.insert(arguments.end(), {"--lanes", "3"});
+  Running running = start(arguments);
+  ASSERT_TRUE(eventually([&] { return lanes_at_work().size() == 3 || running.ended(); }, seconds(200)))
+      << running.err();
+  running.signal(SIGKILL);
+  const Outcome killed = running.wait();
+  ASSERT_EQ(killed.status, 128 + SIGKILL) << describe(killed);
+  expect_all_gone();
+  const std::set<std::int64_t> before = finished();
+  ASSERT_LT(before.size(), kIterations);
+  base::Json all = findings(db());
+  EXPECT_EQ(all.value("verdict", ""), "unknown");
+  EXPECT_EQ(all.value("iterations_planned", 0), kIterations);
+  EXPECT_THAT(migsoak({"report", db()}).out, testing::StartsWith("UNKNOWN"));
+  EXPECT_EQ(migsoak({"judge", db()}).status, 3) << "detectors have nothing to say of what did not happen";
+
+  arguments.back() = "2";
+  arguments.emplace_back("--resume");
+  const Outcome resumed = migsoak(arguments, seconds(250));
+  EXPECT_EQ(resumed.status, 0) << describe(resumed);
+  std::set<std::int64_t> planned;
+  for (std::int64_t i = 0; i < kIterations; ++i) planned.insert(i);
+  EXPECT_EQ(finished(), planned) << describe(resumed);
+  EXPECT_EQ(rows().size(), planned.size());
+  all = findings(db());
+  EXPECT_EQ(all.value("verdict", ""), "pass") << all.dump(2);
+  EXPECT_EQ(migsoak({"judge", db()}).status, 0);
+  expect_all_gone();
+}
+
+INSTANTIATE_TEST_SUITE_P(Lineages, LanesTest, testing::Values(0, 4), [](const auto& test) {
+  return test.param == 0 ? std::string("endless") : fmt::format("of{}", test.param);
+});
+
 class StopTest : public KillTest, public testing::WithParamInterface<int> {};
 
 TEST_P(StopTest, OneSignalEndsTheIterationAndTheRun) {
@@ -264,6 +327,10 @@ TEST_P(StopTest, OneSignalEndsTheIterationAndTheRun) {
   const auto summary = (*store)->summary();
   ASSERT_TRUE(summary);
   EXPECT_EQ(summary->end_reason, "interrupted");
+  const base::Json all = findings(db());
+  EXPECT_EQ(all.value("verdict", ""), "unknown") << "a few of 100000";
+  EXPECT_THAT(outcome.out, testing::HasSubstr("of 100000 iterations, but the run was interrupted"));
+  EXPECT_EQ(migsoak({"judge", db()}).status, 3);
   for (const auto& row : rows()) EXPECT_EQ(row.status, record::IterationStatus::completed) << row.iteration;
   finish_resumed(toml);
 }

@@ -304,7 +304,10 @@ TEST_F(Trouble, FullDiskUnderTheDatabase) {
   EXPECT_GE(all.value("iterations", 0), 3);
   EXPECT_EQ(all.value("verdict", ""), "unknown");
   EXPECT_TRUE(all["findings"].empty()) << all.dump(2);
-  EXPECT_EQ(migsoak({"report", small_db}).status, 0);
+  const Outcome report = migsoak({"report", small_db, "--text", "--junit", path("full.xml")});
+  EXPECT_EQ(report.status, 0) << describe(report);
+  EXPECT_THAT(report.out, AllOf(StartsWith("UNKNOWN"), HasSubstr("of 100000 iterations")));
+  EXPECT_THAT(read(path("full.xml")), HasSubstr("<error message=\"nothing found in "));
   // With room again, the run goes on where it was.
   disk.unfill();
   const int done = all.value("iterations", 0);

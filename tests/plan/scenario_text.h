@@ -13,10 +13,10 @@
 
 namespace migsoak::plan::testing {
 
-inline Scenario shipped(const std::string& name, const std::vector<std::string>& sets = {}) {
+inline scenario::Scenario shipped(const std::string& name, const std::vector<std::string>& sets = {}) {
   auto scenario = load_scenario(std::string(MIGSOAK_SOURCE_DIR) + "/scenarios/" + name + ".toml", sets);
   EXPECT_TRUE(scenario) << (scenario ? "" : scenario.error().describe());
-  return scenario ? *std::move(scenario) : Scenario{};
+  return scenario ? *std::move(scenario) : scenario::Scenario{};
 }
 
 // Two sides, a disk that is there from the start on a slot of its own, and what the test adds.
@@ -25,10 +25,10 @@ inline std::string hotplug_text(const std::string& machine, const std::string& m
          "\n[[side]]\nname = \"a\"\n[[side]]\nname = \"b\"\n[[device]]\nid = \"vd0\"\ntype = \"virtio-blk\"\n" + more;
 }
 
-inline Scenario parsed(const std::string& text) {
+inline scenario::Scenario parsed(const std::string& text) {
   auto scenario = parse_scenario(text, "s.toml", "/", {});
   EXPECT_TRUE(scenario) << (scenario ? "" : scenario.error().describe()) << "\n" << text;
-  return scenario ? *std::move(scenario) : Scenario{};
+  return scenario ? *std::move(scenario) : scenario::Scenario{};
 }
 
 // Bad input that says all of `parts`, in one line.

@@ -73,6 +73,24 @@ TEST(Junit, WarningsDoNotFailAndAKilledRunIsAnError) {
               testing::StartsWith("warning: "));
 }
 
+TEST(Junit, ARunThatEndedBeforeItsPlanDidIsAnError) {
+  Campaign campaign("results.db", 2, 0);
+  ASSERT_TRUE(campaign.store->plan_iterations(200));
+  const auto end_case = [&](const std::string& reason) {
+    EXPECT_TRUE(campaign.store->end_run(record::Verdict::pass, reason));
+    const auto xml = junit(*campaign.store);
+    EXPECT_TRUE(xml);
+    return cases_of(parse(*xml), "synthetic.run").at("the run came to its end");
+  };
+  EXPECT_EQ(end_case("interrupted").get<std::string>("error.<xmlattr>.message"),
+            "nothing found in 2 of 200 iterations, but the run was interrupted");
+  EXPECT_THAT(end_case("harness: disk full").get<std::string>("error.<xmlattr>.message"),
+              testing::HasSubstr("nothing found in 2 of 200 iterations"));
+  const Tree over = end_case("stopped: the time given by --duration is over");
+  EXPECT_FALSE(over.get_child_optional("error"));
+  EXPECT_THAT(over.get<std::string>("system-out"), testing::HasSubstr("the time given by --duration was over"));
+}
+
 TEST(Junit, HostileStringsStayText) {
   Campaign campaign("results.db", 1, 0);
   record::Finding finding = leak();

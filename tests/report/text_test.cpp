@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 
 #include <iostream>
+#include <tuple>
 
 #include "base/text.h"
 #include "report/campaign.h"
@@ -158,6 +159,70 @@ TEST(ReportText, UnknownNamesTheReason) {
   ASSERT_TRUE(campaign.store->end_run(record::Verdict::unknown, "harness: fork failed"));
   EXPECT_THAT(*text(*campaign.store, 120, false),
               HasSubstr("Nothing found, but the harness or its environment failed: fork failed."));
+}
+
+// Two of 200 iterations say nothing of the others, whatever ended the run.
+TEST(ReportText, WhatEndedBeforeItsPlanDidIsUnknown) {
+  const auto ended = [](const std::string& reason, record::Verdict stored) {
+    scratch::Directory directory;
+    auto store = store::Store::create(directory.file("short.db"), synthetic::manifest(200));
+    EXPECT_TRUE(store);
+    synthetic::Run run;
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_TRUE((*store)->begin(run.begun()));
+      EXPECT_TRUE((*store)->finish(run.next(), record::Verdict::pass));
+    }
+    EXPECT_TRUE(reason.empty() || (*store)->end_run(stored, reason));
+    const auto json = findings_json(**store);
+    EXPECT_TRUE(json);
+    return std::tuple{*text(**store, 120, false), *findings_text(**store), *json};
+  };
+  // As older versions wrote them, too.
+  for (const record::Verdict stored : {record::Verdict::pass, record::Verdict::unknown}) {
+    for (const auto& [reason, told] : std::vector<std::pair<std::string, std::string>>{
+             {"", "has no end on record"},
+             {"interrupted", "was interrupted"},
+             {"stopped: 20 migrations in a row failed", "was stopped: 20 migrations in a row failed"},
+             {"harness: database or disk is full", "the harness or its environment failed"}}) {
+      SCOPED_TRACE(reason);
+      const auto [page, listed, json] = ended(reason, stored);
+      EXPECT_THAT(page, testing::StartsWith("UNKNOWN"));
+      EXPECT_THAT(page, HasSubstr("2 of 200 iterations (2 completed)"));
+      EXPECT_THAT(page, HasSubstr("Nothing found in 2 of 200 iterations, but the "));
+      EXPECT_THAT(page, HasSubstr(told));
+      EXPECT_THAT(page, Not(HasSubstr("No findings.")));
+      EXPECT_THAT(listed, testing::StartsWith("unknown"));
+      EXPECT_THAT(listed, HasSubstr("nothing found in 2 of 200 iterations, but the "));
+      EXPECT_EQ(json["verdict"], "unknown");
+      EXPECT_EQ(json["iterations"], 2);
+      EXPECT_EQ(json["iterations_planned"], 200);
+      EXPECT_EQ(json["ended"], reason);
+    }
+  }
+  const auto [page, listed, json] = ended("stopped: the time given by --duration is over", record::Verdict::pass);
+  EXPECT_THAT(page, testing::StartsWith("PASS"));
+  EXPECT_THAT(page, HasSubstr("ended: stopped: the time given by --duration is over"));
+  EXPECT_THAT(listed, HasSubstr("nothing found in 2 of 200 iterations; the time given by --duration was over"));
+  EXPECT_EQ(json["verdict"], "pass");
+}
+
+// As the scenario has it (run.failures_max): the run came to its end.
+TEST(ReportText, WhatWasLeftOutIsCounted) {
+  scratch::Directory directory;
+  auto store = store::Store::create(directory.file("left.db"), synthetic::manifest(20));
+  ASSERT_TRUE(store);
+  record::Observation last;
+  last.status = record::IterationStatus::failed;
+  last.plan = {0, "a", "b", "precopy", "unix"};
+  last.events.push_back({record::event_kind::kLineageGivenUp, "guest", 0, "quiet", 1, "given up", {{"left_out", 19}}});
+  ASSERT_TRUE((*store)->begin(last));
+  ASSERT_TRUE((*store)->finish(last, record::Verdict::pass));
+  ASSERT_TRUE((*store)->end_run(record::Verdict::pass, "finished"));
+  const auto page = text(**store, 120, false);
+  ASSERT_TRUE(page);
+  EXPECT_THAT(*page, testing::StartsWith("PASS"));
+  EXPECT_THAT(*page,
+              HasSubstr("1 of 20 iterations (1 failed), 1 lineage, 19 left out with lineages that were given up"));
 }
 
 TEST(ReportText, DowntimeByMode) {

@@ -35,6 +35,17 @@ TEST(Store, KeepsTheManifest) {
   EXPECT_EQ(store->path(), path);
 }
 
+TEST(Store, AResumedRunPlansAnother) {
+  const scratch::Directory directory;
+  const std::string path = directory.file("results.db");
+  created(path).reset();
+  ASSERT_TRUE(opened(path, true)->plan_iterations(7));
+  record::Manifest expected = synthetic::manifest();
+  expected.iterations_planned = 7;
+  EXPECT_EQ(record::to_json(opened(path)->manifest()), record::to_json(expected));
+  EXPECT_EQ(SQLite::Database(path).execAndGet("SELECT iterations_planned FROM run").getInt(), 7);
+}
+
 TEST(Store, CreateRefusesAnExistingFileAndLeavesItAlone) {
   const scratch::Directory directory;
   const std::string path = directory.file("results.db");

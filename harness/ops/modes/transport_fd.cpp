@@ -34,7 +34,10 @@ WireResult open_fd(MigrationContext& context) {
   wire->source_uri = std::string("fd:") + kName;
   if (auto listening = listen_on(context, wire->source_uri); !listening) {
     // The source would keep its end in its ledger.
-    context.source->qmp().take_reply(context.source->qmp().send("closefd", arguments), context.deadline);
+    const auto close = context.source->qmp().send("closefd", arguments);
+    if (const auto closed = context.source->qmp().take_reply(close, context.deadline); !closed) {
+      listening.error().error.context.push_back("closefd on the source failed as well: " + closed.error().describe());
+    }
     return tl::unexpected<WireError>(std::move(listening.error()));
   }
   return wire;

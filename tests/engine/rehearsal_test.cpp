@@ -1,0 +1,83 @@
+// What is rehearsed is what runs.
+#include "engine/rehearsal.h"
+
+#include <gmock/gmock.h>
+
+#include "engine/target_spec.h"
+#include "plan/scenario_text.h"
+
+namespace migsoak::engine {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+// Disks that the run may plug are served by the target, too, and have the longest socket paths.
+constexpr const char* kPlugged = R"(name = "s"
+[[side]]
+name = "a"
+[[side]]
+name = "b"
+[[target]]
+name = "target-of-a-long-name"
+[[device]]
+id = "v"
+type = "vhost-user-blk"
+target = "target-of-a-long-name"
+[hotplug]
+operations = 1
+target = "target-of-a-long-name"
+[hotplug.kinds]
+vhost-user-blk = 1
+)";
+
+std::size_t longest_socket(const Scenario& scenario, const std::string& run_dir) {
+  const target::TargetSpec spec = target_spec(scenario, scenario.targets.front(), "", run_dir);
+  EXPECT_GT(spec.disks.size(), 1U);
+  std::size_t longest = 0;
+  for (const target::TargetKind& kind : target::target_kinds()) {
+    if (kind.name != spec.kind) continue;
+    const auto command = kind.command_line(spec);
+    EXPECT_TRUE(command) << command.error().describe();
+    for (const auto& [key, path] : command ? command->sockets : std::map<std::string, std::string>{}) {
+      longest = std::max(longest, path.size());
+    }
+  }
+  return longest;
+}
+
+TEST(Rehearsal, RefusesASocketPathThatOnlyAPluggedDiskHas) {
+  const Scenario scenario = plan::testing::parsed(kPlugged);
+  constexpr std::size_t kSocketPathMax = 107;
+  const std::size_t rest = longest_socket(scenario, "/r") - 2;
+  const std::string fits = "/" + std::string(kSocketPathMax - rest - 1, 'r');
+  EXPECT_TRUE(rehearse(scenario, fits, 1));
+  const auto refused = rehearse(scenario, fits + "r", 1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().kind, base::ErrorKind::bad_input);
+  EXPECT_THAT(refused.error().describe(), HasSubstr("target-of-a-long-name"));
+}
+
+TEST(TargetSpec, HasEverythingThatTheScenarioSays) {
+  Scenario scenario = plan::testing::parsed(kPlugged);
+  TargetScenario& target = scenario.targets.front();
+  target.aio = "native";
+  target.workers = 3;
+  target.nofile = 77;
+  target.env["A"] = "b";
+  target.wrapper = {"valgrind"};
+  const target::TargetSpec spec = target_spec(scenario, target, "a", "/run");
+  EXPECT_EQ(spec.process, "target:target-of-a-long-name@a");
+  EXPECT_EQ(spec.aio, "native");
+  EXPECT_EQ(spec.workers, 3);
+  EXPECT_EQ(spec.nofile, 77U);
+  EXPECT_EQ(spec.env.at("A"), "b");
+  EXPECT_EQ(spec.env.at("MIGSOAK_PROCESS"), "target:target-of-a-long-name@a");
+  EXPECT_THAT(spec.wrapper, Contains("valgrind"));
+  EXPECT_GT(spec.disks.size(), 1U);
+  EXPECT_EQ(spec.disks.front().image, "/run/v.img");
+  EXPECT_GE(spec.slots.size(), 2U);
+}
+
+}  // namespace
+}  // namespace migsoak::engine
