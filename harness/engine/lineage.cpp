@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "engine/device_plan.h"
 #include "engine/restart_plan.h"
+#include "engine/target_plan.h"
 #include "hypervisor/device_type.h"
 
 namespace migsoak::engine {
@@ -60,13 +61,8 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
     MIGSOAK_TRY(make_image(images_.back(), scenario.hotplug.size_bytes));
   }
   for (const TargetScenario& target : scenario.targets) {
-    std::vector<std::string> sides = {""};
-    if (target.share == TargetShare::per_side) {
-      sides.clear();
-      for (const SideScenario& side : scenario.sides) sides.push_back(side.name);
-    }
-    for (const std::string& side : sides) {
-      blamed = "target:" + target.name + (side.empty() ? "" : "@" + side);
+    for (const std::string& side : target_sides(scenario, target)) {
+      blamed = target_process_name(target, side);
       MIGSOAK_TRY(start_target(target, side, into));
     }
   }
@@ -75,29 +71,7 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
 }
 
 Result<void> Lineage::start_target(const TargetScenario& scenario, const std::string& side, record::Observation& into) {
-  target::TargetSpec spec;
-  spec.name = scenario.name;
-  spec.process = "target:" + scenario.name + (side.empty() ? "" : "@" + side);
-  spec.kind = scenario.kind;
-  spec.argv = scenario.argv;
-  spec.executable = scenario.executable;
-  spec.aio = scenario.aio;
-  spec.workers = scenario.workers;
-  for (const DeviceScenario& device : context_.scenario.devices) {
-    if (device.target != scenario.name) continue;
-    spec.disks.push_back({device.id, image_of(device.id), device.queues()});
-  }
-  for (const hypervisor::DeviceSpec& disk : pluggable_disks_on(context_.scenario, scenario.name)) {
-    spec.disks.push_back({disk.id, image_of(disk.id), 1});
-  }
-  spec.nofile = static_cast<std::uint64_t>(scenario.nofile);
-  spec.env = scenario.env;
-  spec.env["MIGSOAK_PROCESS"] = spec.process;
-  spec.wrapper = scenario.wrapper;
-  // Source, destination, and the next destination when it is raised early.
-  spec.slots = {"0", "1"};
-  if (context_.scenario.raise_early) spec.slots.emplace_back("2");
-  spec.run_dir = context_.run_dir;
+  target::TargetSpec spec = target_spec(context_.scenario, scenario, side, context_.run_dir);
   spec.log_file =
       fmt::format("{}/{}-l{}.log", context_.log_dir, base::join(base::split(spec.process, ':'), "-"), number_);
   const std::string process = spec.process;
@@ -118,7 +92,7 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const std::st
 }
 
 std::string Lineage::image_of(const std::string& device_id) const {
-  return fmt::format("{}/{}.img", context_.run_dir, device_id);
+  return image_path(context_.run_dir, device_id);
 }
 
 hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device, const std::string& side,

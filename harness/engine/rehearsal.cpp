@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/device_plan.h"
+#include "engine/target_plan.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/hotplug/hotplug.h"
 #include "target/target.h"
@@ -12,22 +13,6 @@ namespace migsoak::engine {
 using base::Result;
 
 namespace {
-
-Result<void> rehearse_target(const Scenario& scenario, const TargetScenario& target, const std::string& side,
-                             const std::string& run_dir) {
-  target::TargetSpec spec;
-  spec.name = target.name;
-  spec.process = "target:" + target.name + (side.empty() ? "" : "@" + side);
-  spec.kind = target.kind;
-  spec.argv = target.argv;
-  spec.executable = target.executable;
-  for (const DeviceScenario& device : scenario.devices) {
-    if (device.target == target.name) spec.disks.push_back({device.id, run_dir + "/" + device.id, device.queues()});
-  }
-  spec.slots = {"0"};
-  spec.run_dir = run_dir;
-  return target::check_target(spec);
-}
 
 Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, const std::string& machine,
                            const std::string& run_dir) {
@@ -68,9 +53,8 @@ Result<void> rehearse(const Scenario& scenario, const std::string& run_dir, int 
     }
   }
   for (const TargetScenario& target : scenario.targets) {
-    for (const SideScenario& side : scenario.sides) {
-      const bool one = target.share == TargetShare::one;
-      MIGSOAK_TRY(rehearse_target(scenario, target, one ? "" : side.name, deepest), scenario.file);
+    for (const std::string& side : target_sides(scenario, target)) {
+      MIGSOAK_TRY(target::check_target(target_spec(scenario, target, side, deepest)), scenario.file);
     }
   }
   return {};

@@ -44,6 +44,13 @@ base::Result<CommandLine> command_line_of(const TargetSpec& spec) {
 
 }  // namespace
 
+base::Result<std::vector<std::string>> command_line(const TargetSpec& spec) {
+  MIGSOAK_ASSIGN(CommandLine command, command_line_of(spec));
+  std::vector<std::string> argv = spec.wrapper;
+  argv.insert(argv.end(), command.argv.begin(), command.argv.end());
+  return argv;
+}
+
 base::Result<void> check_target(const TargetSpec& spec) {
   const auto command = command_line_of(spec);
   if (command || command.error().kind != base::ErrorKind::bad_input) return {};

@@ -75,6 +75,9 @@ class Target {
 base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc::Containment& containment,
                                                    TargetSpec spec);
 
+// What start_target runs, its wrapper included; starts nothing, needs no image.
+base::Result<std::vector<std::string>> command_line(const TargetSpec& spec);
+
 // What start_target would refuse as bad input (socket paths too long among it); starts nothing, needs no image.
 base::Result<void> check_target(const TargetSpec& spec);
 

@@ -1,0 +1,26 @@
+// What the processes of a [[target]] are: one spec for the run, for its rehearsal and for a bench.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/scenario.h"
+#include "target/target.h"
+
+namespace migsoak::engine {
+
+// "target:disk0", "target:disk0@a": its name in the record. `side` empty: it serves all.
+std::string target_process_name(const TargetScenario& target, const std::string& side);
+
+// The sides that have a process of their own; one empty name: a process for all.
+std::vector<std::string> target_sides(const Scenario& scenario, const TargetScenario& target);
+
+// With every device that it will ever serve, plugged ones too, and a slot for every QEMU of a lineage that may live at
+// once. Its sockets and images lie in `run_dir`. Logs to nowhere.
+target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const std::string& side,
+                               const std::string& run_dir);
+
+// The disk image of a device, the scenario's or a plugged one.
+std::string image_path(const std::string& run_dir, const std::string& device_id);
+
+}  // namespace migsoak::engine
