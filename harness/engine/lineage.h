@@ -69,11 +69,11 @@ struct Player {
   std::int64_t start_ticks = 0;
   int agent_stream = -1;
   int console_stream = -1;
-  std::string slot;                                 // of the targets' exports
-  std::shared_ptr<RamFile> ram;                     // null: a memfd
-  int generation = 0;                               // of exec, in its pid
+  std::string slot;                     // of the targets' exports
+  std::shared_ptr<RamFile> ram;         // null: a memfd
+  int generation = 0;                   // of exec, in its pid
   std::string main_socket, cpr_socket;  // as prepared
-  hypervisor::DeviceSet devices;                    // what its command line named
+  hypervisor::DeviceSet devices;        // what its command line named
   bool protocol_error_told = false;
   bool asked_to_quit = false;  // its end is expected
   base::Clock::time_point spawned;
@@ -84,6 +84,7 @@ struct TargetPlayer {
   std::unique_ptr<target::Target> target;
   std::string name;  // "target:disk0", "target:disk0@a"
   std::string side;  // empty: serves all
+  bool serves(const std::string& of_side) const { return side.empty() || side == of_side; }
   std::int64_t process_id = 0;
   bool lost = false;        // its end was recorded
   bool restarting = false;  // its end is expected

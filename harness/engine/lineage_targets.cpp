@@ -22,8 +22,7 @@ void Lineage::note_target_stopped(TargetPlayer& player, record::Observation& int
 }
 
 void Lineage::note_target_started(TargetPlayer& player, record::Observation& into) {
-  const target::TargetSpec& spec = player.target->spec();
-  const std::string& program = spec.kind == "command" ? spec.argv.front() : spec.executable;
+  const std::string program = target::program_of(player.target->spec());
   const record::ProcessInstance instance = register_process(player.name, player.target->child(), player.target->pid(),
                                                             std::filesystem::path(program).filename(), into.iteration);
   into.processes_born.push_back(instance);

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "engine/device_plan.h"
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
 
 namespace migsoak::engine {
 
@@ -20,29 +22,38 @@ std::vector<std::string> target_sides(const Scenario& scenario, const TargetScen
 target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const std::string& side,
                                const std::string& run_dir) {
   target::TargetSpec spec;
-  spec.name = target.name;
+  static_cast<target::TargetSettings&>(spec) = target;
   spec.process = target_process_name(target, side);
-  spec.kind = target.kind;
-  spec.argv = target.argv;
-  spec.executable = target.executable;
-  spec.aio = target.aio;
-  spec.workers = target.workers;
+  const auto add_device = [&](const std::string& id, const std::string& type, int queues) {
+    const target::EndpointType endpoint = *hypervisor::endpoint_of(type);
+    spec.devices.push_back({id, hypervisor::needs_image(type) ? image_path(run_dir, id) : "", queues, endpoint});
+  };
   for (const DeviceScenario& device : scenario.devices) {
     if (device.target != target.name) continue;
-    spec.disks.push_back({device.id, image_path(run_dir, device.id), device.queues()});
+    add_device(device.id, device.type, device.queues());
   }
-  for (const hypervisor::DeviceSpec& disk : pluggable_disks_on(scenario, target.name)) {
-    spec.disks.push_back({disk.id, image_path(run_dir, disk.id), 1});
+  for (const hypervisor::DeviceSpec& device : pluggable_devices_on(scenario, target.name)) {
+    add_device(device.id, device.type, 1);
   }
-  spec.nofile = static_cast<std::uint64_t>(target.nofile);
-  spec.env = target.env;
   spec.env["MIGSOAK_PROCESS"] = spec.process;
-  spec.wrapper = target.wrapper;
   // Source, destination, and the next destination when it is raised early.
   spec.slots = {"0", "1"};
   if (scenario.raise_early) spec.slots.emplace_back("2");
   spec.run_dir = run_dir;
   return spec;
+}
+
+const TargetScenario* target_of(const Scenario& scenario, const hypervisor::DeviceSpec& device) {
+  if (const DeviceScenario* cold = scenario.find_device(device.id)) return scenario.find_target(cold->target);
+  return hypervisor::endpoint_of(device.type) ? scenario.find_target(scenario.hotplug.target) : nullptr;
+}
+
+std::vector<std::string> plugged_vhost_user_types(const Scenario& scenario) {
+  std::vector<std::string> types;
+  for (const ops::HotplugKind& kind : ops::hotplug_kinds()) {
+    if (scenario.hotplug.uses(kind.name) && hypervisor::endpoint_of(kind.name)) types.push_back(kind.name);
+  }
+  return types;
 }
 
 std::string image_path(const std::string& run_dir, const std::string& device_id) {

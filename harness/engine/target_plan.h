@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/scenario.h"
+#include "hypervisor/machine_spec.h"
 #include "target/target.h"
 
 namespace migsoak::engine {
@@ -19,6 +20,12 @@ std::vector<std::string> target_sides(const Scenario& scenario, const TargetScen
 // once. Its sockets and images lie in `run_dir`. Logs to nowhere.
 target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const std::string& side,
                                const std::string& run_dir);
+
+// The target that serves a device, plugged or there from the start; null: none does.
+const TargetScenario* target_of(const Scenario& scenario, const hypervisor::DeviceSpec& device);
+
+// The types of vhost-user devices that the run may plug: hotplug.target serves them.
+std::vector<std::string> plugged_vhost_user_types(const Scenario& scenario);
 
 // The disk image of a device, the scenario's or a plugged one.
 std::string image_path(const std::string& run_dir, const std::string& device_id);

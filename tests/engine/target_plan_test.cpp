@@ -36,10 +36,10 @@ TEST(TargetPlan, ServesWhatIsPluggedToo) {
   const Scenario scenario =
       parsed(target_text("", "[hotplug]\noperations = 1\ntarget = \"disk0\"\n[hotplug.kinds]\nvhost-user-blk = 1\n"));
   const target::TargetSpec spec = spec_of(scenario);
-  ASSERT_EQ(spec.disks.size(), 5U);
-  EXPECT_EQ(spec.disks[0].queues, 2);
-  EXPECT_EQ(spec.disks[1].id, "vu0");
-  EXPECT_EQ(spec.disks[1].image, "/r/vu0.img");
+  ASSERT_EQ(spec.devices.size(), 5U);
+  EXPECT_EQ(spec.devices[0].queues, 2);
+  EXPECT_EQ(spec.devices[1].id, "vu0");
+  EXPECT_EQ(spec.devices[1].image, "/r/vu0.img");
 }
 
 TEST(TargetPlan, AThirdSlotWhereTheNextDestinationIsRaisedEarly) {
