@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "engine/device_plan.h"
 #include "engine/restart_plan.h"
-#include "engine/target_plan.h"
 #include "hypervisor/device_type.h"
 
 namespace migsoak::engine {
@@ -62,34 +61,14 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
     MIGSOAK_TRY(make_image(images_.back(), scenario.hotplug.size_bytes));
   }
   for (const TargetScenario& target : scenario.targets) {
-    for (const std::string& side : target_sides(scenario, target)) {
-      blamed = target_process_name(target, side);
-      MIGSOAK_TRY(start_target(target, side, into));
+    for (const TargetPlace& place : target_places(scenario, target)) {
+      if (!place.slot.empty()) continue;
+      blamed = target_process_name(target, place.side);
+      MIGSOAK_TRY(start_target(target, place, into));
     }
   }
   blamed.clear();
   return {};
-}
-
-Result<void> Lineage::start_target(const TargetScenario& scenario, const std::string& side, record::Observation& into) {
-  target::TargetSpec spec = target_spec(context_.scenario, scenario, side, context_.run_dir);
-  spec.log_file =
-      fmt::format("{}/{}-l{}.log", context_.log_dir, base::join(base::split(spec.process, ':'), "-"), number_);
-  const std::string process = spec.process;
-  MIGSOAK_ASSIGN(auto target, target::start_target(context_.reactor, context_.containment, std::move(spec)));
-  TargetPlayer player;
-  player.name = process;
-  player.side = side;
-  player.target = std::move(target);
-  auto ready = player.target->wait_ready(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.spawn_s)));
-  const record::ProcessInstance instance =
-      register_process(process, player.target->child(), player.target->pid(),
-                       fs::path(target::program_of(scenario)).filename(), into.iteration);
-  into.processes_born.push_back(instance);
-  player.process_id = instance.id;
-  probes::adopt(probe_state_, {process, instance.id, player.target->pid(), {}});
-  targets_.push_back(std::move(player));
-  return ready;
 }
 
 std::string Lineage::image_of(const std::string& device_id) const {
@@ -107,12 +86,10 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
   const TargetScenario* served_by = target_of(scenario, device);
   if (served_by != nullptr)
     entry.reconnect_ms = cold != nullptr ? cold->reconnect_ms : reconnect_ms_of_plugged(scenario);
-  for (const TargetPlayer& player : targets_) {
-    const bool its_own = served_by != nullptr && player.target->spec().name == served_by->name;
-    if (!its_own || !player.serves(side)) continue;
-    const target::Endpoint& endpoint = player.target->connect(device.id, slot);
-    entry.socket_path = endpoint.socket;
-    entry.listens = endpoint.listener == target::Listener::qemu;
+  if (served_by == nullptr) return entry;
+  if (const auto endpoint = endpoint_for(*served_by, device.id, side, slot)) {
+    entry.socket_path = endpoint->socket;
+    entry.listens = endpoint->listener == target::Listener::qemu;
   }
   return entry;
 }
@@ -158,7 +135,7 @@ probes::Scene Lineage::scene() const {
 
 bool Lineage::can_raise_early() const {
   return std::all_of(targets_.begin(), targets_.end(),
-                     [](const TargetPlayer& p) { return p.target->has_spare_slots(); });
+                     [](const TargetPlayer& p) { return !p.place.slot.empty() || p.target->has_spare_slots(); });
 }
 
 std::vector<std::string> Lineage::disks_to_settle() const {

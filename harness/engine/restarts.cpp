@@ -151,6 +151,7 @@ std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlay
     if (socket->second.peer_inode != 0) accepted[socket->second.peer_inode] = socket->second.path;
   }
   for (const Player& qemu : lineage_.players()) {
+    if (!player.serves(qemu.machine->spec().side, qemu.slot)) continue;
     const pid_t pid = qemu.machine->qemu_pid();
     std::set<std::string> paths;
     for (const proc::FdEntry& fd : proc::read_fds(pid).value_or(std::vector<proc::FdEntry>{})) {
@@ -259,7 +260,7 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
 // Writes that the guest waits for, by its own word: asked while the target is gone, so that they stand still.
 std::optional<std::int64_t> RestartRunner::in_flight_of(const TargetPlayer& player) {
   const Player* guest_in = lineage_.current();
-  const bool serves_guest = guest_in != nullptr && player.serves(guest_in->machine->spec().side);
+  const bool serves_guest = guest_in != nullptr && player.serves(guest_in->machine->spec().side, guest_in->slot);
   if (!serves_guest || lineage_.context().scenario.guest.workload != "verify") return std::nullopt;
   std::vector<std::string> addresses;
   for (const hypervisor::DeviceSpec& device : lineage_.devices()) {

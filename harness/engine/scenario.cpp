@@ -194,6 +194,7 @@ std::string_view to_string(TargetShare share) {
   switch (share) {
     case TargetShare::one: return "one";
     case TargetShare::per_side: return "per-side";
+    case TargetShare::per_vm: return "per-vm";
   }
   return "?";
 }

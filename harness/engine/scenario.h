@@ -14,8 +14,8 @@
 
 namespace migsoak::engine {
 
-// How many processes a target has.
-enum class TargetShare { one, per_side };
+// How many processes a target has. per_vm: each QEMU has its own, which comes and goes with it.
+enum class TargetShare { one, per_side, per_vm };
 std::string_view to_string(TargetShare share);  // as scenarios say it
 // pairs: each ordered pair of sides gets a lineage, booted on the first and sent to and fro.
 enum class Route { ping_pong, round_robin, random, pairs };

@@ -159,6 +159,22 @@ Result<void> check_device(const toml::table& root, const Scenario& scenario, std
   return {};
 }
 
+// A QEMU that execs would need its next target before it is the next QEMU.
+Result<void> check_shares(const toml::table& root, const Scenario& scenario) {
+  for (const ops::Mode& mode : ops::modes()) {
+    if (mode.needs.succession != ops::Succession::in_place || !scenario.uses_mode(mode.name)) continue;
+    for (std::size_t i = 0; i < scenario.targets.size(); ++i) {
+      if (scenario.targets[i].share != TargetShare::per_vm) continue;
+      return fail(ErrorKind::bad_input,
+                  place(root, scenario, "target", i, "share") +
+                      fmt::format("a process per VM does not go with mode {}, in which one process is one VM after the "
+                                  "other",
+                                  mode.name));
+    }
+  }
+  return {};
+}
+
 Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
   const HotplugScenario& hotplug = scenario.hotplug;
   const auto where = [&](const char* key) {
@@ -172,6 +188,11 @@ Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
     return fail(ErrorKind::bad_input,
                 where("target") +
                     fmt::format("plugging {} needs the name of a [[target]] that serves it", base::join(served, ", ")));
+  }
+  if (target != nullptr && target->share == TargetShare::per_vm) {
+    return fail(ErrorKind::bad_input, where("target") +
+                                          "a target with share = \"per-vm\" serves what its QEMU starts "
+                                          "with; plugged devices need one that is shared");
   }
   if (target != nullptr && target::find_target_kind(target->kind)->devices_max == 1) {
     return fail(ErrorKind::bad_input,
@@ -221,6 +242,7 @@ Result<void> check_scenario(const toml::table& root, const Scenario& scenario) {
                                             fmt::format("no [[device]] uses target '{}'", base::printable(name)));
     }
   }
+  MIGSOAK_TRY(check_shares(root, scenario));
   MIGSOAK_TRY(check_hotplug(root, scenario));
   if (scenario.guest.machines.size() > 1 && scenario.lineage_iterations == 0) {
     return fail(ErrorKind::bad_input,

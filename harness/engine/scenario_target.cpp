@@ -75,6 +75,20 @@ Result<void> read_binary(const TableReader& in, const target::TargetKind& kind, 
   return {};
 }
 
+Result<void> read_share(const TableReader& in, const target::TargetKind& kind, TargetShare& share) {
+  std::vector<std::string> names;
+  for (const TargetShare choice : {TargetShare::one, TargetShare::per_side, TargetShare::per_vm}) {
+    names.emplace_back(to_string(choice));
+  }
+  std::string name(to_string(kind.one_client ? TargetShare::per_vm : TargetShare::one));
+  MIGSOAK_TRY(in.read_choice("share", name, names));
+  for (const TargetShare choice : {TargetShare::one, TargetShare::per_side, TargetShare::per_vm}) {
+    if (to_string(choice) == name) share = choice;
+  }
+  if (!kind.one_client || share == TargetShare::per_vm) return {};
+  return in.error("share", fmt::format("a {} serves one QEMU and ends with it: share = \"per-vm\"", kind.name));
+}
+
 void resolve_paths(const target::TargetKind& kind, const std::string& directory, TargetScenario& target) {
   resolve_path(target.binary, directory);
   if (!target.wrapper.empty()) resolve_path(target.wrapper.front(), directory);
@@ -98,9 +112,7 @@ Result<TargetScenario> read_target(const TableReader& in, const std::string& dir
   MIGSOAK_TRY(check_name(target.name), in.where(in.table().get("name"), "name"));
   MIGSOAK_TRY(in.read_choice("kind", target.kind, target_kind_names()));
   const target::TargetKind& kind = *target::find_target_kind(target.kind);
-  std::string share(to_string(target.share));
-  MIGSOAK_TRY(in.read_choice("share", share, {"one", "per-side"}));
-  target.share = share == "one" ? TargetShare::one : TargetShare::per_side;
+  MIGSOAK_TRY(read_share(in, kind, target.share));
   std::uint64_t nofile = 1024;
   MIGSOAK_TRY(in.read_integer("nofile", nofile, 1, 1 << 20));
   target.nofile = nofile;

@@ -12,18 +12,35 @@ std::string target_process_name(const TargetScenario& target, const std::string&
   return "target:" + target.name + (side.empty() ? "" : "@" + side);
 }
 
-std::vector<std::string> target_sides(const Scenario& scenario, const TargetScenario& target) {
-  if (target.share == TargetShare::one) return {""};
-  std::vector<std::string> sides;
-  for (const SideScenario& side : scenario.sides) sides.push_back(side.name);
-  return sides;
+namespace {
+
+// Source, destination, and the next destination when it is raised early.
+std::vector<std::string> slots_of(const Scenario& scenario) {
+  std::vector<std::string> slots = {"0", "1"};
+  if (scenario.raise_early) slots.emplace_back("2");
+  return slots;
 }
 
-target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const std::string& side,
+}  // namespace
+
+std::vector<TargetPlace> target_places(const Scenario& scenario, const TargetScenario& target) {
+  if (target.share == TargetShare::one) return {{"", ""}};
+  std::vector<TargetPlace> places;
+  for (const SideScenario& side : scenario.sides) {
+    if (target.share == TargetShare::per_side) {
+      places.push_back({side.name, ""});
+      continue;
+    }
+    for (const std::string& slot : slots_of(scenario)) places.push_back({side.name, slot});
+  }
+  return places;
+}
+
+target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const TargetPlace& serves,
                                const std::string& run_dir) {
   target::TargetSpec spec;
   static_cast<target::TargetSettings&>(spec) = target;
-  spec.process = target_process_name(target, side);
+  spec.process = target_process_name(target, serves.side);
   const auto add_device = [&](const std::string& id, const std::string& type, int queues) {
     const target::EndpointType endpoint = *hypervisor::endpoint_of(type);
     spec.devices.push_back({id, hypervisor::needs_image(type) ? image_path(run_dir, id) : "", queues, endpoint});
@@ -36,9 +53,9 @@ target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& t
     add_device(device.id, device.type, 1);
   }
   spec.env["MIGSOAK_PROCESS"] = spec.process;
-  // Source, destination, and the next destination when it is raised early.
-  spec.slots = {"0", "1"};
-  if (scenario.raise_early) spec.slots.emplace_back("2");
+  spec.slots = serves.slot.empty() ? slots_of(scenario) : std::vector<std::string>{serves.slot};
+  // One VM after the other has that slot.
+  spec.log_append = !serves.slot.empty();
   spec.run_dir = run_dir;
   return spec;
 }

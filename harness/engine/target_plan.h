@@ -13,12 +13,18 @@ namespace migsoak::engine {
 // "target:disk0", "target:disk0@a": its name in the record. `side` empty: it serves all.
 std::string target_process_name(const TargetScenario& target, const std::string& side);
 
-// The sides that have a process of their own; one empty name: a process for all.
-std::vector<std::string> target_sides(const Scenario& scenario, const TargetScenario& target);
+// Whom a process of a target serves: the QEMUs of a side, or one of them, by its slot.
+struct TargetPlace {
+  std::string side;  // empty: all
+  std::string slot;  // empty: all; each QEMU that lives at one time has its own
+  bool operator==(const TargetPlace&) const = default;
+};
+// All that a target may have.
+std::vector<TargetPlace> target_places(const Scenario& scenario, const TargetScenario& target);
 
-// With every device that it will ever serve, plugged ones too, and a slot for every QEMU of a lineage that may live at
-// once. Its sockets and images lie in `run_dir`. Logs to nowhere.
-target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const std::string& side,
+// With every device that it will ever serve, plugged ones too, and a slot for every QEMU of a lineage that it may serve
+// at once. Its sockets and images lie in `run_dir`. Logs to nowhere.
+target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const TargetPlace& serves,
                                const std::string& run_dir);
 
 // The target that serves a device, plugged or there from the start; null: none does.

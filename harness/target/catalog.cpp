@@ -130,6 +130,14 @@ Result<std::vector<std::string>> command_line(const TargetSpec& spec) {
   return argv;
 }
 
+Result<Endpoint> endpoint_of(const TargetSpec& spec, const std::string& device, const std::string& slot) {
+  MIGSOAK_ASSIGN(const TargetKind* kind, kind_of(spec));
+  MIGSOAK_ASSIGN(const Plan plan, plan_of(*kind, spec));
+  const auto it = plan.layout.endpoints.find(endpoint_key(device, slot));
+  assert(it != plan.layout.endpoints.end() && "a device or slot that the spec does not have");
+  return it->second;
+}
+
 Result<void> check_target(const TargetSpec& spec) {
   const auto argv = command_line(spec);
   if (argv || argv.error().kind != ErrorKind::bad_input) return {};

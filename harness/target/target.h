@@ -60,6 +60,9 @@ base::Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc:
 // What start_target runs, its wrapper included; starts nothing, needs no image.
 base::Result<std::vector<std::string>> command_line(const TargetSpec& spec);
 
+// Where a QEMU in this slot will meet the target that start_target makes of the spec.
+base::Result<Endpoint> endpoint_of(const TargetSpec& spec, const std::string& device, const std::string& slot);
+
 // What start_target would refuse as bad input (socket paths too long among it); starts nothing, needs no image.
 base::Result<void> check_target(const TargetSpec& spec);
 

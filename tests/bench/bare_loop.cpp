@@ -78,7 +78,7 @@ Result<void> BareLoop::start_targets() {
                            served_by != nullptr ? served_by->size_bytes : device.size_bytes));
   }
   for (const engine::TargetScenario& target : scenario_.targets) {
-    target::TargetSpec spec = engine::target_spec(scenario_, target, "", run_dir_->path());
+    target::TargetSpec spec = engine::target_spec(scenario_, target, {}, run_dir_->path());
     spec.slots = {"0", "1"};
     spec.log_file = fmt::format("{}/{}.log", run_dir_->path(), target.name);
     MIGSOAK_ASSIGN(auto started, target::start_target(reactor_, *containment_, std::move(spec)));

@@ -23,7 +23,7 @@ TargetScenario target_of_text(const std::string& keys) {
 
 std::vector<std::string> argv_of(const std::string& keys) {
   const Scenario scenario = parsed(served_text(keys));
-  const auto argv = target::command_line(target_spec(scenario, scenario.targets.front(), "", "/r"));
+  const auto argv = target::command_line(target_spec(scenario, scenario.targets.front(), {}, "/r"));
   EXPECT_TRUE(argv) << argv.error().describe();
   return argv ? *argv : std::vector<std::string>{};
 }
@@ -73,6 +73,19 @@ TEST(ScenarioTarget, WhatCannotBeIsRefusedWithItsPlace) {
   expect_refused(served_text("kind = \"command\"\nargv = [\"x\", \"{socket}\"]\nbinary = \"y\""),
                  {"s.toml:6", "target.binary"});
   expect_refused(served_text("share = \"per-sid\""), {"s.toml:4", "target.share", "did you mean 'per-side'"});
+}
+
+TEST(ScenarioTarget, AProcessPerVmServesWhatItsVmStartsWith) {
+  const std::string per_vm = "share = \"per-vm\"";
+  EXPECT_EQ(target_of_text(per_vm).share, TargetShare::per_vm);
+  EXPECT_EQ(target_of_text("").share, TargetShare::one);
+  expect_refused(served_text(per_vm,
+                             "[hotplug]\noperations = 1\ntarget = \"disk0\"\n[hotplug.kinds]\n"
+                             "vhost-user-blk = 1\n"),
+                 {"s.toml:11", "hotplug.target", "per-vm"});
+  expect_refused(served_text(per_vm, "[migration]\nmode = [\"precopy\", \"cpr-exec\"]\n"),
+                 {"s.toml:4", "target.share", "cpr-exec"});
+  parsed(served_text(per_vm, "[migration]\nmode = [\"precopy\", \"cpr-transfer\", \"cpr-reboot\"]\n"));
 }
 
 // As it always was: a daemon's key in a command's target means nothing.

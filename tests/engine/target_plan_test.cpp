@@ -19,17 +19,32 @@ std::string target_text(const std::string& target, const std::string& more = "")
          more;
 }
 
-target::TargetSpec spec_of(const Scenario& scenario, const std::string& side = "") {
-  return target_spec(scenario, scenario.targets.front(), side, "/r");
+target::TargetSpec spec_of(const Scenario& scenario, const std::string& side = "", const std::string& slot = "") {
+  return target_spec(scenario, scenario.targets.front(), {side, slot}, "/r");
 }
 
-TEST(TargetPlan, AProcessForAllOrOneForEachSide) {
+TEST(TargetPlan, AProcessForAllOrOneForEachSideOrVm) {
   const Scenario one = parsed(target_text(""));
-  EXPECT_THAT(target_sides(one, one.targets.front()), ElementsAre(""));
+  EXPECT_THAT(target_places(one, one.targets.front()), ElementsAre(TargetPlace{"", ""}));
   EXPECT_EQ(spec_of(one).process, "target:disk0");
   const Scenario each = parsed(target_text("share = \"per-side\""));
-  EXPECT_THAT(target_sides(each, each.targets.front()), ElementsAre("a", "b"));
+  EXPECT_THAT(target_places(each, each.targets.front()), ElementsAre(TargetPlace{"a", ""}, TargetPlace{"b", ""}));
   EXPECT_EQ(spec_of(each, "b").process, "target:disk0@b");
+  const Scenario vm = parsed(target_text("share = \"per-vm\""));
+  EXPECT_THAT(target_places(vm, vm.targets.front()),
+              ElementsAre(TargetPlace{"a", "0"}, TargetPlace{"a", "1"}, TargetPlace{"b", "0"}, TargetPlace{"b", "1"}));
+}
+
+// Two VMs may stand on one side, and each has its own process: of one name in the record, on sockets of their own.
+TEST(TargetPlan, AProcessOfOneVmHasItsSlotAlone) {
+  const Scenario scenario = parsed(target_text("share = \"per-vm\""));
+  const target::TargetSpec spec = spec_of(scenario, "a", "1");
+  EXPECT_EQ(spec.process, "target:disk0@a");
+  EXPECT_THAT(spec.slots, ElementsAre("1"));
+  EXPECT_TRUE(spec.log_append);
+  const auto endpoint = target::endpoint_of(spec, "vd0", "1");
+  ASSERT_TRUE(endpoint) << endpoint.error().describe();
+  EXPECT_EQ(endpoint->socket, "/r/disk0@a.1");
 }
 
 TEST(TargetPlan, ServesWhatIsPluggedToo) {

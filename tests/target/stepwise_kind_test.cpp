@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include <filesystem>
 #include <string>
 
 #include "proc/proc_fs.h"
@@ -91,7 +92,8 @@ TargetKind by_rpc() {
 
 base::Result<Layout> lay_out_by_client(const TargetSpec& spec, const OptionValues&) {
   Layout layout;
-  layout.argv = {"/proc/self/exe", "client"};
+  std::error_code error;
+  layout.argv = {std::filesystem::read_symlink("/proc/self/exe", error), "client"};
   for (const std::string& slot : spec.slots) {
     MIGSOAK_ASSIGN(std::string path, socket_path(spec, "." + slot));
     layout.argv.push_back(path);
