@@ -14,7 +14,8 @@ class PerVmTarget : public MigsoakTest {
  protected:
   std::string db() const { return path("r.db"); }
   std::string scenario(const std::string& sides, const std::string& more) const {
-    return write("s.toml", "name = \"per-vm\"\niterations = 3\n" + sides +
+    // RAM is no target's affair, and QEMU 7.2 under TCG may lose it on a busy host.
+    return write("s.toml", "name = \"per-vm\"\niterations = 3\n[guest]\nram_verify = 0\n" + sides +
                                "[[target]]\nname = \"disk0\"\nshare = \"per-vm\"\n[[device]]\nid = \"vd0\"\ntype = "
                                "\"vhost-user-blk\"\ntarget = \"disk0\"\n" +
                                more);

@@ -1,9 +1,14 @@
 // Options of target kinds: what is accepted, and what a refusal says. Nothing is started.
 #include "target/options.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <set>
+
+#include "base/text.h"
 #include "target/target.h"
 
 namespace migsoak::target {
@@ -73,6 +78,22 @@ TEST(TargetOptions, DefaultsOfTheShippedKindsAreGood) {
       EXPECT_TRUE(values) << kind.name << " " << option.name << ": " << values.error().what;
     }
   }
+}
+
+// scenarios/README.md is their reference.
+TEST(TargetOptions, AreDocumentedForEveryKindAndNoOther) {
+  std::ifstream in(std::string(MIGSOAK_SOURCE_DIR) + "/scenarios/README.md");
+  std::set<std::string> documented, known;
+  bool in_table = false;
+  for (std::string line; std::getline(in, line);) {
+    in_table = line.starts_with("| kind | option |") || (in_table && line.starts_with("|"));
+    const std::vector<std::string> cells = base::split(line, '|');
+    if (in_table && cells.size() > 2 && cells[2].starts_with(" `")) documented.insert(cells[1] + cells[2]);
+  }
+  for (const TargetKind& kind : target_kinds()) {
+    for (const OptionSpec& option : kind.options) known.insert(fmt::format(" {}  `{}` ", kind.name, option.name));
+  }
+  EXPECT_EQ(documented, known);
 }
 
 }  // namespace
