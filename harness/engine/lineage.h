@@ -12,7 +12,7 @@
 #include "engine/guest_view.h"
 #include "engine/preflight.h"
 #include "engine/recorder.h"
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 #include "guest/channel.h"
 #include "guest/console.h"
 #include "hypervisor/config_reader.h"

@@ -63,11 +63,11 @@ void Lineage::end_targets_of(const std::string& slot, record::Observation& into,
     if (player.place.slot != slot || player.lost) continue;
     target::Target& target = *player.target;
     const auto ended = [&target] { return target.child().exited(); };
-    if (target.kind().one_client) (void)context_.reactor.run_until(ended, Deadline::in(grace));
+    if (target.ends_with_client()) (void)context_.reactor.run_until(ended, Deadline::in(grace));
     const bool by_itself = ended();
     const proc::ExitStatus status = target.stop(grace);
     // One that serves a single QEMU ends when that goes, and says with its status whether all was well.
-    const bool well = !by_itself || (target.kind().one_client && status.success());
+    const bool well = !by_itself || (target.ends_with_client() && status.success());
     if (well) {
       note_target_stopped(player, into, phase, at_ms);
     } else {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/device_plan.h"
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/hotplug/hotplug.h"
 #include "target/target.h"

@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "engine/device_plan.h"
 #include "engine/hotplug_check.h"
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 #include "hypervisor/device_type.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/modes/mode.h"

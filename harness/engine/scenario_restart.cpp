@@ -5,7 +5,7 @@
 
 #include "engine/restart_plan.h"
 #include "engine/table_reader.h"
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 #include "ops/modes/mode.h"
 #include "target/target_kind.h"
 

@@ -75,18 +75,22 @@ Result<void> read_binary(const TableReader& in, const target::TargetKind& kind, 
   return {};
 }
 
-Result<void> read_share(const TableReader& in, const target::TargetKind& kind, TargetShare& share) {
+// The options have been read.
+Result<void> read_share(const TableReader& in, const target::TargetKind& kind, const target::Options& options,
+                        TargetShare& share) {
   std::vector<std::string> names;
   for (const TargetShare choice : {TargetShare::one, TargetShare::per_side, TargetShare::per_vm}) {
     names.emplace_back(to_string(choice));
   }
-  std::string name(to_string(kind.one_client ? TargetShare::per_vm : TargetShare::one));
+  const auto values = target::check_options(kind.name, kind.options, options);
+  const bool one_client = values && kind.ends_with_client != nullptr && kind.ends_with_client(*values);
+  std::string name(to_string(one_client ? TargetShare::per_vm : TargetShare::one));
   MIGSOAK_TRY(in.read_choice("share", name, names));
   for (const TargetShare choice : {TargetShare::one, TargetShare::per_side, TargetShare::per_vm}) {
     if (to_string(choice) == name) share = choice;
   }
-  if (!kind.one_client || share == TargetShare::per_vm) return {};
-  return in.error("share", fmt::format("a {} serves one QEMU and ends with it: share = \"per-vm\"", kind.name));
+  if (!one_client || share == TargetShare::per_vm) return {};
+  return in.error("share", "it serves one QEMU and ends with it: share = \"per-vm\"");
 }
 
 void resolve_paths(const target::TargetKind& kind, const std::string& directory, TargetScenario& target) {
@@ -112,7 +116,6 @@ Result<TargetScenario> read_target(const TableReader& in, const std::string& dir
   MIGSOAK_TRY(check_name(target.name), in.where(in.table().get("name"), "name"));
   MIGSOAK_TRY(in.read_choice("kind", target.kind, target_kind_names()));
   const target::TargetKind& kind = *target::find_target_kind(target.kind);
-  MIGSOAK_TRY(read_share(in, kind, target.share));
   std::uint64_t nofile = 1024;
   MIGSOAK_TRY(in.read_integer("nofile", nofile, 1, 1 << 20));
   target.nofile = nofile;
@@ -120,6 +123,7 @@ Result<TargetScenario> read_target(const TableReader& in, const std::string& dir
   in.read("wrapper", target.wrapper);
   MIGSOAK_TRY(read_binary(in, kind, target));
   MIGSOAK_TRY(read_options(in, kind, target.options));
+  MIGSOAK_TRY(read_share(in, kind, target.options, target.share));
   MIGSOAK_TRY(in.read_size("size", target.size_bytes, 1ull << 20, 1ull << 40));
   resolve_paths(kind, directory, target);
   return target;

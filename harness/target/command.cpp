@@ -54,10 +54,12 @@ TargetKind target_kind_command() {
   TargetKind kind{};
   kind.name = "command";
   kind.summary = "any vhost-user backend, by argv with {socket}, {image} and {run_dir} filled in";
-  kind.options = {{"argv", OptionType::command, nullptr, {}, 0, 0}};
+  kind.options = {{"argv", OptionType::command, nullptr, {}, 0, 0},
+                  {"ends_with_client", OptionType::boolean, false, {}, 0, 0}};
   kind.serves = {EndpointType::block, EndpointType::net, EndpointType::fs};
   kind.devices_max = 1;  // it has one {socket} and one {image}
   kind.lay_out = lay_out_command;
+  kind.ends_with_client = [](const OptionValues& options) { return options.flag("ends_with_client"); };
   return kind;
 }
 

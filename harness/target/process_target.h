@@ -32,6 +32,9 @@ class ProcessTarget : public Target {
   const TargetSpec& spec() const override { return spec_; }
   const TargetKind& kind() const override { return kind_; }
   pid_t pid() const override { return pid_; }
+  bool ends_with_client() const override {
+    return kind_.ends_with_client != nullptr && kind_.ends_with_client(plan_.options);
+  }
   base::Result<Figures> statistics(base::Deadline deadline) override;
   proc::ExitStatus stop(std::chrono::milliseconds grace) override;
   void begin_stop(StopHow how) override;

@@ -37,6 +37,8 @@ class Target {
   virtual const TargetKind& kind() const = 0;
   // Host pid of the target itself (behind a wrapper that forks: the descendant), as Machine::qemu_pid().
   virtual pid_t pid() const = 0;
+  // It ends by itself when its QEMU goes.
+  virtual bool ends_with_client() const = 0;
   // What it counts itself; empty where its kind has no such figures.
   virtual base::Result<Figures> statistics(base::Deadline deadline) = 0;
   // Asks it to end, SIGKILL after grace; reaped.

@@ -51,7 +51,6 @@ struct TargetKind {
   std::vector<OptionSpec> options;
   std::vector<EndpointType> serves;
   std::size_t devices_max = 0;  // of one process; 0: any number
-  bool one_client = false;      // ends when the first QEMU that connected goes: needs share = "per-vm"
   RestartPolicy restart = {};
 
   // Starts nothing, and needs no file to be there. Kind bad_input: the spec can't be.
@@ -60,6 +59,8 @@ struct TargetKind {
   base::Result<void> (*prepare)(const TargetSpec& spec, const OptionValues& options, const Layout& layout) = nullptr;
   // After each start, when `control` listens. Null: the command line says it all.
   base::Result<void> (*configure)(const Running& target, base::Deadline deadline) = nullptr;
+  // It ends by itself, with status 0, when the QEMU goes that it served: needs share = "per-vm". Null: it does not.
+  bool (*ends_with_client)(const OptionValues& options) = nullptr;
   // What it counts itself, by name. Null: nothing.
   base::Result<Figures> (*statistics)(const Running& target, base::Deadline deadline) = nullptr;
   // Asks it to end, and does not wait for it. Null: SIGTERM.

@@ -9,7 +9,7 @@
 #include "block.h"
 #include "engine/planner.h"
 #include "engine/preflight.h"
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 #include "guest/channel.h"
 #include "ops/modes/mode.h"
 #include "proc/run_dir.h"

@@ -1,7 +1,7 @@
 // [[target]]: its keys, the options of its kind, and which devices it can serve.
 #include <gtest/gtest.h>
 
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 #include "scenario_text.h"
 
 namespace migsoak::engine {
@@ -86,6 +86,15 @@ TEST(ScenarioTarget, AProcessPerVmServesWhatItsVmStartsWith) {
   expect_refused(served_text(per_vm, "[migration]\nmode = [\"precopy\", \"cpr-exec\"]\n"),
                  {"s.toml:4", "target.share", "cpr-exec"});
   parsed(served_text(per_vm, "[migration]\nmode = [\"precopy\", \"cpr-transfer\", \"cpr-reboot\"]\n"));
+}
+
+TEST(ScenarioTarget, OneThatEndsWithItsClientHasAProcessPerVm) {
+  const std::string command = "kind = \"command\"\nargv = [\"x\", \"{socket}\"]\n";
+  const std::string option = "[target.options]\nends_with_client = true";
+  EXPECT_EQ(target_of_text(command).share, TargetShare::one);
+  EXPECT_EQ(target_of_text(command + option).share, TargetShare::per_vm);
+  EXPECT_EQ(target_of_text(command + "share = \"per-vm\"\n" + option).share, TargetShare::per_vm);
+  expect_refused(served_text(command + "share = \"one\"\n" + option), {"s.toml:6", "target.share", "per-vm"});
 }
 
 // As it always was: a daemon's key in a command's target means nothing.

@@ -14,11 +14,12 @@ class PerVmTarget : public MigsoakTest {
  protected:
   std::string db() const { return path("r.db"); }
   std::string scenario(const std::string& sides, const std::string& more) const {
+    return scenario_of(sides, "[[target]]\nname = \"disk0\"\nshare = \"per-vm\"\n", more);
+  }
+  std::string scenario_of(const std::string& sides, const std::string& target, const std::string& more = "") const {
     // RAM is no target's affair, and QEMU 7.2 under TCG may lose it on a busy host.
-    return write("s.toml", "name = \"per-vm\"\niterations = 3\n[guest]\nram_verify = 0\n" + sides +
-                               "[[target]]\nname = \"disk0\"\nshare = \"per-vm\"\n[[device]]\nid = \"vd0\"\ntype = "
-                               "\"vhost-user-blk\"\ntarget = \"disk0\"\n" +
-                               more);
+    return write("s.toml", "name = \"per-vm\"\niterations = 3\n[guest]\nram_verify = 0\n" + sides + target +
+                               "[[device]]\nid = \"vd0\"\ntype = \"vhost-user-blk\"\ntarget = \"disk0\"\n" + more);
   }
   Outcome run(const std::string& file, const std::vector<std::string>& sets = {}) const {
     std::vector<std::string> arguments = {"run", file, "--db", db()};
@@ -77,6 +78,38 @@ TEST_F(PerVmTarget, SeveralOfOneSideLiveAtOnce) {
   EXPECT_EQ(outcome.status, 0) << describe(outcome);
   EXPECT_TRUE(findings(db())["findings"].empty()) << findings(db()).dump();
   EXPECT_EQ(processes_of_target().born, (std::map<std::string, int>{{"target:disk0@a", 4}}));
+}
+
+// A storage daemon behind a shell that ends it when its QEMU has gone, as virtiofsd ends by itself. The shell's status
+// is what the target's end says.
+std::string one_client_target(int status) {
+  const std::string serve =
+      "qemu-storage-daemon --blockdev driver=file,node-name=f,filename=$2,locking=off --export "
+      "type=vhost-user-blk,id=x,node-name=f,writable=on,addr.type=unix,addr.path=$1 & "
+      "clients() { grep -c \" 03 *[0-9]* $1\\$\" /proc/net/unix; }; "
+      "until [ $(clients $1) -gt 0 ]; do sleep 0.05; done; while [ $(clients $1) -gt 0 ]; do sleep 0.05; done; "
+      "kill $!; wait $!; exit " +
+      std::to_string(status);
+  return "[[target]]\nname = \"disk0\"\nkind = \"command\"\nargv = [\"/bin/sh\", \"-c\", '''" + serve +
+         "''', \"sh\", "
+         "\"{socket}\", \"{image}\"]\n[target.options]\nends_with_client = true\n";
+}
+
+TEST_F(PerVmTarget, OneThatEndsWithItsClientIsNoCrash) {
+  const Outcome outcome = run(scenario_of(kTwoSides, one_client_target(0)));
+  EXPECT_EQ(outcome.status, 0) << describe(outcome);
+  EXPECT_TRUE(findings(db())["findings"].empty()) << findings(db()).dump();
+  const Processes seen = processes_of_target();
+  EXPECT_EQ(seen.pids.size(), 4U);
+  EXPECT_EQ(seen.exit_codes_of_zero, 3);
+}
+
+TEST_F(PerVmTarget, OneThatEndsWithItsClientButNotWellIsFound) {
+  const Outcome outcome = run(scenario_of(kTwoSides, one_client_target(3)), {"iterations=1"});
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json crash = only(findings(db()), "crash");
+  EXPECT_EQ(crash.value("process", ""), "target:disk0@a");
+  EXPECT_EQ(crash.value("kind", ""), "exit-3");
 }
 
 // The finding is the target's, not that of the QEMU which could not be started without it.

@@ -1,4 +1,4 @@
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
 // What a target's process is made of: the same for the run and for its rehearsal.
-#include "engine/target_plan.h"
+#include "engine/target_spec.h"
 
 #include "engine/rehearsal.h"
 #include "scenario_text.h"
@@ -23,7 +23,7 @@ target::TargetSpec spec_of(const Scenario& scenario, const std::string& side = "
   return target_spec(scenario, scenario.targets.front(), {side, slot}, "/r");
 }
 
-TEST(TargetPlan, AProcessForAllOrOneForEachSideOrVm) {
+TEST(TargetSpec, AProcessForAllOrOneForEachSideOrVm) {
   const Scenario one = parsed(target_text(""));
   EXPECT_THAT(target_places(one, one.targets.front()), ElementsAre(TargetPlace{"", ""}));
   EXPECT_EQ(spec_of(one).process, "target:disk0");
@@ -36,7 +36,7 @@ TEST(TargetPlan, AProcessForAllOrOneForEachSideOrVm) {
 }
 
 // Two VMs may stand on one side, and each has its own process: of one name in the record, on sockets of their own.
-TEST(TargetPlan, AProcessOfOneVmHasItsSlotAlone) {
+TEST(TargetSpec, AProcessOfOneVmHasItsSlotAlone) {
   const Scenario scenario = parsed(target_text("share = \"per-vm\""));
   const target::TargetSpec spec = spec_of(scenario, "a", "1");
   EXPECT_EQ(spec.process, "target:disk0@a");
@@ -47,7 +47,7 @@ TEST(TargetPlan, AProcessOfOneVmHasItsSlotAlone) {
   EXPECT_EQ(endpoint->socket, "/r/disk0@a.1");
 }
 
-TEST(TargetPlan, ServesWhatIsPluggedToo) {
+TEST(TargetSpec, ServesWhatIsPluggedToo) {
   const Scenario scenario =
       parsed(target_text("", "[hotplug]\noperations = 1\ntarget = \"disk0\"\n[hotplug.kinds]\nvhost-user-blk = 1\n"));
   const target::TargetSpec spec = spec_of(scenario);
@@ -57,12 +57,12 @@ TEST(TargetPlan, ServesWhatIsPluggedToo) {
   EXPECT_EQ(spec.devices[1].image, "/r/vu0.img");
 }
 
-TEST(TargetPlan, AThirdSlotWhereTheNextDestinationIsRaisedEarly) {
+TEST(TargetSpec, AThirdSlotWhereTheNextDestinationIsRaisedEarly) {
   EXPECT_THAT(spec_of(parsed(target_text(""))).slots, ElementsAre("0", "1"));
   EXPECT_THAT(spec_of(parsed(target_text("", "[run]\nraise_early = true\n"))).slots, ElementsAre("0", "1", "2"));
 }
 
-TEST(TargetPlan, TheCommandLineIsTheOneThatRuns) {
+TEST(TargetSpec, TheCommandLineIsTheOneThatRuns) {
   const Scenario scenario = parsed(target_text("aio = \"io_uring\"\nworkers = 3\nwrapper = [\"nice\"]"));
   const auto argv = target::command_line(spec_of(scenario));
   ASSERT_TRUE(argv) << argv.error().describe();
@@ -72,7 +72,7 @@ TEST(TargetPlan, TheCommandLineIsTheOneThatRuns) {
 }
 
 // With plugged disks a socket's name has a word more: a folder in which "disk0.1" fits and "disk0.vu0.1" does not.
-TEST(TargetPlan, TheRehearsalHasTheSocketsOfPluggedDisks) {
+TEST(TargetSpec, TheRehearsalHasTheSocketsOfPluggedDisks) {
   const std::string run_dir = "/" + std::string(107 - 1 - std::string("/disk0.vd0.1").size(), 'd');
   const std::string plugged = "[hotplug]\noperations = 1\ntarget = \"disk0\"\n[hotplug.kinds]\nvhost-user-blk = 1\n";
   const Scenario plain = parsed(target_text(""));
