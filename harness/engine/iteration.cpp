@@ -254,6 +254,7 @@ bool IterationRunner::quiet_point() {
     scene.subjects.back().own_children.insert(scene.guardian_pid);
   }
   probes::run_probes(scene, lineage_.probe_state(), into_);
+  lineage_.sample_targets(into_);
   for (const auto& [process_id, peak] : peaks_) {
     for (const TargetPlayer& player : lineage_.targets()) {
       if (player.process_id == process_id) sample(player.name, process_id, "fd.peak", peak);

@@ -129,7 +129,7 @@ class LaneLoop {
   std::string boot_side(const record::Plan& plan) const {
     const std::int64_t begin = planner_.lineage_begin(plan.iteration);
     if (context_.scenario.route != Route::pairs || plan.iteration == begin) return plan.source_side;
-    return plan_iteration(context_.scenario, begin).source_side;
+    return plan::plan_iteration(context_.scenario, begin).source_side;
   }
 
   // After a failed migration the guest is not where the plan expects it. The iteration then goes the other way round;

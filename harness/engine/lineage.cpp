@@ -52,6 +52,7 @@ Lineage::~Lineage() {
 Result<void> Lineage::start_targets(record::Observation& into, std::string& blamed) {
   const Scenario& scenario = context_.scenario;
   for (const DeviceScenario& device : scenario.devices) {
+    if (!hypervisor::needs_image(device.type)) continue;
     const TargetScenario* target = scenario.find_target(device.target);
     images_.push_back(image_of(device.id));
     MIGSOAK_TRY(make_image(images_.back(), target != nullptr ? target->size_bytes : device.size_bytes));
@@ -61,39 +62,14 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
     MIGSOAK_TRY(make_image(images_.back(), scenario.hotplug.size_bytes));
   }
   for (const TargetScenario& target : scenario.targets) {
-    std::vector<std::string> sides = {""};
-    if (target.share == TargetShare::per_side) {
-      sides.clear();
-      for (const SideScenario& side : scenario.sides) sides.push_back(side.name);
-    }
-    for (const std::string& side : sides) {
-      blamed = "target:" + target.name + (side.empty() ? "" : "@" + side);
-      MIGSOAK_TRY(start_target(target, side, into));
+    for (const TargetPlace& place : target_places(scenario, target)) {
+      if (!place.slot.empty()) continue;
+      blamed = target_process_name(target, place.side);
+      MIGSOAK_TRY(start_target(target, place, into));
     }
   }
   blamed.clear();
   return {};
-}
-
-Result<void> Lineage::start_target(const TargetScenario& scenario, const std::string& side, record::Observation& into) {
-  target::TargetSpec spec = target_spec(context_.scenario, scenario, side, context_.run_dir);
-  spec.log_file =
-      fmt::format("{}/{}-l{}.log", context_.log_dir, base::join(base::split(spec.process, ':'), "-"), number_);
-  const std::string process = spec.process;
-  const std::string command = scenario.kind == "command" ? scenario.argv.front() : scenario.executable;
-  MIGSOAK_ASSIGN(auto target, target::start_target(context_.reactor, context_.containment, std::move(spec)));
-  TargetPlayer player;
-  player.name = process;
-  player.side = side;
-  player.target = std::move(target);
-  auto ready = player.target->wait_ready(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.spawn_s)));
-  const record::ProcessInstance instance = register_process(process, player.target->child(), player.target->pid(),
-                                                            fs::path(command).filename(), into.iteration);
-  into.processes_born.push_back(instance);
-  player.process_id = instance.id;
-  probes::adopt(probe_state_, {process, instance.id, player.target->pid(), {}});
-  targets_.push_back(std::move(player));
-  return ready;
 }
 
 std::string Lineage::image_of(const std::string& device_id) const {
@@ -107,17 +83,14 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
   entry.props = properties_of(scenario, device, side);
   entry.image_path = image_of(device.id);
   entry.version = context_.preflight.qemu.at(scenario.side(side).qemu).version;
-  std::string target_name = device.type == "vhost-user-blk" ? scenario.hotplug.target : "";
-  if (!target_name.empty()) entry.reconnect_ms = scenario::reconnect_ms_of_plugged(scenario);
-  if (const DeviceScenario* cold = scenario.find_device(device.id)) {
-    target_name = cold->target;
-    entry.reconnect_ms = cold->reconnect_ms;
-  }
-  for (const TargetPlayer& player : targets_) {
-    if (!target_name.empty() && player.target->spec().name == target_name &&
-        (player.side.empty() || player.side == side)) {
-      entry.socket_path = player.target->socket(device.id, slot);
-    }
+  const DeviceScenario* cold = scenario.find_device(device.id);
+  const TargetScenario* served_by = target_of(scenario, device);
+  if (served_by != nullptr)
+    entry.reconnect_ms = cold != nullptr ? cold->reconnect_ms : scenario::reconnect_ms_of_plugged(scenario);
+  if (served_by == nullptr) return entry;
+  if (const auto endpoint = endpoint_for(*served_by, device.id, side, slot)) {
+    entry.socket_path = endpoint->socket;
+    entry.listens = endpoint->listener == target::Listener::qemu;
   }
   return entry;
 }
@@ -143,11 +116,7 @@ probes::Scene Lineage::scene() const {
     probes::Subject subject{player.name, player.process_id, player.target->pid(), {}};
     // Behind a wrapper the target is a child of it; the wrapper is not under test.
     scene.subjects.push_back(subject);
-    for (const auto& disk : player.target->spec().disks) {
-      for (const std::string& slot : player.target->spec().slots) {
-        scene.expected_files.insert(player.target->socket(disk.id, slot));
-      }
-    }
+    for (const std::string& socket : player.target->sockets()) scene.expected_files.insert(socket);
   }
   if (!context_.memory_dir.empty()) scene.expected_files.insert(context_.memory_dir);
   for (const Player& player : players_) {
@@ -167,13 +136,13 @@ probes::Scene Lineage::scene() const {
 
 bool Lineage::can_raise_early() const {
   return std::all_of(targets_.begin(), targets_.end(),
-                     [](const TargetPlayer& p) { return p.target->has_spare_slots(); });
+                     [](const TargetPlayer& p) { return !p.place.slot.empty() || p.target->has_spare_slots(); });
 }
 
 std::vector<std::string> Lineage::disks_to_settle() const {
   std::vector<std::string> addresses;
   for (const hypervisor::DeviceSpec& device : devices_) {
-    bool settled = device.type.starts_with("vhost-user-");
+    bool settled = hypervisor::endpoint_of(device.type).has_value();
     if (const DeviceScenario* cold = context_.scenario.find_device(device.id)) settled = !cold->io_through;
     if (settled && hypervisor::is_disk_type(device.type))
       addresses.push_back(hypervisor::pci_address(devices_, device));

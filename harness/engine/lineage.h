@@ -12,6 +12,7 @@
 #include "engine/guest_view.h"
 #include "engine/plan_types.h"
 #include "engine/recorder.h"
+#include "engine/target_spec.h"
 #include "guest/channel.h"
 #include "guest/console.h"
 #include "hypervisor/config_reader.h"
@@ -83,7 +84,10 @@ struct Player {
 struct TargetPlayer {
   std::unique_ptr<target::Target> target;
   std::string name;  // "target:disk0", "target:disk0@a"
-  std::string side;  // empty: serves all
+  TargetPlace place;
+  bool serves(const std::string& side, const std::string& slot) const {
+    return (place.side.empty() || place.side == side) && (place.slot.empty() || place.slot == slot);
+  }
   std::int64_t process_id = 0;
   bool lost = false;        // its end was recorded
   bool restarting = false;  // its end is expected
@@ -102,7 +106,8 @@ class Lineage {
   double at_ms() const { return base::milliseconds_between(iteration_began_, base::Clock::now()); }
   const LaneContext& context() const { return context_; }
 
-  // Makes disk images, starts targets. Errors of kind subject name the target: `blamed` is set to it.
+  // Makes disk images, starts the targets that outlive a VM. Errors of kind subject name the target: `blamed` is set to
+  // it.
   base::Result<void> start_targets(record::Observation& into, std::string& blamed);
   // The QEMU on `side` that boots the guest (`mode` null), or that `mode` brings it to from `source`. Its devices are
   // `devices`.
@@ -123,6 +128,8 @@ class Lineage {
   // A planned restart: the target's process has ended as asked; another one has taken its place.
   void note_target_stopped(TargetPlayer& player, record::Observation& into, const std::string& phase, double at_ms);
   void note_target_started(TargetPlayer& player, record::Observation& into);
+  // What the targets count themselves, as samples "target.<figure>".
+  void sample_targets(record::Observation& into);
   // Log and console lines since the last call become events.
   void drain_logs(record::Observation& into, const std::string& phase, double at_ms);
 
@@ -131,7 +138,7 @@ class Lineage {
   std::set<pid_t> known_pids() const;
 
   std::list<Player>& players() { return players_; }
-  std::vector<TargetPlayer>& targets() { return targets_; }
+  std::list<TargetPlayer>& targets() { return targets_; }
   Player* current() { return current_; }
   void set_current(Player* player) { current_ = player; }
   guest::GuestChannel& channel() { return channel_; }
@@ -159,7 +166,16 @@ class Lineage {
                                     const std::string& slot) const;
 
  private:
-  base::Result<void> start_target(const TargetScenario& spec, const std::string& side, record::Observation& into);
+  base::Result<void> start_target(const TargetScenario& spec, const TargetPlace& place, record::Observation& into);
+  // Of targets with share = "per-vm": they come before their QEMU and go after it.
+  base::Result<void> start_targets_of(const PreparedPlayer& prepared, record::Observation& into);
+  void end_targets_of(const std::string& slot, record::Observation& into, const std::string& phase, double at_ms);
+  // Where a QEMU meets the target; the process may be yet to come.
+  base::Result<target::Endpoint> endpoint_for(const TargetScenario& target, const std::string& device,
+                                              const std::string& side, const std::string& slot) const;
+  bool ends_with_its_vm(const TargetPlayer& player) const;
+  void note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
+                           record::Observation& into, const std::string& phase, double at_ms);
   std::string free_slot(const std::string& side) const;
   hypervisor::MachineSpec machine_spec(const std::string& side, const std::string& slot,
                                        const hypervisor::DeviceSet& devices);
@@ -179,7 +195,7 @@ class Lineage {
   hypervisor::DeviceSet devices_;
   guest::GuestChannel channel_;
   guest::Console console_;
-  std::vector<TargetPlayer> targets_;
+  std::list<TargetPlayer> targets_;
   std::list<Player> players_;
   Player* current_ = nullptr;
   probes::ProbeState probe_state_;

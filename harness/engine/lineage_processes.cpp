@@ -169,8 +169,13 @@ Player& Lineage::enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Mac
 
 Result<Player*> Lineage::spawn(PreparedPlayer prepared, record::Observation& into) {
   const base::Clock::time_point now = base::Clock::now();
-  MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::spawn(context_.reactor, context_.containment, prepared.spec));
-  Player& player = enlist(std::move(prepared), std::move(machine), /*generation=*/0, into);
+  MIGSOAK_TRY(start_targets_of(prepared, into));
+  auto machine = hypervisor::Machine::spawn(context_.reactor, context_.containment, prepared.spec);
+  if (!machine) {
+    end_targets_of(prepared.slot, into, into.phase, 0);
+    return tl::unexpected(std::move(machine.error()));
+  }
+  Player& player = enlist(std::move(prepared), *std::move(machine), /*generation=*/0, into);
   player.spawned = now;
   probes::adopt(probe_state_, {player.name, player.process_id, player.machine->child().pid(), {}});
   return &player;
@@ -234,32 +239,37 @@ void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
   into.processes_ended.push_back(process_end(player.process_id, true,
                                              machine.child().exit_status().value_or(proc::ExitStatus{}),
                                              machine.child().last_lines()));
+  end_targets_of(player.slot, into, "teardown", 0);
   forget(player);
+}
+
+void Lineage::note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
+                                  record::Observation& into, const std::string& phase, double at_ms) {
+  const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
+  into.events.push_back(process_end_event(name, id, status, child.last_lines(), phase, at_ms));
+  into.processes_ended.push_back(process_end(id, false, status, child.last_lines()));
 }
 
 bool Lineage::note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms) {
   bool any = false;
-  const auto note = [&](const std::string& name, std::int64_t id, const proc::ChildProcess& child) {
-    const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
-    into.events.push_back(process_end_event(name, id, status, child.last_lines(), phase, at_ms));
-    into.processes_ended.push_back(process_end(id, false, status, child.last_lines()));
-    any = true;
-  };
   for (TargetPlayer& player : targets_) {
-    if (player.lost || player.restarting || !player.target->child().exited()) continue;
-    player.lost = true;
-    note(player.name, player.process_id, player.target->child());
+    if (player.lost || player.restarting || !player.target->child().exited() || ends_with_its_vm(player)) continue;
+    any = player.lost = true;
+    note_unexpected_end(player.name, player.process_id, player.target->child(), into, phase, at_ms);
   }
   for (auto it = players_.begin(); it != players_.end();) {
     if (it->asked_to_quit || !it->machine->child().exited()) {
       ++it;
       continue;
     }
+    any = true;
     drain_logs(into, phase, at_ms);
-    note(it->name, it->process_id, it->machine->child());
+    note_unexpected_end(it->name, it->process_id, it->machine->child(), into, phase, at_ms);
     Player& gone = *it++;
+    end_targets_of(gone.slot, into, phase, at_ms);
     forget(gone);
   }
   return any;
 }
+
 }  // namespace migsoak::engine

@@ -53,9 +53,8 @@ Result<void> rehearse(const Scenario& scenario, const std::string& run_dir, int 
     }
   }
   for (const TargetScenario& target : scenario.targets) {
-    for (const SideScenario& side : scenario.sides) {
-      const bool one = target.share == TargetShare::one;
-      MIGSOAK_TRY(target::check_target(target_spec(scenario, target, one ? "" : side.name, deepest)), scenario.file);
+    for (const TargetPlace& place : target_places(scenario, target)) {
+      MIGSOAK_TRY(target::check_target(target_spec(scenario, target, place, deepest)), scenario.file);
     }
   }
   return {};

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "hypervisor/device_type.h"
 #include "proc/proc_fs.h"
 
 namespace migsoak::engine {
@@ -51,7 +52,7 @@ Result<void> RestartRunner::run(const std::string& timing) {
       Restart& next = restarts_.emplace_back();
       next.planned = planned;
       next.target = player.name;
-      for (const target::Disk& disk : player.target->spec().disks) next.disks.push_back(disk.id);
+      for (const target::ServedDevice& device : player.target->spec().devices) next.disks.push_back(device.id);
       next.phase = into_.phase;
       next.began_at_ms = at_ms_();
       MIGSOAK_TRY(restart(player, next));
@@ -150,6 +151,7 @@ std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlay
     if (socket->second.peer_inode != 0) accepted[socket->second.peer_inode] = socket->second.path;
   }
   for (const Player& qemu : lineage_.players()) {
+    if (!player.serves(qemu.machine->spec().side, qemu.slot)) continue;
     const pid_t pid = qemu.machine->qemu_pid();
     std::set<std::string> paths;
     for (const proc::FdEntry& fd : proc::read_fds(pid).value_or(std::vector<proc::FdEntry>{})) {
@@ -157,10 +159,10 @@ std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlay
         paths.insert(peer->second);
       }
     }
-    for (const target::Disk& disk : player.target->spec().disks) {
-      const std::string socket = player.target->socket(disk.id, qemu.slot);
+    for (const target::ServedDevice& device : player.target->spec().devices) {
+      const std::string& socket = player.target->connect(device.id, qemu.slot).socket;
       if (!paths.contains(socket)) continue;
-      links.push_back({qemu.process_id, qemu.name, pid, disk.id + "-char", socket});
+      links.push_back({qemu.process_id, qemu.name, pid, hypervisor::chardev_of(device.id), socket});
     }
   }
   return links;
@@ -258,11 +260,11 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
 // Writes that the guest waits for, by its own word: asked while the target is gone, so that they stand still.
 std::optional<std::int64_t> RestartRunner::in_flight_of(const TargetPlayer& player) {
   const Player* guest_in = lineage_.current();
-  const bool serves_guest = guest_in != nullptr && (player.side.empty() || "qemu:" + player.side == guest_in->name);
+  const bool serves_guest = guest_in != nullptr && player.serves(guest_in->machine->spec().side, guest_in->slot);
   if (!serves_guest || lineage_.context().scenario.guest.workload != "verify") return std::nullopt;
   std::vector<std::string> addresses;
   for (const hypervisor::DeviceSpec& device : lineage_.devices()) {
-    const auto& disks = player.target->spec().disks;
+    const auto& disks = player.target->spec().devices;
     const bool served = std::any_of(disks.begin(), disks.end(), [&](const auto& disk) { return disk.id == device.id; });
     if (served) addresses.push_back(hypervisor::pci_address(lineage_.devices(), device));
   }

@@ -37,7 +37,7 @@ Connections look_at_connections(Lineage& lineage) {
       if (socket->second.peer_inode == 0 && !socket->second.listening) ++seen.hung_up;
       connected = connected || of_guest.contains(socket->second.peer_inode);
     }
-    const bool serves_guest = player.side.empty() || "qemu:" + player.side == current->name;
+    const bool serves_guest = player.serves(current->machine->spec().side, current->slot);
     if (!connected && serves_guest) seen.targets_without_guest.push_back(player.name);
   }
   return seen;

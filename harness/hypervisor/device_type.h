@@ -2,6 +2,7 @@
 // file per type, one line in devices.def.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -9,6 +10,7 @@
 
 #include "base/result.h"
 #include "hypervisor/machine_spec.h"
+#include "target/endpoint.h"
 
 namespace migsoak::hypervisor {
 
@@ -32,6 +34,8 @@ struct DeviceType {
   std::string name;  // in scenarios
   Attachment attachment;
   bool disk;  // the guest finds a data disk
+  // vhost-user types: what their target serves; others have none.
+  std::optional<target::EndpointType> endpoint;
   base::Result<DeviceParts> (*parts)(const DeviceSpec& device);
 };
 
@@ -42,6 +46,12 @@ const DeviceType* find_device_type(const std::string& name);
 // False for an unknown type.
 bool is_attached_to(Attachment attachment, const std::string& type);
 bool is_disk_type(const std::string& type);
+// What it needs of a target; empty for types that are not vhost-user.
+std::optional<target::EndpointType> endpoint_of(const std::string& type);
+// A file stands behind it, at QEMU's or at the target's.
+bool needs_image(const std::string& type);
+// The chardev of a vhost-user device, which `query-chardev` calls its label.
+std::string chardev_of(const std::string& device_id);
 
 // Checks id, type and properties, and asks the type. Kind bad_input.
 base::Result<DeviceParts> device_parts(const DeviceSpec& device);
@@ -67,7 +77,7 @@ std::string mac_of(const DeviceSpec& device);
 // A raw file as a block node named "<id>-raw", for types whose disk QEMU serves itself.
 base::Result<void> append_disk_backend(const DeviceSpec& device, DeviceParts& parts);
 
-#define DEVICE(name, function, attachment, disk) \
+#define DEVICE(name, function, attachment, disk, endpoint) \
   base::Result<DeviceParts> parts_of_##function(const DeviceSpec& device);
 #include "hypervisor/devices.def"
 #undef DEVICE

@@ -13,13 +13,14 @@ namespace migsoak::hypervisor {
 struct DeviceSpec {
   std::string id;
   std::string type;                         // scenario name (catalog: hypervisor/devices.def)
-  std::string socket_path;                  // vhost-user: the target's socket for this QEMU
+  std::string socket_path;                  // vhost-user: where this QEMU meets the target
   std::string image_path;                   // disks that QEMU serves: the file, raw
   std::map<std::string, base::Json> props;  // QEMU device properties, this side's overrides already applied
   std::string bus = {};                     // empty: the machine's root bus, or none; else "rp2", "scsi0.0"
   std::string address = {};  // on that bus. PCI: slot, "0x4"; SCSI: target; port: number; DIMM: slot; CPU: socket.
                              // Empty: the next free slot of the root bus
   int reconnect_ms = 0;      // vhost-user: so often it tries again when the target is gone; 0: never
+  bool listens = false;      // vhost-user: QEMU listens on socket_path, and the target connects
   std::string version = {};  // of the QEMU that gets it, as MachineSpec::version; command_line() fills it in
 };
 

@@ -1,5 +1,5 @@
-// vhost-user-blk: a disk that a target process serves. QEMU connects to the target's socket as the client. The disk's
-// serial number and size come from the target, not from QEMU.
+// vhost-user-blk: a disk that a target process serves. QEMU connects to the target's socket, or listens there itself
+// and starts when the target has connected. The disk's serial number and size come from the target, not from QEMU.
 #include "hypervisor/device_type.h"
 
 #include <fmt/format.h>
@@ -26,10 +26,15 @@ base::Result<DeviceParts> parts_of_vhost_user_blk(const DeviceSpec& device) {
   }
   MIGSOAK_TRY(proc::check_socket_path(device.socket_path), fmt::format("device {}", device.id));
   DeviceParts parts;
-  const std::string chardev = device.id + "-char";
+  const std::string chardev = chardev_of(device.id);
   parts.backends.push_back(
       {"chardev", chardev, {{"backend", "socket"}, {"id", chardev}, {"path", device.socket_path}}});
-  if (device.reconnect_ms > 0) parts.backends.back().properties.push_back(reconnect_option(device));
+  if (device.listens) {
+    // Who listens takes the target's next connection by itself.
+    parts.backends.back().properties.emplace_back("server", true);
+  } else if (device.reconnect_ms > 0) {
+    parts.backends.back().properties.push_back(reconnect_option(device));
+  }
   parts.frontend = pci_frontend("vhost-user-blk-pci", device);
   parts.frontend.emplace_back("chardev", chardev);
   MIGSOAK_TRY(append_properties(device, {"bus"}, parts.frontend));

@@ -112,27 +112,34 @@ std::map<std::string, base::Json> properties_of(const Scenario& scenario, const 
   return props;
 }
 
-std::vector<DeviceSpec> pluggable_disks(const Scenario& scenario) {
-  std::vector<DeviceSpec> disks;
+namespace {
+
+// Every device that the run may plug, of the kinds that `wanted` picks.
+std::vector<DeviceSpec> pluggable_devices(const Scenario& scenario, bool (*wanted)(const std::string& type)) {
+  std::vector<DeviceSpec> devices;
   for (const HotplugKind& kind : ops::hotplug_kinds()) {
-    if (!hypervisor::is_disk_type(kind.name) || !scenario.hotplug.uses(kind.name)) continue;
+    if (!wanted(kind.name) || !scenario.hotplug.uses(kind.name)) continue;
     const int most = std::max(kind.most, scenario.hotplug.sweep);
-    for (int i = 0; i < most; ++i) disks.push_back(bare_device(fmt::format("{}{}", kind.prefix, i), kind.name));
+    for (int i = 0; i < most; ++i) devices.push_back(bare_device(fmt::format("{}{}", kind.prefix, i), kind.name));
     for (const HotplugStep& step : scenario.hotplug.steps) {
-      const bool known = std::any_of(disks.begin(), disks.end(), [&](const auto& d) { return d.id == step.device; });
+      const bool known =
+          std::any_of(devices.begin(), devices.end(), [&](const auto& d) { return d.id == step.device; });
       if (step.kind == kind.name && !step.device.empty() && !known)
-        disks.push_back(bare_device(step.device, kind.name));
+        devices.push_back(bare_device(step.device, kind.name));
     }
   }
-  return disks;
+  return devices;
 }
 
-std::vector<DeviceSpec> pluggable_disks_on(const Scenario& scenario, const std::string& target) {
-  std::vector<DeviceSpec> disks = pluggable_disks(scenario);
-  std::erase_if(disks, [&](const DeviceSpec& disk) {
-    return disk.type != "vhost-user-blk" || scenario.hotplug.target != target;
-  });
-  return disks;
+}  // namespace
+
+std::vector<DeviceSpec> pluggable_disks(const Scenario& scenario) {
+  return pluggable_devices(scenario, hypervisor::needs_image);
+}
+
+std::vector<DeviceSpec> pluggable_devices_on(const Scenario& scenario, const std::string& target) {
+  if (scenario.hotplug.target != target) return {};
+  return pluggable_devices(scenario, [](const std::string& type) { return hypervisor::endpoint_of(type).has_value(); });
 }
 
 OperationPlanner::OperationPlanner(const Scenario& scenario, const std::string& machine)

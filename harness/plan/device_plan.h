@@ -32,7 +32,7 @@ std::map<std::string, base::Json> properties_of(const Scenario& scenario, const 
 // Ids of all disks that a run may plug: their images and exports exist from the start.
 std::vector<hypervisor::DeviceSpec> pluggable_disks(const Scenario& scenario);
 // Those that this target serves.
-std::vector<hypervisor::DeviceSpec> pluggable_disks_on(const Scenario& scenario, const std::string& target);
+std::vector<hypervisor::DeviceSpec> pluggable_devices_on(const Scenario& scenario, const std::string& target);
 
 // A name by weight; empty when all weights are 0.
 std::string draw_weighted(const std::vector<std::pair<std::string, std::uint64_t>>& weights, base::Rng& rng);

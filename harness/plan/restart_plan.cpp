@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "ops/modes/mode.h"
+#include "target/target_kind.h"
 
 namespace migsoak::plan {
 
@@ -25,8 +26,9 @@ void plan_restarts(const Scenario& scenario, base::Rng& rng, record::Plan& plan)
     planned.timing = timings[rng.below(timings.size())];
     planned.expect = restart.expect;
     const TargetScenario* target = scenario.find_target(restart.target);
-    const bool daemon = target != nullptr && target->kind == "qemu-storage-daemon";
-    if (daemon && planned.how == "kill") planned.expect = "recovers";
+    const bool answers_nothing = planned.how == "kill" && target != nullptr &&
+                                 target::find_target_kind(target->kind)->restart.fails_requests_when_asked;
+    if (answers_nothing) planned.expect = "recovers";
     plan.restarts.push_back(std::move(planned));
   }
 }

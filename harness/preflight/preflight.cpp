@@ -13,13 +13,14 @@
 #include "plan/device_plan.h"
 #include "preflight/devices.h"
 #include "preflight/modes.h"
+#include "target/target_kind.h"
 
 namespace migsoak::preflight {
 
 using base::ErrorKind;
 using base::fail;
 using base::Result;
-using plan::pluggable_disks_on;
+using plan::pluggable_devices_on;
 using scenario::DeviceScenario;
 using scenario::Route;
 using scenario::Scenario;
@@ -185,11 +186,9 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
   MIGSOAK_TRY(choose_machines(host, scenario, preflight));
   MIGSOAK_TRY(check_devices(host, scenario, preflight.qemu, preflight.builds));
   for (const TargetScenario& target : scenario.targets) {
-    const bool command = target.kind == "command";
-    const std::string& program = command ? target.argv.front() : target.executable;
-    MIGSOAK_ASSIGN(const std::string path,
-                   find_program(program, fmt::format("{}: target.{}.{}", scenario.file, target.name,
-                                                     command ? "argv" : "executable")));
+    const std::string program = target::program_of(target);
+    MIGSOAK_ASSIGN(const std::string path, find_program(program, fmt::format("{}: target.{}.{}", scenario.file,
+                                                                             target.name, target.program_key)));
     preflight.packages[program] =
         hypervisor::package_of(reactor, containment, path, base::Deadline::in(std::chrono::seconds(10)));
   }
@@ -226,12 +225,12 @@ record::Manifest make_manifest(const Scenario& scenario, const Preflight& prefli
     manifest.sides.push_back({side.name, side.qemu, preflight.qemu.at(side.qemu).version});
   }
   for (const TargetScenario& target : scenario.targets) {
-    record::TargetInfo info{
-        target.name, target.kind, target.share == TargetShare::one ? "one" : "per-side", target.nofile, {}};
+    const auto nofile = static_cast<std::int64_t>(target.nofile.value_or(0));
+    record::TargetInfo info{target.name, target.kind, std::string(to_string(target.share)), nofile, {}};
     for (const DeviceScenario& device : scenario.devices) {
       if (device.target == target.name) info.devices.push_back({device.id, device.type, device.queues()});
     }
-    for (const hypervisor::DeviceSpec& disk : pluggable_disks_on(scenario, target.name)) {
+    for (const hypervisor::DeviceSpec& disk : pluggable_devices_on(scenario, target.name)) {
       info.devices.push_back({disk.id, disk.type, 1});
     }
     manifest.targets.push_back(std::move(info));

@@ -129,7 +129,7 @@ class FilesLook {
     });
   }
 
-  // Sockets and files of a target start with its name (target/listening_target.h).
+  // Sockets and files of a target start with its name (target/target_kind.h, socket_path()).
   const Subject* owner_by_name(const std::string& file) const {
     for (const Subject& subject : scene_.subjects) {
       const std::size_t colon = subject.name.find(':');

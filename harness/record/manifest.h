@@ -18,7 +18,7 @@ struct DeviceOnTarget {
 struct TargetInfo {
   std::string name;
   std::string kind;
-  std::string share;  // "one" | "per-side"
+  std::string share;  // "one" | "per-side" | "per-vm"
   std::int64_t nofile = 0;
   std::vector<DeviceOnTarget> devices;
 };

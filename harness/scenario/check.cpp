@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "base/text.h"
+#include "hypervisor/device_type.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/modes/mode.h"
-#include "target/target.h"
+#include "target/target_kind.h"
 
 namespace migsoak::scenario {
 
@@ -35,6 +37,7 @@ bool has_type(const toml::node& node, KeyType type, bool is_gate_limit) {
     case KeyType::list_or_weights: return node.is_string() || node.is_table() || all_strings(node);
     case KeyType::env:
     case KeyType::table: return node.is_table();
+    case KeyType::option: return node.is_string() || node.is_number() || node.is_boolean() || all_strings(node);
     case KeyType::props: return node.is_table() || node.is_string() || node.is_number() || node.is_boolean();
     case KeyType::table_list: return node.is_array_of_tables() || (node.is_array() && node.as_array()->empty());
   }
@@ -101,9 +104,27 @@ Result<void> check_unique(const toml::table& root, const Scenario& scenario, con
   return {};
 }
 
+// Why this target can't serve the device; empty: it can.
+std::string problem_with_target(const Scenario& scenario, std::size_t index, const TargetScenario& target,
+                                target::EndpointType endpoint) {
+  const target::TargetKind& kind = *target::find_target_kind(target.kind);
+  if (!target::serves(kind, endpoint)) {
+    return fmt::format("a {} needs a {} endpoint, and target '{}' (kind \"{}\") has none", scenario.devices[index].type,
+                       target::to_string(endpoint), target.name, kind.name);
+  }
+  std::vector<std::string> before;
+  for (std::size_t other = 0; other < index; ++other) {
+    if (scenario.devices[other].target == target.name) before.push_back(scenario.devices[other].id);
+  }
+  if (kind.devices_max == 0 || before.size() < kind.devices_max) return "";
+  return fmt::format("target '{}' (kind \"{}\") serves device '{}' already; give each its own [[target]]", target.name,
+                     kind.name, base::join(before, "', '"));
+}
+
 Result<void> check_device(const toml::table& root, const Scenario& scenario, std::size_t index) {
   const DeviceScenario& device = scenario.devices[index];
-  const bool vhost_user = device.type.starts_with("vhost-user-");
+  const std::optional<target::EndpointType> endpoint = hypervisor::endpoint_of(device.type);
+  const bool vhost_user = endpoint.has_value();
   if (vhost_user && scenario.find_target(device.target) == nullptr) {
     std::vector<std::string> names;
     for (const TargetScenario& target : scenario.targets) names.push_back(target.name);
@@ -118,15 +139,10 @@ Result<void> check_device(const toml::table& root, const Scenario& scenario, std
     return fail(ErrorKind::bad_input, place(root, scenario, "device", index, "target") +
                                           fmt::format("a {} has no target, only vhost-user devices do", device.type));
   }
-  const TargetScenario* target = scenario.find_target(device.target);
-  for (std::size_t other = 0; target != nullptr && target->kind == "command" && other < index; ++other) {
-    // It has one {socket} and one {image}: two devices would overwrite each other's blocks.
-    if (scenario.devices[other].target == device.target) {
-      return fail(
-          ErrorKind::bad_input,
-          place(root, scenario, "device", index, "target") +
-              fmt::format("target '{}' (kind \"command\") serves device '{}' already; give each its own [[target]]",
-                          base::printable(device.target), base::printable(scenario.devices[other].id)));
+  if (const TargetScenario* target = scenario.find_target(device.target)) {
+    const std::string problem = problem_with_target(scenario, index, *target, *endpoint);
+    if (!problem.empty()) {
+      return fail(ErrorKind::bad_input, place(root, scenario, "device", index, "target") + problem);
     }
   }
   for (const auto& [side, props] : device.on) {
@@ -140,6 +156,22 @@ Result<void> check_device(const toml::table& root, const Scenario& scenario, std
   return {};
 }
 
+// A QEMU that execs would need its next target before it is the next QEMU.
+Result<void> check_shares(const toml::table& root, const Scenario& scenario) {
+  for (const ops::Mode& mode : ops::modes()) {
+    if (mode.needs.succession != ops::Succession::in_place || !scenario.uses_mode(mode.name)) continue;
+    for (std::size_t i = 0; i < scenario.targets.size(); ++i) {
+      if (scenario.targets[i].share != TargetShare::per_vm) continue;
+      return fail(ErrorKind::bad_input,
+                  place(root, scenario, "target", i, "share") +
+                      fmt::format("a process per VM does not go with mode {}, in which one process is one VM after the "
+                                  "other",
+                                  mode.name));
+    }
+  }
+  return {};
+}
+
 Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
   const HotplugScenario& hotplug = scenario.hotplug;
   const auto where = [&](const char* key) {
@@ -147,15 +179,23 @@ Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
     if (node == nullptr) node = root["hotplug"].node();
     return fmt::format("{}:{}: hotplug.{}: ", scenario.file, node != nullptr ? node->source().begin.line : 0, key);
   };
-  if (hotplug.uses("vhost-user-blk") && scenario.find_target(hotplug.target) == nullptr) {
-    return fail(ErrorKind::bad_input,
-                where("target") + "plugging vhost-user-blk needs the name of a [[target]] that serves the disks");
-  }
   const TargetScenario* target = scenario.find_target(hotplug.target);
-  if (target != nullptr && target->kind == "command") {
+  const std::vector<std::string> served = plugged_vhost_user_types(scenario);
+  if (!served.empty() && target == nullptr) {
+    return fail(ErrorKind::bad_input,
+                where("target") +
+                    fmt::format("plugging {} needs the name of a [[target]] that serves it", base::join(served, ", ")));
+  }
+  if (target != nullptr && target->share == TargetShare::per_vm) {
     return fail(ErrorKind::bad_input, where("target") +
-                                          "a target of kind \"command\" serves one disk; plugged disks "
-                                          "need a qemu-storage-daemon");
+                                          "a target with share = \"per-vm\" serves what its QEMU starts "
+                                          "with; plugged devices need one that is shared");
+  }
+  if (target != nullptr && target::find_target_kind(target->kind)->devices_max == 1) {
+    return fail(ErrorKind::bad_input,
+                where("target") + fmt::format("a target of kind \"{}\" serves one device; plugged ones "
+                                              "need a qemu-storage-daemon",
+                                              target->kind));
   }
   if (!hotplug.target.empty() && target == nullptr) {
     return fail(ErrorKind::bad_input,
@@ -193,6 +233,7 @@ Result<void> check_scenario(const toml::table& root, const Scenario& scenario) {
                                             fmt::format("no [[device]] uses target '{}'", base::printable(name)));
     }
   }
+  MIGSOAK_TRY(check_shares(root, scenario));
   MIGSOAK_TRY(check_hotplug(root, scenario));
   if (scenario.guest.machines.size() > 1 && scenario.lineage_iterations == 0) {
     return fail(ErrorKind::bad_input,

@@ -49,7 +49,10 @@ const std::vector<KeySpec>& scenario_keys() {  // NOLINT(readability-function-si
                                  {"target.*.env.*", string},
                                  {"target.*.wrapper", string_list},
                                  {"target.*.argv", string_list},
+                                 {"target.*.binary", string},
                                  {"target.*.executable", string},
+                                 {"target.*.options", table},
+                                 {"target.*.options.*", option},
                                  {"target.*.aio", string},
                                  {"target.*.workers", integer},
                                  {"target.*.size", size},
@@ -154,6 +157,7 @@ const char* expected(KeyType type) {
     case KeyType::list_or_weights: return "a string, a list of strings, or a table of weights, like {precopy = 3}";
     case KeyType::env: return "a table of strings, like {NAME = \"value\"}";
     case KeyType::props: return "a string, number, boolean, or a table of them";
+    case KeyType::option: return "a string, number, boolean, or a list of strings";
     case KeyType::table: return "a table";
     case KeyType::table_list: return "an array of tables, like [[name]]";
   }
@@ -237,6 +241,9 @@ std::string value_source(KeyType type, const std::string& text) {
       for (const std::string& word : base::split(text, ',')) words.push_back(quoted(word));
       return "[" + base::join(words, ", ") + "]";
     }
+    case KeyType::option:
+      if (text.starts_with("[")) return text;
+      [[fallthrough]];
     case KeyType::props: {  // a device property: a TOML scalar if it reads as one, else a string
       const toml::parse_result parsed = toml::parse("value = " + text);
       return parsed && !parsed.table()["value"].is_date() ? text : quoted(text);

@@ -5,7 +5,7 @@
 
 #include "ops/modes/mode.h"
 #include "scenario/table_reader.h"
-#include "target/target.h"
+#include "target/target_kind.h"
 
 namespace migsoak::scenario {
 
@@ -20,27 +20,29 @@ Result<void> check_connections(const TableReader& in, const Scenario& scenario, 
                                           "for good; give it reconnect_ms = 100",
                                           base::printable(device.id)));
   }
-  const bool plugged = scenario.hotplug.target == target && scenario.hotplug.uses("vhost-user-blk");
-  if (!plugged || reconnect_ms_of_plugged(scenario) > 0) return {};
+  const std::vector<std::string> served = plugged_vhost_user_types(scenario);
+  if (scenario.hotplug.target != target || served.empty() || reconnect_ms_of_plugged(scenario) > 0) return {};
   return in.error("target",
-                  "plugged vhost-user-blk disks reconnect as often as a [[device]] of the same target, and there "
-                  "is none");
+                  fmt::format("a plugged {} reconnects as often as a [[device]] of the same target, and there "
+                              "is none",
+                              base::join(served, ", ")));
 }
 
-// A storage daemon answers requests in flight with errors while it shuts down, now and then; killed, it leaves them to
-// its successor.
 Result<void> check_expectation(const TableReader& in, const TargetScenario& target, const RestartScenario& restart) {
-  if (target.kind != "qemu-storage-daemon") return {};
+  const target::RestartPolicy& policy = target::find_target_kind(target.kind)->restart;
+  if (!policy.impossible.empty()) return in.error("target", policy.impossible);
+  if (!policy.fails_requests_when_asked) return {};
   const auto& hows = restart.hows;
   const bool graceful = std::find(hows.begin(), hows.end(), "graceful") != hows.end();
   const bool said = in.table().contains("expect");
   if (graceful && !said) {
     return in.error("expect",
-                    "needed: a qemu-storage-daemon that is stopped gracefully under load may answer requests in "
-                    "flight with errors; say expect = \"io-errors\" or expect = \"recovers\"");
+                    fmt::format("needed: a {} that is stopped gracefully under load may answer requests in flight with "
+                                "errors; say expect = \"io-errors\" or expect = \"recovers\"",
+                                target.kind));
   }
   if (!graceful && restart.expect == "io-errors") {
-    return in.error("expect", "a qemu-storage-daemon that is killed answers nothing: everything must recover");
+    return in.error("expect", fmt::format("a {} that is killed answers nothing: everything must recover", target.kind));
   }
   return {};
 }

@@ -11,6 +11,8 @@
 
 #include "base/text.h"
 #include "detect/judge.h"
+#include "hypervisor/device_type.h"
+#include "ops/hotplug/hotplug.h"
 #include "scenario/check.h"
 #include "scenario/document.h"
 #include "scenario/table_reader.h"
@@ -21,13 +23,12 @@ using base::ErrorKind;
 using base::fail;
 using base::Result;
 
-namespace {
-
-// A path with a slash is relative to the scenario's directory; a bare name is looked up in PATH.
 void resolve_path(std::string& path, const std::string& directory) {
   if (path.find('/') == std::string::npos || path.front() == '/') return;
   path = (std::filesystem::path(directory) / path).lexically_normal().string();
 }
+
+namespace {
 
 Result<void> read_guest(const TableReader& in, GuestScenario& guest) {
   in.read_list("machine", guest.machines);
@@ -57,34 +58,6 @@ Result<SideScenario> read_side(const TableReader& in, const std::string& directo
   return side;
 }
 
-Result<TargetScenario> read_target(const TableReader& in, const std::string& directory) {
-  TargetScenario target;
-  in.read("name", target.name);
-  MIGSOAK_TRY(check_name(target.name), in.where(in.table().get("name"), "name"));
-  MIGSOAK_TRY(in.read_choice("kind", target.kind, target_kind_names()));
-  std::string share = "one";
-  MIGSOAK_TRY(in.read_choice("share", share, {"one", "per-side"}));
-  target.share = share == "one" ? TargetShare::one : TargetShare::per_side;
-  MIGSOAK_TRY(in.read_integer("nofile", target.nofile, 1, 1 << 20));
-  in.read("env", target.env);
-  in.read("wrapper", target.wrapper);
-  in.read("argv", target.argv);
-  in.read("executable", target.executable);
-  MIGSOAK_TRY(in.read_choice("aio", target.aio, {"threads", "native", "io_uring"}));
-  MIGSOAK_TRY(in.read_integer("workers", target.workers, 0, 1024));
-  MIGSOAK_TRY(in.read_size("size", target.size_bytes, 1ull << 20, 1ull << 40));
-  if (target.kind == "command" && target.argv.empty()) {
-    return in.error("argv", "a target of kind \"command\" needs argv = [\"program\", \"{socket}\", …]");
-  }
-  if (target.kind != "command" && !target.argv.empty()) {
-    return in.error("argv", "argv goes with kind = \"command\" only");
-  }
-  resolve_path(target.executable, directory);
-  if (!target.argv.empty()) resolve_path(target.argv.front(), directory);
-  if (!target.wrapper.empty()) resolve_path(target.wrapper.front(), directory);
-  return target;
-}
-
 Result<DeviceScenario> read_device(const TableReader& in) {
   DeviceScenario device;
   in.read("id", device.id);
@@ -94,11 +67,12 @@ Result<DeviceScenario> read_device(const TableReader& in) {
   MIGSOAK_TRY(in.read_size("size", device.size_bytes, 1ull << 20, 1ull << 40));
   // qemu-storage-daemon does not wait for requests in flight when the switch-over stops its queues
   // (VHOST_USER_GET_VRING_BASE), and now and then one is lost for good: scenarios/README.md, "device.io".
-  std::string io = device.type.starts_with("vhost-user-") ? "settled" : "through";
+  const bool vhost_user = hypervisor::endpoint_of(device.type).has_value();
+  std::string io = vhost_user ? "settled" : "through";
   MIGSOAK_TRY(in.read_choice("io", io, {"through", "settled"}));
   device.io_through = io == "through";
   MIGSOAK_TRY(in.read_integer("reconnect_ms", device.reconnect_ms, 0, 60'000));
-  if (device.reconnect_ms > 0 && !device.type.starts_with("vhost-user-")) {
+  if (device.reconnect_ms > 0 && !vhost_user) {
     return in.error("reconnect_ms", fmt::format("a {} has no target to reconnect to", device.type));
   }
   device.props = read_props(in.table()["props"].as_table());
@@ -218,6 +192,15 @@ Result<Scenario> read_scenario(const toml::table& root, const std::string& file,
 
 }  // namespace
 
+std::string_view to_string(TargetShare share) {
+  switch (share) {
+    case TargetShare::one: return "one";
+    case TargetShare::per_side: return "per-side";
+    case TargetShare::per_vm: return "per-vm";
+  }
+  return "?";
+}
+
 bool HotplugScenario::uses(const std::string& kind) const {
   const auto same = [&kind](const auto& entry) { return entry.first == kind && entry.second > 0; };
   const auto named = [&kind](const HotplugStep& step) { return step.kind == kind; };
@@ -255,6 +238,14 @@ const DeviceScenario* Scenario::find_device(const std::string& id) const {
     if (device.id == id) return &device;
   }
   return nullptr;
+}
+
+std::vector<std::string> plugged_vhost_user_types(const Scenario& scenario) {
+  std::vector<std::string> types;
+  for (const ops::HotplugKind& kind : ops::hotplug_kinds()) {
+    if (scenario.hotplug.uses(kind.name) && hypervisor::endpoint_of(kind.name)) types.push_back(kind.name);
+  }
+  return types;
 }
 
 int reconnect_ms_of_plugged(const Scenario& scenario) {

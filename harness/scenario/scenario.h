@@ -4,15 +4,19 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/json.h"
 #include "record/finding.h"
+#include "target/target_spec.h"
 
 namespace migsoak::scenario {
 
-enum class TargetShare { one, per_side };
+// How many processes a target has. per_vm: each QEMU has its own, which comes and goes with it.
+enum class TargetShare { one, per_side, per_vm };
+std::string_view to_string(TargetShare share);  // as scenarios say it
 // pairs: each ordered pair of sides gets a lineage, booted on the first and sent to and fro.
 enum class Route { ping_pong, round_robin, random, pairs };
 enum class OnLoss { stop, new_lineage };
@@ -24,18 +28,10 @@ struct SideScenario {
   std::vector<std::string> wrapper;
   std::vector<std::string> extra_args;
 };
-struct TargetScenario {
-  std::string name;
-  std::string kind = "qemu-storage-daemon";
+struct TargetScenario : target::TargetSettings {
   TargetShare share = TargetShare::one;
-  std::int64_t nofile = 1024;
-  std::map<std::string, std::string> env;
-  std::vector<std::string> wrapper;
-  std::vector<std::string> argv;                   // kind "command"
-  std::string executable = "qemu-storage-daemon";  // kind "qemu-storage-daemon"
-  std::string aio = "threads";
-  int workers = 0;                       // of aio threads; 0: the daemon's default
   std::uint64_t size_bytes = 64u << 20;  // of its disk image
+  std::string program_key = "binary";    // the key that names its program, for messages
 };
 struct DeviceScenario {
   std::string id;
@@ -152,6 +148,8 @@ struct Scenario {
   bool uses_mode(const std::string& mode) const;
 };
 
+// The types of vhost-user devices that the run may plug: hotplug.target serves them.
+std::vector<std::string> plugged_vhost_user_types(const Scenario& scenario);
 // How often a plugged vhost-user disk reconnects: as the [[device]]s on the same target do. 0: never.
 int reconnect_ms_of_plugged(const Scenario& scenario);
 
@@ -167,6 +165,7 @@ enum class KeyType {
   list_or_weights,
   env,
   props,
+  option,
   table,
   table_list
 };

@@ -134,6 +134,10 @@ inline std::map<std::string, base::Json> read_props(const toml::table* table) {
   return props;
 }
 
+// A path with a slash is relative to the scenario's directory; a bare name is looked up in PATH.
+void resolve_path(std::string& path, const std::string& directory);
+// A [[target]].
+base::Result<TargetScenario> read_target(const TableReader& in, const std::string& directory);
 // [migration]
 base::Result<void> read_migration(const TableReader& in, Scenario& scenario);
 // What [[migration.edge]] must not say of the last iteration and of pairs. Whether each leg has a mode: plan/load.cpp.

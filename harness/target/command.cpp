@@ -1,11 +1,11 @@
-// Any vhost-user backend by its command line; it listens on the one socket that `{socket}` names.
+// command: any vhost-user backend by its command line; it listens on the one socket that `{socket}` names.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
-#include "target/listening_target.h"
+#include "target/target_kind.h"
 
 namespace migsoak::target {
 
@@ -29,26 +29,38 @@ std::string substitute(const std::string& word, const std::array<std::pair<std::
   return out;
 }
 
-}  // namespace
-
-base::Result<CommandLine> any_command(const TargetSpec& spec) {
-  if (spec.argv.empty()) return base::fail(base::ErrorKind::bad_input, "kind \"command\" needs argv");
-  const bool names_socket = std::any_of(spec.argv.begin(), spec.argv.end(), [](const std::string& word) {
-    return word.find("{socket}") != std::string::npos;
-  });
+base::Result<Layout> lay_out_command(const TargetSpec& spec, const OptionValues& options) {
+  const std::vector<std::string> argv = options.words("argv");
+  const bool names_socket = std::any_of(
+      argv.begin(), argv.end(), [](const std::string& word) { return word.find("{socket}") != std::string::npos; });
   if (!names_socket) {
     return base::fail(base::ErrorKind::bad_input, "argv does not say where to listen: it needs the word {socket}");
   }
-  if (spec.disks.size() != 1) {
-    return base::fail(base::ErrorKind::bad_input,
-                      "kind \"command\" serves one disk: it has one {socket} and one {image}");
-  }
-  MIGSOAK_ASSIGN(std::string path, socket_path(spec, ".sock"));
+  const ServedDevice& device = spec.devices.front();
+  MIGSOAK_ASSIGN(const std::string path, socket_path(spec, ".sock"));
   const std::array<std::pair<std::string, std::string>, 3> values{
-      {{"{socket}", path}, {"{image}", spec.disks.front().image}, {"{run_dir}", spec.run_dir}}};
-  CommandLine command{{}, {{"", path}}, true};
-  for (const std::string& word : spec.argv) command.argv.push_back(substitute(word, values));
-  return command;
+      {{"{socket}", path}, {"{image}", device.image}, {"{run_dir}", spec.run_dir}}};
+  Layout layout;
+  for (const std::string& word : argv) layout.argv.push_back(substitute(word, values));
+  for (const std::string& slot : spec.slots) {
+    layout.endpoints[endpoint_key(device.id, slot)] = {device.type, path, Listener::target};
+  }
+  return layout;
+}
+
+}  // namespace
+
+TargetKind target_kind_command() {
+  TargetKind kind{};
+  kind.name = "command";
+  kind.summary = "any vhost-user backend, by argv with {socket}, {image} and {run_dir} filled in";
+  kind.options = {{"argv", OptionType::command, nullptr, {}, 0, 0},
+                  {"ends_with_client", OptionType::boolean, false, {}, 0, 0}};
+  kind.serves = {EndpointType::block, EndpointType::net, EndpointType::fs};
+  kind.devices_max = 1;  // it has one {socket} and one {image}
+  kind.lay_out = lay_out_command;
+  kind.ends_with_client = [](const OptionValues& options) { return options.flag("ends_with_client"); };
+  return kind;
 }
 
 }  // namespace migsoak::target

@@ -10,7 +10,7 @@
 
 #include "base/text.h"
 #include "base/unique_fd.h"
-#include "target/listening_target.h"
+#include "target/target_kind.h"
 
 namespace migsoak::target {
 
@@ -33,52 +33,66 @@ bool supports_direct_io(const std::string& path) {
 }
 
 // One image: its file node, its raw node, one export per slot.
-base::Result<void> append_disk(const TargetSpec& spec, std::size_t index, std::vector<std::string>& command,
-                               std::map<std::string, std::string>& sockets) {
-  const Disk& disk = spec.disks[index];
-  const bool direct = supports_direct_io(disk.image);
-  if (spec.aio == "native" && !direct) {
-    return base::fail(base::ErrorKind::environment,
-                      fmt::format("aio = 'native' needs O_DIRECT, which the file system of {} refuses", disk.image));
-  }
-  command.insert(command.end(),
-                 {"--blockdev", fmt::format("driver=file,node-name=f{},filename={},locking=off,cache.direct={},aio={}",
-                                            index, option_value(disk.image), direct ? "on" : "off", spec.aio)});
-  command.insert(command.end(), {"--blockdev", fmt::format("driver=raw,node-name=disk{0},file=f{0}", index)});
+base::Result<void> append_disk(const TargetSpec& spec, std::size_t index, const std::string& aio, Layout& layout) {
+  const ServedDevice& disk = spec.devices[index];
+  std::vector<std::string>& argv = layout.argv;
+  argv.insert(
+      argv.end(),
+      {"--blockdev", fmt::format("driver=file,node-name=f{},filename={},locking=off,cache.direct={},aio={}", index,
+                                 option_value(disk.image), supports_direct_io(disk.image) ? "on" : "off", aio)});
+  argv.insert(argv.end(), {"--blockdev", fmt::format("driver=raw,node-name=disk{0},file=f{0}", index)});
   for (const std::string& slot : spec.slots) {
     // A target with one disk needs no second word in its (short) socket paths.
-    MIGSOAK_ASSIGN(std::string path, socket_path(spec, (spec.disks.size() == 1 ? "" : "." + disk.id) + "." + slot));
-    command.insert(command.end(),
-                   {"--export", fmt::format("type=vhost-user-blk,id=e{}-{},node-name=disk{},writable=on,num-queues={},"
-                                            "addr.type=unix,addr.path={}",
-                                            index, slot, index, disk.queues, option_value(path))});
-    if (!sockets.emplace(socket_key(disk.id, slot), std::move(path)).second) {
-      return base::fail(base::ErrorKind::bad_input,
-                        fmt::format("two exports are called '{}'", socket_key(disk.id, slot)));
+    MIGSOAK_ASSIGN(std::string path, socket_path(spec, (spec.devices.size() == 1 ? "" : "." + disk.id) + "." + slot));
+    argv.insert(argv.end(),
+                {"--export", fmt::format("type=vhost-user-blk,id=e{}-{},node-name=disk{},writable=on,num-queues={},"
+                                         "addr.type=unix,addr.path={}",
+                                         index, slot, index, disk.queues, option_value(path))});
+    const std::string key = endpoint_key(disk.id, slot);
+    if (!layout.endpoints.emplace(key, Endpoint{EndpointType::block, std::move(path), Listener::target}).second) {
+      return base::fail(base::ErrorKind::bad_input, fmt::format("two exports are called '{}'", key));
     }
+  }
+  return {};
+}
+
+base::Result<Layout> lay_out_daemon(const TargetSpec& spec, const OptionValues& options) {
+  Layout layout;
+  layout.argv.push_back(program_of(spec));
+  if (options.integer("workers") > 0) {
+    layout.argv.insert(layout.argv.end(),
+                       {"--object", fmt::format("main-loop,id=loop0,thread-pool-max={}", options.integer("workers"))});
+  }
+  for (std::size_t index = 0; index < spec.devices.size(); ++index) {
+    MIGSOAK_TRY(append_disk(spec, index, options.text("aio"), layout));
+  }
+  return layout;
+}
+
+base::Result<void> prepare_daemon(const TargetSpec& spec, const OptionValues& options, const Layout&) {
+  for (const ServedDevice& disk : spec.devices) {
+    if (options.text("aio") != "native" || supports_direct_io(disk.image)) continue;
+    return base::fail(base::ErrorKind::environment,
+                      fmt::format("aio = 'native' needs O_DIRECT, which the file system of {} refuses", disk.image));
   }
   return {};
 }
 
 }  // namespace
 
-base::Result<CommandLine> qemu_storage_daemon_command(const TargetSpec& spec) {
-  if (spec.slots.empty()) return base::fail(base::ErrorKind::bad_input, "no export to offer: no device uses it");
-  if (spec.aio != "threads" && spec.aio != "native" && spec.aio != "io_uring") {
-    return base::fail(base::ErrorKind::bad_input,
-                      fmt::format("aio = '{}': threads, native or io_uring", base::printable(spec.aio, 40)));
-  }
-  if (spec.disks.empty()) return base::fail(base::ErrorKind::bad_input, "no disk to serve");
-  CommandLine command;
-  command.argv.push_back(spec.executable.empty() ? "qemu-storage-daemon" : spec.executable);
-  if (spec.workers > 0) {
-    command.argv.insert(command.argv.end(),
-                        {"--object", fmt::format("main-loop,id=loop0,thread-pool-max={}", spec.workers)});
-  }
-  for (std::size_t index = 0; index < spec.disks.size(); ++index) {
-    MIGSOAK_TRY(append_disk(spec, index, command.argv, command.sockets));
-  }
-  return command;
+TargetKind target_kind_qemu_storage_daemon() {
+  TargetKind kind{};
+  kind.name = "qemu-storage-daemon";
+  kind.summary = "QEMU's storage daemon: a vhost-user-blk export per slot, one raw image";
+  kind.program = "qemu-storage-daemon";
+  kind.options = {{"aio", OptionType::text, "threads", {"threads", "native", "io_uring"}, 0, 0},
+                  // Of aio threads; 0: the daemon's own default.
+                  {"workers", OptionType::integer, 0, {}, 0, 1024}};
+  kind.serves = {EndpointType::block};
+  kind.restart.fails_requests_when_asked = true;
+  kind.lay_out = lay_out_daemon;
+  kind.prepare = prepare_daemon;
+  return kind;
 }
 
 }  // namespace migsoak::target

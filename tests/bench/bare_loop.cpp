@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "block.h"
+#include "engine/target_spec.h"
 #include "guest/channel.h"
 #include "ops/modes/mode.h"
 #include "plan/planner.h"
@@ -77,22 +78,8 @@ Result<void> BareLoop::start_targets() {
                            served_by != nullptr ? served_by->size_bytes : device.size_bytes));
   }
   for (const scenario::TargetScenario& target : scenario_.targets) {
-    target::TargetSpec spec;
-    spec.name = target.name;
-    spec.process = "target:" + target.name;
-    spec.kind = target.kind;
-    spec.argv = target.argv;
-    spec.executable = target.executable;
-    spec.aio = target.aio;
-    for (const scenario::DeviceScenario& device : scenario_.devices) {
-      if (device.target != target.name) continue;
-      spec.disks.push_back({device.id, fmt::format("{}/{}.img", run_dir_->path(), device.id), device.queues()});
-    }
-    spec.nofile = static_cast<std::uint64_t>(target.nofile);
-    spec.env = target.env;
-    spec.wrapper = target.wrapper;
+    target::TargetSpec spec = engine::target_spec(scenario_, target, {}, run_dir_->path());
     spec.slots = {"0", "1"};
-    spec.run_dir = run_dir_->path();
     spec.log_file = fmt::format("{}/{}.log", run_dir_->path(), target.name);
     MIGSOAK_ASSIGN(auto started, target::start_target(reactor_, *containment_, std::move(spec)));
     MIGSOAK_TRY(started->wait_ready(Deadline::in(kStepMax)));
@@ -134,7 +121,7 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, con
     }
     entry.image_path = fmt::format("{}/{}.img", run_dir_->path(), device.id);
     for (const auto& target : targets_) {
-      if (target->spec().name == device.target) entry.socket_path = target->socket(device.id, slot);
+      if (target->spec().name == device.target) entry.socket_path = target->connect(device.id, slot).socket;
     }
     spec.devices.push_back(std::move(entry));
   }

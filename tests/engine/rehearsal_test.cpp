@@ -32,15 +32,14 @@ vhost-user-blk = 1
 )";
 
 std::size_t longest_socket(const Scenario& scenario, const std::string& run_dir) {
-  const target::TargetSpec spec = target_spec(scenario, scenario.targets.front(), "", run_dir);
-  EXPECT_GT(spec.disks.size(), 1U);
+  const target::TargetSpec spec = target_spec(scenario, scenario.targets.front(), {}, run_dir);
+  EXPECT_GT(spec.devices.size(), 1U);
   std::size_t longest = 0;
-  for (const target::TargetKind& kind : target::target_kinds()) {
-    if (kind.name != spec.kind) continue;
-    const auto command = kind.command_line(spec);
-    EXPECT_TRUE(command) << command.error().describe();
-    for (const auto& [key, path] : command ? command->sockets : std::map<std::string, std::string>{}) {
-      longest = std::max(longest, path.size());
+  for (const target::ServedDevice& device : spec.devices) {
+    for (const std::string& slot : spec.slots) {
+      const auto endpoint = target::endpoint_of(spec, device.id, slot);
+      EXPECT_TRUE(endpoint) << endpoint.error().describe();
+      if (endpoint) longest = std::max(longest, endpoint->socket.size());
     }
   }
   return longest;
@@ -61,21 +60,19 @@ TEST(Rehearsal, RefusesASocketPathThatOnlyAPluggedDiskHas) {
 TEST(TargetSpec, HasEverythingThatTheScenarioSays) {
   Scenario scenario = plan::testing::parsed(kPlugged);
   TargetScenario& target = scenario.targets.front();
-  target.aio = "native";
-  target.workers = 3;
+  target.options = {{"aio", "native"}, {"workers", 3}};
   target.nofile = 77;
   target.env["A"] = "b";
   target.wrapper = {"valgrind"};
-  const target::TargetSpec spec = target_spec(scenario, target, "a", "/run");
+  const target::TargetSpec spec = target_spec(scenario, target, {"a", ""}, "/run");
   EXPECT_EQ(spec.process, "target:target-of-a-long-name@a");
-  EXPECT_EQ(spec.aio, "native");
-  EXPECT_EQ(spec.workers, 3);
+  EXPECT_EQ(spec.options, target.options);
   EXPECT_EQ(spec.nofile, 77U);
   EXPECT_EQ(spec.env.at("A"), "b");
   EXPECT_EQ(spec.env.at("MIGSOAK_PROCESS"), "target:target-of-a-long-name@a");
   EXPECT_THAT(spec.wrapper, Contains("valgrind"));
-  EXPECT_GT(spec.disks.size(), 1U);
-  EXPECT_EQ(spec.disks.front().image, "/run/v.img");
+  EXPECT_GT(spec.devices.size(), 1U);
+  EXPECT_EQ(spec.devices.front().image, "/run/v.img");
   EXPECT_GE(spec.slots.size(), 2U);
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "hypervisor/device_type.h"
 #include "hypervisor/machine_spec.h"
 
 namespace migsoak::hypervisor {
@@ -251,6 +252,25 @@ TEST(DeviceTypes, AreNamedOnce) {
   EXPECT_THAT(names, Contains("vhost-user-blk"));
   std::sort(names.begin(), names.end());
   EXPECT_EQ(std::adjacent_find(names.begin(), names.end()), names.end());
+}
+
+// Whose target connects to it: OVS and testpmd as clients.
+TEST(CommandLine, a_vhost_user_disk_may_listen) {
+  MachineSpec spec = plain();
+  spec.devices = {vhost_disk("vd0")};
+  spec.devices.front().listens = true;
+  spec.devices.front().reconnect_ms = 100;  // means nothing to one that listens
+  EXPECT_THAT(values_of(arguments(spec), "-chardev"),
+              Contains("socket,id=" + chardev_of("vd0") + ",path=/run/x/vd0.s,server=on"));
+}
+
+TEST(DeviceTypes, SayWhatTheyNeedOfATarget) {
+  EXPECT_EQ(endpoint_of("vhost-user-blk"), target::EndpointType::block);
+  for (const char* type : {"virtio-blk", "virtio-net", "cpu", "no-such-type"}) {
+    EXPECT_EQ(endpoint_of(type), std::nullopt) << type;
+  }
+  for (const char* type : {"vhost-user-blk", "virtio-blk", "scsi-disk"}) EXPECT_TRUE(needs_image(type)) << type;
+  for (const char* type : {"virtio-net", "virtio-scsi", "memory"}) EXPECT_FALSE(needs_image(type)) << type;
 }
 
 // QEMU 11.1 knows no "reconnect" any more, 7.2 no "reconnect-ms".

@@ -31,7 +31,7 @@ TEST_F(TargetRestart, another_process_on_the_same_sockets) {
     EXPECT_FALSE(target->stopped());
     const pid_t before = target->pid();
     const std::vector<std::string> argv = target->child().spec().argv;
-    const std::string socket = target->socket("vd0", "a0");
+    const std::string socket = target->connect("vd0", "a0").socket;
     ASSERT_TRUE(stops(*target, how));
     EXPECT_EQ(target->child().exit_status()->signal, how == StopHow::kill ? SIGKILL : 0);
     EXPECT_TRUE(reaped(before));
@@ -41,7 +41,7 @@ TEST_F(TargetRestart, another_process_on_the_same_sockets) {
     ASSERT_TRUE(ready) << ready.error().describe();
     EXPECT_NE(target->pid(), before);
     EXPECT_EQ(target->child().spec().argv, argv);
-    EXPECT_EQ(target->socket("vd0", "a0"), socket);
+    EXPECT_EQ(target->connect("vd0", "a0").socket, socket);
     EXPECT_TRUE(connects(socket));
   }
 }

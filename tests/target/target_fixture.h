@@ -55,7 +55,7 @@ class TargetTest : public ::testing::Test {
     spec.name = "disk0";
     spec.process = "target:disk0";
     spec.kind = kind;
-    spec.disks = {{"vd0", image_, 1}};
+    spec.devices = {{"vd0", image_, 1, EndpointType::block}};
     spec.slots = {"a0", "a1", "b0", "b1"};
     spec.run_dir = run_dir_->path();
     spec.log_file = run_dir_->path() + "/disk0.log";
@@ -64,7 +64,7 @@ class TargetTest : public ::testing::Test {
   TargetSpec daemon() { return spec_of("qemu-storage-daemon"); }
   TargetSpec command(std::vector<std::string> argv) {
     TargetSpec spec = spec_of("command");
-    spec.argv = std::move(argv);
+    spec.options["argv"] = std::move(argv);
     return spec;
   }
   // A vhost-user backend that is no storage daemon as far as `command` knows.

@@ -29,8 +29,8 @@ TEST_F(TargetTest, a_storage_daemon_serves_every_slot_and_stops) {
   ASSERT_TRUE(ready) << ready.error().describe();
   std::set<std::string> sockets;
   for (const std::string& slot : target->spec().slots) {
-    EXPECT_TRUE(connects(target->socket("vd0", slot))) << slot;
-    sockets.insert(target->socket("vd0", slot));
+    EXPECT_TRUE(connects(target->connect("vd0", slot).socket)) << slot;
+    sockets.insert(target->connect("vd0", slot).socket);
   }
   EXPECT_EQ(sockets.size(), 4u);
   EXPECT_TRUE(target->has_spare_slots());
@@ -81,8 +81,8 @@ TEST_F(TargetTest, environment_and_name_reach_the_process) {
 
 TEST_F(TargetTest, aio_and_queues_are_what_the_spec_says) {
   TargetSpec spec = daemon();
-  spec.disks.front().queues = 3;
-  spec.workers = 1;
+  spec.devices.front().queues = 3;
+  spec.options["workers"] = 1;
   const auto target = start(spec);
   const std::string argv = ::testing::PrintToString(target->child().spec().argv);
   EXPECT_THAT(argv, HasSubstr("aio=threads"));
@@ -94,9 +94,9 @@ TEST_F(TargetTest, aio_and_queues_are_what_the_spec_says) {
 
 TEST_F(TargetTest, a_comma_in_the_images_name_is_no_option) {
   TargetSpec spec = daemon();
-  spec.disks = {{"vd0", run_dir_->path() + "/disk,read-only=on.raw", 1}};
-  std::ofstream(spec.disks.front().image).close();
-  ASSERT_EQ(::truncate(spec.disks.front().image.c_str(), 1 << 20), 0);
+  spec.devices.front().image = run_dir_->path() + "/disk,read-only=on.raw";
+  std::ofstream(spec.devices.front().image).close();
+  ASSERT_EQ(::truncate(spec.devices.front().image.c_str(), 1 << 20), 0);
   const auto target = start(spec);
   const auto ready = target->wait_ready(soon());
   EXPECT_TRUE(ready) << ready.error().describe();
@@ -122,7 +122,7 @@ TEST_F(TargetTest, destruction_leaves_neither_process_nor_socket) {
   spec.wrapper = {"/bin/sh", "-c", "\"$@\"; true", "wrapper"};
   auto target = start(spec);
   ASSERT_TRUE(target->wait_ready(soon()));
-  const std::string socket = target->socket("vd0", "a0");
+  const std::string socket = target->connect("vd0", "a0").socket;
   EXPECT_TRUE(exists(socket));
   target.reset();
   EXPECT_FALSE(exists(socket));
@@ -134,7 +134,7 @@ TEST_F(TargetTest, a_killed_targets_socket_is_no_obstacle) {
   auto target = start(daemon());
   ASSERT_TRUE(target->wait_ready(soon()));
   // What a SIGKILL leaves behind.
-  const std::string socket = target->socket("vd0", "a0");
+  const std::string socket = target->connect("vd0", "a0").socket;
   target.reset();
   {
     const base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -155,17 +155,17 @@ TEST_F(TargetTest, a_command_gets_socket_image_and_run_dir) {
   const auto target = start(spec);
   const auto ready = target->wait_ready(soon());
   ASSERT_FALSE(ready);
-  EXPECT_THAT(ready.error().message,
-              HasSubstr(fmt::format("s={}, {}{} {{other}}", target->socket("vd0", "a0"), image_, run_dir_->path())));
+  EXPECT_THAT(ready.error().message, HasSubstr(fmt::format("s={}, {}{} {{other}}", target->connect("vd0", "a0").socket,
+                                                           image_, run_dir_->path())));
 }
 
 TEST_F(TargetTest, a_command_is_ready_when_it_listens) {
   const auto target = start(command(backend_argv()));
   const auto ready = target->wait_ready(soon());
   ASSERT_TRUE(ready) << ready.error().describe();
-  EXPECT_EQ(target->socket("vd0", "a0"), target->socket("vd0", "b0"));
+  EXPECT_EQ(target->connect("vd0", "a0").socket, target->connect("vd0", "b0").socket);
   EXPECT_FALSE(target->has_spare_slots());
-  EXPECT_TRUE(connects(target->socket("vd0", "a0")));
+  EXPECT_TRUE(connects(target->connect("vd0", "a0").socket));
 }
 
 TEST_F(TargetTest, a_target_that_exits_at_once_is_the_subjects_failure) {
@@ -179,7 +179,7 @@ TEST_F(TargetTest, a_target_that_exits_at_once_is_the_subjects_failure) {
 
 TEST_F(TargetTest, a_storage_daemon_that_refuses_its_options_says_why) {
   TargetSpec spec = daemon();
-  spec.disks = {{"vd0", run_dir_->path(), 1}};  // a directory
+  spec.devices.front().image = run_dir_->path();  // a directory
   const auto target = start(spec);
   const auto ready = target->wait_ready(soon());
   ASSERT_FALSE(ready);
@@ -192,7 +192,7 @@ TEST_F(TargetTest, a_target_that_never_listens_times_out) {
   const auto ready = silent->wait_ready(base::Deadline::in(std::chrono::milliseconds(200)));
   ASSERT_FALSE(ready);
   EXPECT_EQ(ready.error().kind, base::ErrorKind::timeout);
-  EXPECT_THAT(ready.error().message, HasSubstr(silent->socket("vd0", "")));
+  EXPECT_THAT(ready.error().message, HasSubstr(silent->connect("vd0", "a0").socket));
 }
 
 TEST_F(TargetTest, a_stopped_target_times_out_and_can_still_be_stopped) {
@@ -212,7 +212,7 @@ TEST_F(TargetTest, a_target_stopped_mid_way_is_killed_after_its_grace) {
   ASSERT_EQ(::kill(target->pid(), SIGSTOP), 0);
   const proc::ExitStatus status = target->stop(std::chrono::milliseconds(100));
   EXPECT_NE(status.signal, 0);
-  EXPECT_FALSE(exists(target->socket("vd0", "a0")));
+  EXPECT_FALSE(exists(target->connect("vd0", "a0").socket));
 }
 
 TEST_F(TargetTest, a_socket_path_too_long_is_bad_input) {
@@ -228,10 +228,10 @@ TEST_F(TargetTest, bad_input_is_told_apart) {
   spec.kind = "qemu-storage-demon";
   EXPECT_THAT(refusal(spec).message, HasSubstr("did you mean 'qemu-storage-daemon'"));
   spec = daemon();
-  spec.disks = {{"vd0", run_dir_->path() + "/missing.raw", 1}};
+  spec.devices.front().image = run_dir_->path() + "/missing.raw";
   EXPECT_EQ(refusal(spec).kind, base::ErrorKind::bad_input);
   spec = daemon();
-  spec.aio = "uring";
+  spec.options["aio"] = "uring";
   EXPECT_EQ(refusal(spec).kind, base::ErrorKind::bad_input);
   spec = daemon();
   spec.slots = {"a0", "a0"};
@@ -242,7 +242,7 @@ TEST_F(TargetTest, bad_input_is_told_apart) {
 
 TEST_F(TargetTest, a_missing_executable_is_told_by_name) {
   TargetSpec spec = daemon();
-  spec.executable = "/nonexistent/qemu-storage-daemon";
+  spec.binary = "/nonexistent/qemu-storage-daemon";
   EXPECT_THAT(refusal(spec).describe(), HasSubstr("/nonexistent/qemu-storage-daemon"));
 }
 
@@ -251,7 +251,7 @@ TEST_F(TargetTest, targets_of_two_sides_do_not_share_sockets) {
   a.process = "target:disk0@a";
   b.process = "target:disk0@b";
   const auto first = start(a), second = start(b);
-  EXPECT_NE(first->socket("vd0", "a0"), second->socket("vd0", "a0"));
+  EXPECT_NE(first->connect("vd0", "a0").socket, second->connect("vd0", "a0").socket);
   EXPECT_TRUE(first->wait_ready(soon()));
   EXPECT_TRUE(second->wait_ready(soon()));
 }

@@ -45,7 +45,7 @@ Json chardev_arguments(const Backend& backend) {
   if (type == "socket") {
     data = {{"addr", {{"type", "unix"}, {"data", {{"path", text_of(backend.properties, "path")}}}}}, {"server", false}};
     for (const auto& [key, value] : backend.properties) {
-      if (key.starts_with("reconnect")) data[key] = value;
+      if (key.starts_with("reconnect") || key == "server") data[key] = value;
     }
   }
   return {{"id", backend.id}, {"backend", {{"type", type}, {"data", data}}}};
