@@ -14,6 +14,7 @@
 #   restarts    scenarios/target-restart.toml, whole: a vhost target killed and stopped under eight writers
 #   starved     two lanes a core under TCG, for each QEMU build: how many guests are lost or corrupted when cores are short.
 #               No demand on builds with a known defect (harness/record/known_defects.def), except where it is avoided
+#   fresh       a stranger's machine: minimal Debians, a clone, the README's two commands (tests/fresh.sh); needs root
 #   bench       the soak loop against a bare one (tests/bench): its own figures, and the ratios in the table
 #
 #   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
@@ -25,7 +26,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 migsoak=$root/build/release/migsoak
 faults=$root/build/release/tests/faults
 scenario=$root/scenarios/vhost-fd-exhaustion.toml
-all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts starved bench)
+all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts starved bench fresh)
 parts=() shrink=1
 for argument in "$@"; do
   case $argument in
@@ -194,7 +195,8 @@ part_restarts() {
 # starved NAME QEMU AVOID LOSSES_MAX: figures of one build. What passed its deadline while the guest booted was not
 # migrated yet: it tells of the host alone.
 starved() {
-  local name=$1 qemu=$2 avoid=$3 most=$4 folder=starved-$1 operator='=' scenario=$out/starved.toml finished_count lost
+  local name=$1 qemu=$2 avoid=$3 most=$4 folder=starved-$1 operator='=' scenario=$out/starved.toml
+  local version finished_count lost
   [[ $most ]] || operator=-
   soak "$folder" --iterations $((300 / shrink)) --lanes $((2 * $(nproc))) --set "guest.avoid_known_defects=$avoid" \
     --set "side.a.qemu=$qemu" --set "side.b.qemu=$qemu"
@@ -211,7 +213,7 @@ starved() {
 }
 
 part_starved() {
-  local suite version
+  local suite
   printf '%s\n' 'name = "starved"' '[guest]' 'memory = "256MiB"' 'accel = "tcg"' '[[side]]' 'name = "a"' '[[side]]' \
     'name = "b"' '[run]' 'on_loss = "new-lineage"' 'spawn_deadline_s = 300' 'boot_deadline_s = 300' \
     'migrate_deadline_s = 300' 'answer_deadline_s = 300' >"$out/starved.toml"
@@ -227,6 +229,17 @@ part_starved() {
   done
   starved system qemu-system-x86_64 false ''
   starved system-avoided qemu-system-x86_64 true 0
+}
+
+part_fresh() {
+  "$root/tests/fresh.sh" </dev/null >"$out/fresh.log" 2>&1
+  figure 'exit status' $? = 0
+  cat "$out/fresh.log" >&2
+  local quickstart tests
+  quickstart=$(awk -F '\t' '$2 == "quickstart" && $4 > most { most = $4 } END { print most }' "$root/build/fresh/table.tsv")
+  tests=$(awk -F '\t' '$2 == "tests" && $4 > most { most = $4 } END { print most }' "$root/build/fresh/table.tsv")
+  figure 'clone to the first report, slowest (s)' "$quickstart" '<=' 300
+  figure 'tests/run.sh, slowest (s)' "$tests" '<=' 1200
 }
 
 part_bench() {

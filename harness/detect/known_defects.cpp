@@ -11,11 +11,12 @@ namespace migsoak::detect {
 
 namespace {
 
-// The guest's own trouble. What a process of the host did is another matter, and a leak that was seen to run dry
-// explains more than a defect that may have struck.
+// The guest's own trouble, nonsense on its channel included. What a process of the host did is another matter, and a
+// leak that was seen to run dry explains more than a defect that may have struck.
 bool is_suffered_by_guest(const record::Finding& finding) {
   if (finding.process != "guest" || finding.evidence.contains("cause")) return false;
-  for (const std::string_view detector : {"guest-corruption", "disk-corruption", "hang", "crash", "log-signature"}) {
+  for (const std::string_view detector :
+       {"guest-corruption", "disk-corruption", "hang", "crash", "log-signature", "migration-failure"}) {
     if (finding.detector == detector) return true;
   }
   return false;

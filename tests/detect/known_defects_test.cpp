@@ -39,6 +39,7 @@ std::vector<record::Event> guest_troubles() {
           event(kinds::kGuestPanic, "guest", "Kernel panic - not syncing: Fatal exception"),
           event(kinds::kDiskCorruption, "guest:disk:vd0", "", {{"stale", 1}}),
           event(kinds::kHang, "guest", "", {{"waiting_for", "heartbeat of the guest"}}),
+          event(kinds::kProtocolError, "guest", "heartbeat out of order"),
           event(kinds::kGuestLost, "guest", "", {{"why", "no heartbeat"}})};
 }
 
