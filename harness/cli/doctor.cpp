@@ -13,6 +13,7 @@
 #include "guest/image.h"
 #include "hypervisor/machine.h"
 #include "proc/run_dir.h"
+#include "record/known_defects.h"
 
 namespace migsoak::cli {
 
@@ -23,7 +24,8 @@ struct Check {
   bool good = false;
   bool needed = true;  // a run can't do without it
   std::string found;
-  std::string mend;  // a command or a sentence; empty when good
+  std::string mend;        // a command or a sentence; empty when good
+  std::string known = {};  // of a QEMU build: defects that lose guests
 };
 
 bool in_path(const std::string& program) {
@@ -39,6 +41,15 @@ Check program(const std::string& name, const std::string& package, bool needed, 
   check.found = check.good ? "in PATH: " + what_for : "not in PATH: " + what_for;
   if (!check.good) check.mend = "apt-get install " + package;
   return check;
+}
+
+// A QEMU build that works and has a known defect is good all the same: whoever meets it should know.
+std::string known_defects_of(const std::string& qemu_version) {
+  std::vector<std::string> known;
+  for (const record::KnownDefect& defect : record::known_defects()) {
+    if (record::has_defect(defect, qemu_version, defect.accel)) known.push_back(record::describe(defect));
+  }
+  return base::join(known, "; ");
 }
 
 Check guest_image() {
@@ -69,7 +80,7 @@ std::vector<Check> live_checks() {
   checks.push_back(
       {"qemu-system-x86_64", qemu.has_value(), true,
        qemu ? qemu->full + (qemu->package.empty() ? "" : " (" + qemu->package + ")") : qemu.error().describe(),
-       qemu ? "" : "apt-get install qemu-system-x86"});
+       qemu ? "" : "apt-get install qemu-system-x86", qemu ? known_defects_of(qemu->version) : ""});
   const auto image = guest::locate_image();
   if (qemu && image) {
     hypervisor::MachineSpec probe;
@@ -98,7 +109,7 @@ std::vector<Check> fleet_checks() {
     checks.push_back({build.name, true, false,
                       fmt::format("QEMU {}, {}", build.version,
                                   build.suite.empty() ? build.binary : build.suite + " " + build.package_version),
-                      ""});
+                      "", known_defects_of(build.version)});
   }
   for (const std::string& trouble : troubles) checks.push_back({"fleet", false, false, trouble, ""});
   if (checks.empty())
@@ -141,14 +152,17 @@ void add_doctor(CLI::App& app, Session& session) {
                       {"good", check.good},
                       {"needed", check.needed},
                       {"found", check.found},
-                      {"mend", check.mend}});
+                      {"mend", check.mend},
+                      {"known", check.known}});
       if (*json_output) continue;
-      print(fmt::format("{:<8} {:<20} {}{}",
+      const std::string indent = "\n" + std::string(30, ' ');
+      print(fmt::format("{:<8} {:<20} {}{}{}",
                         check.good     ? "good"
                         : check.needed ? "MISSING"
                                        : "limited",
                         check.name, base::printable(check.found),
-                        check.mend.empty() ? "" : "\n" + std::string(30, ' ') + "mend: " + check.mend));
+                        check.mend.empty() ? "" : indent + "mend: " + check.mend,
+                        check.known.empty() ? "" : indent + check.known));
     }
     if (*json_output)
       print(base::Json{{"good", good}, {"checks", rows}}.dump(2, ' ', false, base::Json::error_handler_t::replace));

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "detect/catalog.h"
+#include "detect/known_defects.h"
 #include "detect/links.h"
 
 namespace migsoak::detect {
@@ -109,6 +110,7 @@ void Judge::Impl::update() const {
     }
     link_collapses(own);
     link_config_space(own);
+    tell_known_defects(manifest, own);
     for (Finding& finding : own) {
       const auto [found, fresh] = merged.try_emplace(finding.fingerprint, finding);
       if (!fresh) merge_into(found->second, finding);

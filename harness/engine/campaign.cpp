@@ -106,7 +106,8 @@ class Campaign {
     if (preflight::wants_ram_file(scenario_)) {
       // Of each lane: what the guest is in, and what it migrates to.
       const auto lanes = static_cast<std::uint64_t>(std::max(1, options_.lanes));
-      MIGSOAK_ASSIGN(memory_dir_, run_dir_->memory_dir(lanes * 3 * scenario_.guest.memory_bytes));
+      MIGSOAK_ASSIGN(memory_dir_,
+                     run_dir_->memory_dir(lanes * 3 * (scenario_.guest.memory_bytes + preflight_.memory_extra_bytes)));
     }
     record::Manifest manifest = preflight::make_manifest(scenario_, preflight_, run_id, containment_->level());
     manifest.first_iteration = options_.first_iteration;

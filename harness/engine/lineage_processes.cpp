@@ -98,6 +98,7 @@ hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, cons
   spec.extra_args = side.extra_args;
   spec.machine = machine_;
   spec.memory_bytes = scenario.guest.memory_bytes;
+  spec.memory_extra_bytes = context_.preflight.memory_extra_bytes;
   spec.cpus = scenario.guest.cpus;
   if (scenario.hotplug.uses("cpu")) spec.cpus_max = scenario.guest.cpus + kHotCpusMax;
   if (scenario.hotplug.uses("memory")) spec.memory_slots = kMemorySlots;

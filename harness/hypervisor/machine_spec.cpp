@@ -64,16 +64,24 @@ base::Result<void> append_devices(const MachineSpec& spec, std::vector<std::stri
   return {};
 }
 
+std::uint64_t ram_bytes(const MachineSpec& spec) {
+  return spec.memory_bytes + spec.memory_extra_bytes;
+}
+
+std::string size_text(std::uint64_t bytes) {
+  return bytes % kMiB == 0 ? fmt::format("{}M", bytes / kMiB) : fmt::format("{}K", bytes / 1024);
+}
+
 void append_size(const MachineSpec& spec, std::vector<std::string>& argv) {
   // One CPU per socket, so that a CPU's address is one number on every machine type.
   argv.insert(argv.end(),
               {"-smp", spec.cpus_max > spec.cpus
                            ? fmt::format("{0},sockets={1},cores=1,threads=1,maxcpus={1}", spec.cpus, spec.cpus_max)
                            : std::to_string(spec.cpus)});
-  std::string memory = fmt::format("{}M", spec.memory_bytes / kMiB);
+  std::string memory = size_text(ram_bytes(spec));
   if (spec.memory_slots > 0) {
-    const std::uint64_t most = spec.memory_bytes + static_cast<std::uint64_t>(spec.memory_slots) * kDimmBytes;
-    memory += fmt::format(",slots={},maxmem={}M", spec.memory_slots, most / kMiB);
+    const std::uint64_t most = ram_bytes(spec) + static_cast<std::uint64_t>(spec.memory_slots) * kDimmBytes;
+    memory += fmt::format(",slots={},maxmem={}", spec.memory_slots, size_text(most));
   }
   argv.insert(argv.end(), {"-m", memory});
 }
@@ -142,6 +150,10 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
     return base::fail(ErrorKind::bad_input,
                       fmt::format("memory of {} bytes: must be a multiple of 1 MiB", spec.memory_bytes));
   }
+  if (spec.memory_extra_bytes % kOddMemoryBytes != 0) {
+    return base::fail(ErrorKind::bad_input,
+                      fmt::format("memory of {} bytes more: must be a multiple of 8 KiB", spec.memory_extra_bytes));
+  }
   if (spec.cpus < 1) return base::fail(ErrorKind::bad_input, fmt::format("{} cpus: at least 1", spec.cpus));
   if (spec.machine.empty()) return base::fail(ErrorKind::bad_input, "no machine type");
 
@@ -159,7 +171,7 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
   append_size(spec, argv);
   const std::string backend =
       spec.ram_path.empty() ? "memory-backend-memfd" : "memory-backend-file,mem-path=" + escape_commas(spec.ram_path);
-  argv.insert(argv.end(), {"-object", fmt::format("{},id=ram0,size={},share=on", backend, spec.memory_bytes)});
+  argv.insert(argv.end(), {"-object", fmt::format("{},id=ram0,size={},share=on", backend, ram_bytes(spec))});
 
   for (const auto& path : {qmp_socket_path(spec), agent_socket_path(spec), console_socket_path(spec)}) {
     MIGSOAK_TRY(proc::check_socket_path(path));

@@ -36,6 +36,9 @@ struct MachineSpec {
   std::vector<std::string> extra_args;
   std::string machine = "q35";
   std::uint64_t memory_bytes = 128u << 20;
+  // RAM on top of that: 0, or kOddMemoryBytes, with which the whole is no multiple of 256 KiB (see
+  // record/known_defects.def). The same at both ends.
+  std::uint64_t memory_extra_bytes = 0;
   // The file that holds the guest's RAM (memory-backend-file, share=on); empty: a memfd of its own. Two QEMUs that run
   // at the same time may name one file only under x-ignore-shared or cpr.
   std::string ram_path = {};
@@ -78,8 +81,9 @@ std::string pci_address(const DeviceSet& devices, const DeviceSpec& device);
 // ICH9's.
 inline constexpr int kFirstSlot = 0x4;
 inline constexpr int kLastSlot = 0x1e;
-inline constexpr std::uint64_t kDimmBytes = 128ull << 20;  // one memory block of Linux on x86-64 is as large
-std::string slot_name(int slot);                           // "0x4"
+inline constexpr std::uint64_t kOddMemoryBytes = 8u << 10;  // -m rounds up to that
+inline constexpr std::uint64_t kDimmBytes = 128ull << 20;   // one memory block of Linux on x86-64 is as large
+std::string slot_name(int slot);                            // "0x4"
 
 std::vector<std::string> device_type_names();
 

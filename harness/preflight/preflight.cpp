@@ -5,14 +5,17 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <set>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "plan/device_plan.h"
 #include "preflight/devices.h"
 #include "preflight/modes.h"
+#include "record/known_defects.h"
 #include "target/target_kind.h"
 
 namespace migsoak::preflight {
@@ -76,6 +79,7 @@ base::Json environment_json(const Preflight& preflight, proc::ContainmentLevel c
           {"memory_bytes", static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE)},
           {"boot_id", first_line("/proc/sys/kernel/random/boot_id")},
           {"accel", preflight.accel},
+          {"avoided_defects", preflight.avoided_defects},
           {"guest_kernel", preflight.image.kernel_version},
           {"guest_kernel_package", preflight.image.kernel_package},
           {"guest_image_hash", preflight.image.content_hash},
@@ -150,6 +154,20 @@ Result<void> choose_machines(const fleet::Host& host, const Scenario& scenario, 
   return {};
 }
 
+void avoid_known_defects(const Scenario& scenario, Preflight& preflight) {
+  for (const record::KnownDefect& defect : record::known_defects()) {
+    const bool met = std::any_of(preflight.qemu.begin(), preflight.qemu.end(), [&](const auto& qemu) {
+      return record::has_defect(defect, qemu.second.version, preflight.accel);
+    });
+    if (!met || !defect.avoided_by_odd_ram) continue;
+    // A DIMM is a multiple of 256 KiB, whatever the guest's other RAM is: then only less likely, and not avoided.
+    if (!scenario.hotplug.uses("memory")) preflight.avoided_defects.push_back(defect.name);
+    preflight.memory_extra_bytes = hypervisor::kOddMemoryBytes;
+    spdlog::info("guest RAM is {} KiB larger than asked for: that keeps {} away ({})",
+                 preflight.memory_extra_bytes / 1024, defect.name, defect.reference);
+  }
+}
+
 }  // namespace
 
 std::string Preflight::machine_for(const record::Plan& plan) const {
@@ -206,6 +224,7 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
   probe.instance = "accel";
   MIGSOAK_ASSIGN(preflight.accel, hypervisor::resolve_accel(reactor, containment, scenario.guest.accel, probe,
                                                             base::Deadline::in(std::chrono::seconds(30))));
+  if (scenario.guest.avoid_known_defects) avoid_known_defects(scenario, preflight);
   return preflight;
 }
 

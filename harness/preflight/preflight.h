@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "fleet/fleet.h"
 #include "guest/image.h"
@@ -23,6 +24,9 @@ struct Preflight {
   std::map<std::string, std::string> machines;           // see machine_for()
   // The machine type of a guest that goes to and fro between the sides of this plan.
   std::string machine_for(const record::Plan& plan) const;
+  // Known defects of the builds (record/known_defects.def) that the guests' machine is shaped to avoid, and the shape.
+  std::vector<std::string> avoided_defects;
+  std::uint64_t memory_extra_bytes = 0;
   bool wants_aux_ram_share = false;  // some mode of the scenario needs it
   // -machine aux-ram-share=on for this side: wanted, and its build has it.
   bool aux_ram_share(const SideScenario& side) const;

@@ -45,7 +45,7 @@ bool is_raw(const std::string& key) {
 std::vector<std::string> keys_in_order(const record::Finding& finding) {
   std::vector<std::string> keys;
   const auto add = [&](const std::string& key) {
-    const bool there = finding.evidence.contains(key) && key != "confidence";  // shown as "how sure"
+    const bool there = finding.evidence.contains(key) && key != "confidence" && key != "known";  // lines of their own
     if (there && std::find(keys.begin(), keys.end(), key) == keys.end()) keys.push_back(key);
   };
   for (const std::string_view detector : {std::string_view(finding.detector), std::string_view("*")}) {
@@ -120,6 +120,11 @@ std::string evidence_of(const record::Finding& finding, Evidence extent) {
     parts.push_back(base::printable(key, 60) + "=" + base::printable(value_of(value), bytes_max));
   }
   return base::printable(base::join(parts, ", "), kEvidenceBytesMax);
+}
+
+std::string known_of(const record::Finding& finding) {
+  const base::Json known = base::json_get(finding.evidence, "known", base::Json::object());
+  return base::printable(base::json_get<std::string>(known, "text", ""), kEvidenceBytesMax);
 }
 
 }  // namespace migsoak::report

@@ -32,6 +32,8 @@ std::string course_of(const record::Finding& finding);
 // elsewhere. brief: for one line or two, so without what the title says and without long or raw values.
 enum class Evidence { brief, full };
 std::string evidence_of(const record::Finding& finding, Evidence extent);
+// "known: …", of a defect of the builds that can explain the finding; empty when there is none.
+std::string known_of(const record::Finding& finding);
 // "key=value, key=value" of any object in the order of its keys, printable; at most bytes_max.
 std::string flatten(const base::Json& object, std::size_t bytes_max);
 

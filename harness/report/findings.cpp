@@ -43,6 +43,7 @@ base::Result<std::string> findings_text(const store::Store& store) {
     out += "  how sure: " + confidence_of(finding) + "\n";
     const std::string evidence = evidence_of(finding, Evidence::full);
     if (!evidence.empty()) out += "  evidence: " + evidence + "\n";
+    if (const std::string known = known_of(finding); !known.empty()) out += "  " + known + "\n";
     if (!finding.replay.empty()) out += "  replay: " + base::printable(finding.replay, 4096) + "\n";
     out += "  fingerprint: " + base::printable(finding.fingerprint) + "\n";
   }

@@ -82,6 +82,7 @@ std::string describe(const record::Finding& finding) {
   text += "how sure: " + xml_text(confidence_of(finding)) + "\n";
   const std::string evidence = evidence_of(finding, Evidence::full);
   if (!evidence.empty()) text += "evidence: " + xml_text(evidence, 2000) + "\n";
+  if (const std::string known = known_of(finding); !known.empty()) text += xml_text(known, 2000) + "\n";
   if (!finding.replay.empty()) text += "replay: " + xml_text(finding.replay, 4096) + "\n";
   return text;
 }

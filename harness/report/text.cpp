@@ -128,6 +128,7 @@ base::Result<void> finding_block(Page& page, const store::Store& store, const re
   page.paragraph("how sure: " + confidence_of(finding));
   const std::string evidence = evidence_of(finding, Evidence::brief);
   if (!evidence.empty()) page.paragraph("evidence: " + evidence);
+  if (const std::string known = known_of(finding); !known.empty()) page.paragraph(known);
   std::string metric;
   MIGSOAK_ASSIGN(const Series series, series_of(store, finding, metric));
   if (!series.empty()) page.line("  " + spark_text(page, metric, series));

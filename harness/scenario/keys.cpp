@@ -27,6 +27,7 @@ const std::vector<KeySpec>& scenario_keys() {  // NOLINT(readability-function-si
                                  {"guest.memory", size},
                                  {"guest.cpus", integer},
                                  {"guest.accel", string},
+                                 {"guest.avoid_known_defects", boolean},
                                  {"guest.workload", string},
                                  {"guest.ram_verify", size},
                                  {"guest.disk_verify", size},

@@ -36,6 +36,7 @@ Result<void> read_guest(const TableReader& in, GuestScenario& guest) {
   MIGSOAK_TRY(in.read_size("memory", guest.memory_bytes, 96ull << 20, 64ull << 30));
   MIGSOAK_TRY(in.read_integer("cpus", guest.cpus, 1, 64));
   MIGSOAK_TRY(in.read_choice("accel", guest.accel, {"auto", "kvm", "tcg"}));
+  in.read("avoid_known_defects", guest.avoid_known_defects);
   MIGSOAK_TRY(in.read_choice("workload", guest.workload, {"idle", "dirty", "verify"}));
   MIGSOAK_TRY(in.read_size("ram_verify", guest.ram_verify_bytes, 0, guest.memory_bytes / 2));
   MIGSOAK_TRY(in.read_size("disk_verify", guest.disk_verify_bytes, 0, 32ull << 20));

@@ -50,6 +50,7 @@ struct GuestScenario {
   std::uint64_t memory_bytes = 128u << 20;
   int cpus = 1;
   std::string accel = "auto";
+  bool avoid_known_defects = true;  // of record/known_defects.def, those that a machine's shape avoids
   std::string workload = "verify";
   std::uint64_t ram_verify_bytes = 32u << 20;  // verified in each iteration
   std::uint64_t disk_verify_bytes = 8u << 20;  // per disk and iteration

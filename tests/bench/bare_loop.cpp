@@ -105,6 +105,7 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, con
   spec.extra_args = side.extra_args;
   spec.machine = scenario_.guest.machines.front();
   spec.memory_bytes = scenario_.guest.memory_bytes;
+  spec.memory_extra_bytes = preflight_.memory_extra_bytes;
   spec.cpus = scenario_.guest.cpus;
   spec.accel = preflight_.accel;
   spec.image = preflight_.image;

@@ -29,7 +29,7 @@ struct LiveDisk {
 
 struct LiveMachine {
   std::string type = "q35";
-  std::string memory = "128M";
+  std::string memory = "131080K";  // no multiple of 256 KiB: record/known_defects.def, tcg-lost-dirty-page
   std::string cpus = "1";
   std::vector<std::string> more;  // further arguments of QEMU
 };

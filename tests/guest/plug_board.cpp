@@ -17,7 +17,7 @@ constexpr int kRootPorts = 6;
 LiveMachine PlugBoard::machine(const std::string& type) {
   LiveMachine machine;
   machine.type = type;
-  machine.memory = "256M,slots=4,maxmem=1G";
+  machine.memory = "262152K,slots=4,maxmem=1G";  // no multiple of 256 KiB, as LiveMachine's own
   machine.cpus = "1,maxcpus=4";
   for (int i = 0; type == "q35" && i < kRootPorts; ++i) {
     machine.more.insert(machine.more.end(), {"-device", fmt::format("pcie-root-port,id=rp{0},chassis={1},addr={2:#x}",

@@ -173,6 +173,16 @@ TEST(CommandLine, MakesRoomForCpusAndMemory) {
   EXPECT_THAT(values_of(arguments(spec), "-m"), ElementsAre("128M,slots=4,maxmem=640M"));
 }
 
+TEST(CommandLine, OfRamThatIsNoMultipleOf256KiB) {
+  MachineSpec spec = plain();
+  spec.memory_extra_bytes = kOddMemoryBytes;
+  EXPECT_THAT(values_of(arguments(spec), "-m"), ElementsAre("131080K"));
+  EXPECT_THAT(values_of(arguments(spec), "-object"),
+              ElementsAre("memory-backend-memfd,id=ram0,size=134225920,share=on"));
+  spec.memory_slots = 2;
+  EXPECT_THAT(values_of(arguments(spec), "-m"), ElementsAre("131080K,slots=2,maxmem=393224K"));
+}
+
 TEST(CommandLine, RefusesAnAddressTwice) {
   MachineSpec spec = plain();
   spec.devices = {virtio_disk("a"), virtio_disk("b")};
@@ -230,6 +240,7 @@ TEST(CommandLine, RefusesWhatNoQemuCanBe) {
       {"needs a target", [](MachineSpec& spec) { (spec.devices = {vhost_disk("a")})[0].socket_path = ""; }},
       {"107", [](MachineSpec& spec) { spec.run_dir = "/" + std::string(120, 'x'); }},
       {"multiple of 1 MiB", [](MachineSpec& spec) { spec.memory_bytes = 12345; }},
+      {"multiple of 8 KiB", [](MachineSpec& spec) { spec.memory_extra_bytes = 4096; }},
       {"at least 1", [](MachineSpec& spec) { spec.cpus = 0; }},
       {"unknown accelerator", [](MachineSpec& spec) { spec.accel = "auto"; }},
       {"more than 27 devices",

@@ -149,6 +149,9 @@ TEST(WrongRam, EachModeWantsWhatItSays) {
   other.memory_bytes *= 2;
   EXPECT_THAT(wrong("cpr-exec"), HasSubstr("one size"));
   other.memory_bytes = one.memory_bytes;
+  other.memory_extra_bytes = hypervisor::kOddMemoryBytes;
+  EXPECT_THAT(wrong("cpr-exec"), HasSubstr("one size"));
+  other.memory_extra_bytes = 0;
 
   one.ram_path = "/nowhere/a";
   EXPECT_THAT(wrong("cpr-transfer"), HasSubstr("one has /nowhere/a, the other a memfd of its own"));

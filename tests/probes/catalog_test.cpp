@@ -32,8 +32,13 @@ TEST_F(ProbesTest, threads_and_memory_follow_the_process) {
   const auto after = look({subject});
   EXPECT_EQ(sample(after, "target:disk0", "threads"), 3);
   EXPECT_GE(sample(after, "target:disk0", "rss_bytes") - sample(before, "target:disk0", "rss_bytes"), 8 << 20);
-  EXPECT_GE(sample(after, "target:disk0", "pss_bytes") - sample(before, "target:disk0", "pss_bytes"), 8 << 20);
   EXPECT_GE(sample(after, "target:disk0", "anon_bytes") - sample(before, "target:disk0", "anon_bytes"), 8 << 20);
+  // Of a page that n processes map each has an nth, so the share in a library shrinks while others start that use it, and
+  // two readings do not compare. What is the process's own counts in full, and no page counts twice: that holds of each.
+  for (const auto& reading : {before, after}) {
+    EXPECT_GT(sample(reading, "target:disk0", "pss_bytes"), sample(reading, "target:disk0", "anon_bytes"));
+    EXPECT_LE(sample(reading, "target:disk0", "pss_bytes"), sample(reading, "target:disk0", "rss_bytes"));
+  }
   EXPECT_GT(sample(after, "target:disk0", "mappings"), sample(before, "target:disk0", "mappings"));
   EXPECT_TRUE(has_sample(after, "target:disk0", "heap_bytes"));
   EXPECT_GT(sample(after, "host", "file_nr"), 0);

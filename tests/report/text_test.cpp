@@ -32,6 +32,7 @@ TEST(ReportText, SaysVerdictCourseEvidenceAndReplayOnOneScreen) {
   EXPECT_THAT(*page, HasSubstr("since iteration 0 · proven at 9 · 4 per iteration · exhausted at about iteration 143"));
   EXPECT_THAT(*page, HasSubstr("how sure: exact: +4 in each of 10"));
   EXPECT_THAT(*page, HasSubstr("evidence: base=7, limit=1024\n"));
+  EXPECT_THAT(*page, Not(HasSubstr("known: ")));
   EXPECT_THAT(*page, HasSubstr("▁▁▁▂"));
   EXPECT_THAT(*page, HasSubstr(" 11 → 127 fd.eventfd"));
   EXPECT_THAT(*page, HasSubstr("replay: migsoak replay '" + campaign.store->path() + "' --iteration 9\n"));
@@ -44,6 +45,23 @@ TEST(ReportText, SaysVerdictCourseEvidenceAndReplayOnOneScreen) {
   EXPECT_THAT(*page, HasSubstr("accelerator=tcg"));
   EXPECT_THAT(*page, Not(HasSubstr("\033")));
   EXPECT_LE(lines_of(*page), 24u);
+}
+
+TEST(ReportText, ADefectOfTheBuildIsALineOfItsOwn) {
+  Campaign campaign;
+  record::Finding finding = leak();
+  finding.evidence["known"] = {
+      {"defect", "d"}, {"sides", {{"a", "7.2"}}}, {"text", "known: QEMU of old; use a new one"}};
+  ASSERT_TRUE(campaign.store->replace_findings({finding}, {}));
+  const auto page = text(*campaign.store, 100, false);
+  const auto list = findings_text(*campaign.store);
+  const auto xml = junit(*campaign.store, {});
+  ASSERT_TRUE(page && list && xml);
+  for (const std::string& told : {*page, *list}) {
+    EXPECT_THAT(told, HasSubstr("\n  known: QEMU of old; use a new one\n"));
+    EXPECT_THAT(told, Not(HasSubstr("known=")));
+  }
+  EXPECT_THAT(*xml, HasSubstr("\nknown: QEMU of old; use a new one\n"));
 }
 
 TEST(ReportText, NoLineIsWiderThanTheTerminalExceptWhatIsPasted) {

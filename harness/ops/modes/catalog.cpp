@@ -109,7 +109,10 @@ std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
     return mode.name + " needs RAM in a file at both ends";
   }
   if (needs.same_ram) {
-    if (source.memory_bytes != destination.memory_bytes) return mode.name + " needs RAM of one size at both ends";
+    if (source.memory_bytes != destination.memory_bytes ||
+        source.memory_extra_bytes != destination.memory_extra_bytes) {
+      return mode.name + " needs RAM of one size at both ends";
+    }
     if (source.ram_path.empty() && destination.ram_path.empty()) return "";  // handed over as a descriptor
     if (same_file(source.ram_path, destination.ram_path)) return "";
     return fmt::format("{} needs the same RAM at both ends: one has {}, the other {}", mode.name, ram_of(source),
