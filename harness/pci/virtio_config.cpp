@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
+#include <iterator>
 
 namespace migsoak::pci {
 
@@ -10,6 +12,7 @@ namespace {
 
 constexpr bool kZero = true, kNone = false;
 constexpr std::size_t kMacBytes = 6;
+constexpr std::size_t kConfigBytesMax = 256;
 
 constexpr VirtioConfigField kConfigFields[] = {
 #define VIRTIO_CONFIG(type, structure, field, offset, bytes, absent, property, kind, reason) \
@@ -48,6 +51,10 @@ std::vector<VirtioConfigField> virtio_config_fields(std::string_view type) {
   return fields;
 }
 
+std::vector<VirtioConfigField> virtio_config_fields() {
+  return {std::begin(kConfigFields), std::end(kConfigFields)};
+}
+
 std::vector<VirtioConfigAccess> virtio_config_accesses(std::string_view type) {
   std::vector<VirtioConfigAccess> accesses;
   for (const VirtioConfigField& field : virtio_config_fields(type)) {
@@ -70,6 +77,23 @@ VirtioConfigBytes virtio_config_bytes(std::string_view type, const std::vector<s
     for (std::size_t at = 0; at < width; ++at) {
       bytes[accesses[i].offset + at] = static_cast<std::uint8_t>(answers[i] >> (8 * at));
     }
+  }
+  return bytes;
+}
+
+std::string to_hex(const VirtioConfigBytes& bytes) {
+  std::string digits;
+  for (const std::uint8_t byte : bytes) digits += fmt::format("{:02x}", byte);
+  return digits;
+}
+
+VirtioConfigBytes virtio_config_from_hex(std::string_view digits) {
+  if (digits.size() % 2 != 0 || digits.size() > 2 * kConfigBytesMax) return {};
+  VirtioConfigBytes bytes(digits.size() / 2);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const char* begin = digits.data() + 2 * i;
+    const auto [end, error] = std::from_chars(begin, begin + 2, bytes[i], 16);
+    if (error != std::errc() || end != begin + 2) return {};
   }
   return bytes;
 }

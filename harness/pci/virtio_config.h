@@ -31,6 +31,9 @@ struct VirtioConfigField {
 // By offset; none for a type whose structure is not known, or that has none. `type` as virtio_type_of() says.
 std::vector<VirtioConfigField> virtio_config_fields(std::string_view type);
 
+// Of all types.
+std::vector<VirtioConfigField> virtio_config_fields();
+
 // How the fields are read. Never wider than a field: QEMU answers all ones to a read that goes beyond the end of a
 // structure, whatever the part before it would have been (hw/virtio/virtio-config-io.c).
 struct VirtioConfigAccess {
@@ -42,6 +45,10 @@ std::vector<VirtioConfigAccess> virtio_config_accesses(std::string_view type);
 // A structure as read; what was not read is all ones.
 using VirtioConfigBytes = std::vector<std::uint8_t>;
 VirtioConfigBytes virtio_config_bytes(std::string_view type, const std::vector<std::uint32_t>& answers);
+
+// Two lower-case digits a byte; from text that is something else: empty.
+std::string to_hex(const VirtioConfigBytes& bytes);
+VirtioConfigBytes virtio_config_from_hex(std::string_view digits);
 
 // "1500", "52:54:00:12:34:56"; nothing when the device has no such field.
 std::optional<std::string> virtio_config_value(const VirtioConfigField& field, const VirtioConfigBytes& bytes);
