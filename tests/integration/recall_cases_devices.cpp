@@ -198,7 +198,8 @@ std::vector<Case> device_configurations() {
                    0,
                    {},
                    {"vb0 (virtio-blk, 0000:01:00.0)",
-                    "virtio_blk_config.topology.physical_block_exp (physical_block_size): source 0, destination 3"}}})};
+                    "virtio_blk_config.topology.physical_block_exp (physical_block_size): source 0, destination 3"}},
+                  {kDrift, "qemu:a", "silent", "the way back", 1, 1, {}, {"vb0 ", "source 3, destination 0"}}})};
 }
 
 std::vector<Case> capabilities() {
