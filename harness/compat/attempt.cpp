@@ -67,7 +67,7 @@ base::Result<void> Trial::prepare() {
     MIGSOAK_ASSIGN(result.fresh, read_images(*vms.destination, layout, step(deadline)));
   }
   if (is_driver_state(state)) {
-    MIGSOAK_ASSIGN(result.queues_before, start_drivers(*vms.source, layout, state, subset, views, step(deadline)));
+    MIGSOAK_ASSIGN(result.virtio_before, start_drivers(*vms.source, layout, state, subset, views, step(deadline)));
   } else {
     MIGSOAK_TRY(bring_about(*vms.source, layout, state, subset, views, step(deadline)));
   }
@@ -101,8 +101,13 @@ base::Result<bool> Trial::migrate() {
 base::Result<void> Trial::look_after() {
   MIGSOAK_ASSIGN(result.after, read_images(*vms.destination, layout, step(deadline)));
   if (!is_driver_state(state)) return {};
-  MIGSOAK_ASSIGN(result.queues_after, look_again(*vms.destination, layout, state, subset, views, step(deadline)));
-  return {};
+  MIGSOAK_ASSIGN(result.virtio_after, look_again(*vms.destination, layout, state, subset, views, step(deadline)));
+  // A source that has gone after its state was sent tells no serial: there is a verdict all the same.
+  if (auto asked = ask_serials(*vms.source, layout, state, subset, views, result.virtio_before, step(deadline));
+      !asked && is_ours(asked.error())) {
+    return asked;
+  }
+  return ask_serials(*vms.destination, layout, state, subset, views, result.virtio_after, step(deadline));
 }
 
 }  // namespace

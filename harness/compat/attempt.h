@@ -32,8 +32,8 @@ struct Attempt {
   std::vector<std::string> lines;               // what was said about it
   std::size_t culprit = Layout::kNone;          // index in the layout, when the lines name one
   std::vector<pci::ConfigImage> before, after;  // of all devices: in the source; in the destination, when loaded
-  std::vector<VirtioQueues> queues_before, queues_after;  // of the drivers' states: of the subset
-  std::vector<pci::ConfigImage> fresh;                    // untouched: the destination's own, before it loaded
+  std::vector<VirtioView> virtio_before, virtio_after;  // of the drivers' states: of the subset
+  std::vector<pci::ConfigImage> fresh;                  // untouched: the destination's own, before it loaded
 };
 
 // `views` may be empty for `untouched`. Errors: interrupted, or the harness's own.

@@ -1,6 +1,8 @@
 // What is learnt from a pair of VMs beside the load: reset values, masks, virtio queues.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "compat/batch_run.h"
 
 namespace migsoak::compat {
@@ -52,12 +54,13 @@ base::Result<void> Batch::look_at_queues(VmPair& vms, const Layout& layout, cons
     MIGSOAK_ASSIGN(const auto from, reset_and_look(*vms.source, layout, state, subset, views, deadline));
     MIGSOAK_ASSIGN(const auto to, reset_and_look(*vms.destination, layout, state, subset, views, deadline));
     for (std::size_t i = 0; i < subset.size(); ++i) {
-      facts_[group[subset[i]]].own_queues_from = from[i];
-      facts_[group[subset[i]]].own_queues_to = to[i];
+      facts_[group[subset[i]]].own_virtio_from = from[i];
+      facts_[group[subset[i]]].own_virtio_to = to[i];
     }
   }
   for (const auto& [vm, side] : {std::pair{vms.source.get(), Side::from}, {vms.destination.get(), Side::to}}) {
     MIGSOAK_TRY(read_queue_properties(*vm, layout, group, side));
+    MIGSOAK_TRY(read_visible_properties(*vm, layout, group, side));
   }
   return {};
 }
@@ -79,6 +82,41 @@ base::Result<void> Batch::read_queue_properties(Throwaway& vm, const Layout& lay
     if (!reply || !reply->is_number_unsigned()) continue;
     DeviceFacts& facts = facts_[index];
     (side == Side::from ? facts.queue_property_from : facts.queue_property_to) = reply->get<std::uint32_t>();
+  }
+  return {};
+}
+
+// What a guest reads by a command, as the object model tells it.
+base::Result<void> Batch::read_visible_properties(Throwaway& vm, const Layout& layout, const Indices& group,
+                                                  Side side) {
+  const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
+  struct Asked {
+    std::size_t index;
+    VisibleProperty visible;
+    std::uint64_t id;
+  };
+  std::vector<Asked> asked;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    const std::string path = fmt::format("/machine/peripheral/d{}", layout.devices()[i].index);
+    for (const VisibleProperty& visible : visible_properties(facts_[group[i]].device.driver)) {
+      const base::Json arguments{{"path", path}, {"property", visible.property}};
+      asked.push_back({group[i], visible, vm.qmp().send("qom-get", arguments)});
+    }
+  }
+  for (const Asked& one : asked) {
+    const auto reply = vm.qmp().take_reply(one.id, deadline);
+    if (!reply && reply.error().kind == ErrorKind::interrupted) return tl::unexpected<base::Error>(reply.error());
+    auto& properties = facts_[one.index].properties;
+    auto found = std::find_if(properties.begin(), properties.end(),
+                              [&](const PropertyView& view) { return view.property == one.visible.property; });
+    if (found == properties.end()) {
+      properties.push_back({std::string(one.visible.property), std::string(one.visible.what), false, {}, {}});
+      found = properties.end() - 1;
+    }
+    if (!reply) continue;  // that build's device does not have it
+    found->number = reply->is_number();
+    auto& value = side == Side::from ? found->from : found->to;
+    value = reply->is_string() ? reply->get<std::string>() : base::dump_json(*reply);
   }
   return {};
 }
@@ -134,8 +172,8 @@ void Batch::note(const Layout& layout, const Indices& group, GuestState state, c
       changed.excused = static_cast<std::uint8_t>(difference & (excused >> (8 * (offset & 3))));
       facts.changed.push_back(std::move(changed));
     }
-    if (position < attempt.queues_before.size()) facts.queues_before = attempt.queues_before[position];
-    if (position < attempt.queues_after.size()) facts.queues_after = attempt.queues_after[position];
+    if (position < attempt.virtio_before.size()) facts.virtio_before = attempt.virtio_before[position];
+    if (position < attempt.virtio_after.size()) facts.virtio_after = attempt.virtio_after[position];
     facts_[group[i]].states.push_back(std::move(facts));
   }
 }

@@ -31,6 +31,7 @@ class Batch {
   base::Result<bool> first_look(Indices& group);
   base::Result<void> look_at_masks(VmPair& vms, const Layout& layout, const Indices& group, const Attempt& first);
   base::Result<void> look_at_queues(VmPair& vms, const Layout& layout, const Indices& group);
+  base::Result<void> read_visible_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side);
   base::Result<void> read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side);
   base::Result<void> look_without_load(const Indices& group);
   base::Result<void> split(const Indices& group);

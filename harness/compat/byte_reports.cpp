@@ -195,7 +195,7 @@ bool ring_refused(const DeviceReport& report) {
 
 // Registers of the virtio transport: not configuration space, and just as much what a driver relies on.
 void add_queues(const DeviceFacts& facts, const DeviceFacts* control, DeviceReport& report) {
-  const VirtioQueues &from = facts.own_queues_from, &to = facts.own_queues_to;
+  const VirtioView &from = facts.own_virtio_from, &to = facts.own_virtio_to;
   const auto add = [&](std::string field, std::uint64_t a, std::uint64_t b, bool breaks, std::string why) {
     if (a == b) return;
     ByteReport byte;
@@ -213,15 +213,15 @@ void add_queues(const DeviceFacts& facts, const DeviceFacts* control, DeviceRepo
     if (state == nullptr || state->outcome != LoadOutcome::loaded) continue;
     // A device that carries nothing over at all: its queues are no news.
     if (changes_itself(state->state, control)) continue;
-    changed = changed || state->queues_before.sizes != state->queues_after.sizes ||
-              state->queues_before.queue_count != state->queues_after.queue_count;
+    changed = changed || state->virtio_before.sizes != state->virtio_after.sizes ||
+              state->virtio_before.queue_count != state->virtio_after.queue_count;
   }
   if (!from.sizes.empty() && !to.sizes.empty()) {
     const bool refused = ring_refused(report);
     const std::string why = refused   ? "a queue of the source's size is refused on load"
                             : changed ? "silently changed on load, under a driver that has set up its queues"
                                       : "the builds' own sizes differ; on load the source's is kept";
-    const auto belied = [](std::uint32_t property, const VirtioQueues& queues, const char* side) {
+    const auto belied = [](std::uint32_t property, const VirtioView& queues, const char* side) {
       if (property == 0 || property == queues.sizes.front()) return std::string();
       return fmt::format("; the {}'s own queue-size property says {}", side, property);
     };

@@ -37,10 +37,38 @@ struct CatalogLine {
 
 constexpr CatalogLine kDevices[] = {
 #define DEVICE(driver, backend, properties) {driver, BackendKind::backend, properties},
+#define BEHIND(driver, controller, bus)
 #define UNFIT(driver, reason)
 #include "compat/devices.def"
 #undef UNFIT
+#undef BEHIND
 #undef DEVICE
+};
+
+struct BehindLine {
+  std::string_view driver;
+  Controller controller;
+};
+
+constexpr BehindLine kBehind[] = {
+#define DEVICE(driver, backend, properties)
+#define BEHIND(driver, controller, bus) {driver, {controller, bus}},
+#define UNFIT(driver, reason)
+#include "compat/devices.def"
+#undef UNFIT
+#undef BEHIND
+#undef DEVICE
+};
+
+struct VisibleLine {
+  std::string_view driver;
+  VisibleProperty visible;
+};
+
+constexpr VisibleLine kVisible[] = {
+#define VISIBLE(driver, property, what) {driver, {property, what}},
+#include "compat/visible_properties.def"
+#undef VISIBLE
 };
 
 struct UnfitLine {
@@ -50,9 +78,11 @@ struct UnfitLine {
 
 constexpr UnfitLine kUnfit[] = {
 #define DEVICE(driver, backend, properties)
+#define BEHIND(driver, controller, bus)
 #define UNFIT(driver, reason) {driver, reason},
 #include "compat/devices.def"
 #undef UNFIT
+#undef BEHIND
 #undef DEVICE
 };
 
@@ -183,6 +213,21 @@ Backend backend_for(std::string_view driver, std::string_view user_properties, s
 bool needs_vhost_export(std::string_view driver) {
   const CatalogLine* line = find_line(driver);
   return line != nullptr && line->backend == BackendKind::vhost_user_blk;
+}
+
+std::optional<Controller> controller_of(std::string_view driver) {
+  for (const BehindLine& line : kBehind) {
+    if (line.driver == driver) return line.controller;
+  }
+  return std::nullopt;
+}
+
+std::vector<VisibleProperty> visible_properties(std::string_view driver) {
+  std::vector<VisibleProperty> properties;
+  for (const VisibleLine& line : kVisible) {
+    if (matches(line.driver, driver)) properties.push_back(line.visible);
+  }
+  return properties;
 }
 
 bool is_virtio(std::string_view driver) {

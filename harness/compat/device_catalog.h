@@ -38,6 +38,19 @@ Backend backend_for(std::string_view driver, std::string_view user_properties, s
 inline constexpr std::string_view kVhostSocket = "@vhost@";
 bool needs_vhost_export(std::string_view driver);
 
+// Where a device that is no PCI function sits: its controller's driver, and the bus as seen from the controller's id.
+struct Controller {
+  std::string_view driver;
+  std::string_view bus;  // ".0"
+};
+std::optional<Controller> controller_of(std::string_view driver);
+
+// What a guest reads of such a device by a command: visible_properties.def.
+struct VisibleProperty {
+  std::string_view property, what;
+};
+std::vector<VisibleProperty> visible_properties(std::string_view driver);
+
 // Is there a virtio device behind the PCI function, vhost-user or not?
 bool is_virtio(std::string_view driver);
 

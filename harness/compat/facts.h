@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,14 @@ struct StateFacts {
   std::vector<std::string> lines;  // refused: what the destination said; unknown: why
   std::vector<ChangedByte> changed;
   // Of the drivers' states: what the driver saw before and after.
-  VirtioQueues queues_before, queues_after;
+  VirtioView virtio_before, virtio_after;
+};
+
+// A property of visible_properties.def as QEMU's object model tells it.
+struct PropertyView {
+  std::string property, what;
+  bool number = false;
+  std::optional<std::string> from, to;  // none: that build's device does not have it
 };
 
 struct DeviceFacts {
@@ -41,9 +49,10 @@ struct DeviceFacts {
   bool unknown_to_both = false;  // neither build makes it: the user's mistake, when the user asked for it
   bool looked_at = false;        // `view` is filled
   ConfigView view;
-  VirtioQueues own_queues_from, own_queues_to;  // each build's own idea, after a reset
+  VirtioView own_virtio_from, own_virtio_to;  // each build's own idea, after a reset
   // What the property of each build's device says of its first queue; 0: it has none.
   std::uint32_t queue_property_from = 0, queue_property_to = 0;
+  std::vector<PropertyView> properties;
   std::vector<StateFacts> states;
 };
 

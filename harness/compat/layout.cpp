@@ -130,8 +130,15 @@ std::vector<std::string> Layout::arguments(Side side) const {
                             : placement_ == Placement::bridge  ? "bus=bridge"
                             : chipset_ == Chipset::q35         ? "bus=pcie.0"
                                                                : "bus=pci.0";
-    device(join_properties({placed.device.driver, fmt::format("id=d{}", placed.index), bus,
-                            fmt::format("addr={:#x}", placed.devfn >> 3), backend.properties, own}));
+    const std::string address = fmt::format("addr={:#x}", placed.devfn >> 3);
+    const std::string id = fmt::format("id=d{}", placed.index);
+    if (const auto controller = controller_of(placed.device.driver)) {
+      device(join_properties({std::string(controller->driver), fmt::format("id=c{}", placed.index), bus, address}));
+      device(join_properties({placed.device.driver, id, fmt::format("bus=c{}{}", placed.index, controller->bus),
+                              backend.properties, own}));
+      continue;
+    }
+    device(join_properties({placed.device.driver, id, bus, address, backend.properties, own}));
   }
   return words;
 }

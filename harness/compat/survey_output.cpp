@@ -1,6 +1,8 @@
 // A survey for programs (JSON) and for people (text).
 #include <fmt/format.h>
 
+#include <charconv>
+
 #include "base/text.h"
 #include "compat/survey.h"
 
@@ -30,16 +32,46 @@ base::Json byte_json(const ByteReport& byte) {
   return json;
 }
 
+base::Json value_json(const std::optional<std::string>& value, bool number) {
+  if (!value) return nullptr;
+  std::uint64_t parsed = 0;
+  const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), parsed);
+  if (number && error == std::errc() && end == value->data() + value->size()) return parsed;
+  return base::printable(*value);
+}
+
+base::Json value_report_json(const ValueReport& value) {
+  return {{"field", value.field},
+          {"property", value.property.empty() ? base::Json() : base::Json(value.property)},
+          {"from", value_json(value.from, value.number)},
+          {"to", value_json(value.to, value.number)},
+          {"after_load", value_json(value.after_load, value.number)},
+          {"why", value.why},
+          {"breaks", value.breaks}};
+}
+
+std::string value_text(const ValueReport& value) {
+  const auto shown = [](const std::optional<std::string>& one) {
+    return !one ? std::string("none") : one->empty() ? std::string("empty") : base::printable(*one);
+  };
+  return fmt::format("      {}{}: {} on the source, {} on the destination{}: {}\n", value.field,
+                     value.property.empty() || value.property == value.field ? "" : " (" + value.property + ")",
+                     shown(value.from), shown(value.to),
+                     value.after_load ? ", " + shown(value.after_load) + " after the load" : "", value.why);
+}
+
 base::Json device_json(const DeviceReport& device) {
   base::Json json{{"device", device.device.driver},
                   {"properties_from", device.device.properties_from},
                   {"properties_to", device.device.properties_to},
                   {"verdict", to_string(device.verdict)},
                   {"bytes", base::Json::array()},
+                  {"values", base::Json::array()},
                   {"states", base::Json::array()}};
   if (!device.reason.empty()) json["reason"] = base::printable(device.reason, 800);
   if (!device.path.empty()) json["address"] = device.path;
   for (const ByteReport& byte : device.bytes) json["bytes"].push_back(byte_json(byte));
+  for (const ValueReport& value : device.values) json["values"].push_back(value_report_json(value));
   for (const StateReport& state : device.states) {
     base::Json one{{"state", to_string(state.state)}, {"outcome", outcome_name(state.outcome)}};
     if (state.self) one["self"] = true;
@@ -90,6 +122,11 @@ std::string device_lines(const DeviceReport& device) {
     }
     if (shown > kTextLines) {
       text += fmt::format("      and {} more bytes that {}\n", shown - kTextLines, breaks ? "break" : "load");
+    }
+  }
+  for (const bool breaks : {true, false}) {
+    for (const ValueReport& value : device.values) {
+      if (value.breaks == breaks) text += value_text(value);
     }
   }
   for (const std::string& line : device.self) {

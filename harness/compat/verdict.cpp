@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "compat/byte_reports.h"
+#include "compat/value_reports.h"
 #include "pci/fields.h"
 #include "pci/load_rule.h"
 
@@ -23,7 +24,7 @@ bool refused_by_itself(const StateFacts& state, const DeviceFacts* control) {
 // offers does.
 std::string features_refused(const pci::UnsupportedFeatures& features, const DeviceFacts& facts) {
   const std::string type = pci::virtio_type_of(facts.device.driver);
-  const std::uint64_t gone = facts.own_queues_from.features & ~facts.own_queues_to.features;
+  const std::uint64_t gone = facts.own_virtio_from.features & ~facts.own_virtio_to.features;
   if (features.missing() != 0 || gone == 0) return pci::explain(features, type);
   return fmt::format("virtio features: the destination does not offer {}, which the guest accepted on the source",
                      base::join(pci::virtio_feature_names(gone, type), " "));
@@ -69,6 +70,9 @@ std::string incompatible_reason(const DeviceReport& report) {
   for (const ByteReport& byte : report.bytes) {
     if (byte.breaks) return fmt::format("{}: {}", byte.field, byte.why);
   }
+  for (const ValueReport& value : report.values) {
+    if (value.breaks) return fmt::format("{}: {}", value.field, value.why);
+  }
   return "";
 }
 
@@ -97,7 +101,7 @@ bool wants_control(const DeviceFacts& facts) {
                             view.mask_from.u8(offset) != view.mask_to.u8(offset));
     if (!explained) return true;
   }
-  return false;
+  return value_changes_unexplained(facts);
 }
 
 DeviceReport judge(const DeviceFacts& facts, const DeviceFacts* control) {
@@ -113,13 +117,15 @@ DeviceReport judge(const DeviceFacts& facts, const DeviceFacts* control) {
   }
   if (facts.looked_at) {
     add_bytes(facts, control, report);
+    add_values(facts, control, report);
   }
   const auto any = [&](LoadOutcome outcome) {
     return std::find_if(report.states.begin(), report.states.end(),
                         [&](const StateReport& state) { return state.outcome == outcome && !state.self; });
   };
   const bool breaks =
-      std::any_of(report.bytes.begin(), report.bytes.end(), [](const ByteReport& byte) { return byte.breaks; });
+      std::any_of(report.bytes.begin(), report.bytes.end(), [](const ByteReport& byte) { return byte.breaks; }) ||
+      std::any_of(report.values.begin(), report.values.end(), [](const ValueReport& value) { return value.breaks; });
   if (any(LoadOutcome::refused) != report.states.end() || breaks) {
     report.verdict = Compatibility::incompatible;
     report.reason = incompatible_reason(report);
@@ -134,7 +140,8 @@ DeviceReport judge(const DeviceFacts& facts, const DeviceFacts* control) {
     report.verdict = Compatibility::unknown;
     report.reason = "not the pair: the source's build does not carry it to itself either: " + report.self.front();
   } else {
-    report.verdict = report.bytes.empty() ? Compatibility::same : Compatibility::compatible;
+    const bool differs = !report.bytes.empty() || !report.values.empty();
+    report.verdict = differs ? Compatibility::compatible : Compatibility::same;
   }
   return report;
 }

@@ -29,6 +29,17 @@ struct ByteReport {
   bool breaks = false;  // this is why the device is incompatible
 };
 
+// What a guest reads behind a BAR or by a command, and that differs or was changed on load.
+struct ValueReport {
+  std::string field;     // "virtio_net_config.mtu", "serial"
+  std::string property;  // QEMU's, that sets it; empty: no single one
+  bool number = false;
+  std::optional<std::string> from, to;    // each build's own; none: there is no such field
+  std::optional<std::string> after_load;  // in the destination; none: not known, or no such field
+  std::string why;
+  bool breaks = false;
+};
+
 struct StateReport {
   GuestState state = GuestState::untouched;
   LoadOutcome outcome = LoadOutcome::unknown;
@@ -44,6 +55,7 @@ struct DeviceReport {
   std::string reason;  // one line: why it is unknown or incompatible
   bool unknown_to_both = false;
   std::vector<ByteReport> bytes;
+  std::vector<ValueReport> values;
   std::vector<StateReport> states;
   std::vector<std::string> self;            // what the source's build does not carry to itself either
   std::size_t excused_bytes = 0;            // changed on load and excused by hazards.def

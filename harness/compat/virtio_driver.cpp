@@ -1,6 +1,8 @@
 #include "compat/virtio_driver.h"
 
 #include <algorithm>
+#include <array>
+#include <chrono>
 
 #include "pci/fields.h"
 
@@ -13,7 +15,7 @@ constexpr std::uint32_t kRingPageBytes = 4096;
 // Rings: the second quarter of the 16 MiB and on, 64 KiB a queue (a ring of 1024 takes 26 KiB).
 constexpr std::uint32_t kRingsStart = 4u << 20;
 constexpr std::uint32_t kRingBytes = 64u << 10;
-constexpr int kCommonConfig = 1;  // virtio_pci_cap.cfg_type
+constexpr int kCommonConfig = 1, kNotifyConfig = 2, kDeviceConfig = 4;  // virtio_pci_cap.cfg_type
 constexpr std::size_t kCommandAt = 0x04;
 
 using Register = std::uint32_t;
@@ -36,7 +38,17 @@ constexpr Register kLegacyGuestFeatures = 0x04;
 constexpr Register kLegacyQueuePfn = 0x08;
 constexpr Register kLegacyQueueSize = 0x0c;
 constexpr Register kLegacyQueueSelect = 0x0e;
+constexpr Register kLegacyNotify = 0x10;
 constexpr Register kLegacyStatus = 0x12;
+constexpr Register kLegacyDeviceConfig = 0x14;  // while MSI-X is off, which nobody switches on here
+
+// A VIRTIO_BLK_T_GET_ID request (virtio 1.2, 5.2.6): behind the ring of queue 0, in that queue's 64 KiB.
+constexpr std::uint32_t kRequestAt = 32u << 10;
+constexpr std::uint32_t kRequestHeaderBytes = 16, kSerialBytes = 20;
+constexpr std::uint32_t kGetId = 8, kDescNext = 1, kDescDeviceWrites = 2;
+constexpr std::uint32_t kNoStatus = 0xff, kStatusGood = 0;
+constexpr std::uint64_t kRingPacked = std::uint64_t{1} << 34;
+constexpr auto kSerialMax = std::chrono::seconds(2);
 
 const BarSizes* find_bar(const std::vector<BarSizes>& bars, int index) {
   const auto found =
@@ -52,11 +64,19 @@ class Registers {
     const auto bars = bars_of_both(view);
     int index = 0;
     if (modern_) {
-      for (const pci::Capability& capability : pci::capabilities(view.image_from)) {
-        if (capability.virtio_cfg_type != kCommonConfig) continue;
-        index = view.image_from.u8(capability.offset + 4);
-        offset_ = view.image_from.u32(capability.offset + 8);
+      if (const auto common = region(view, kCommonConfig)) {
+        index = common->bar;
+        offset_ = common->offset;
       }
+      const auto of_same_bar = [&](int type) -> std::optional<std::uint64_t> {
+        const auto found = region(view, type);
+        return found && found->bar == index ? std::optional(found->offset) : std::nullopt;
+      };
+      device_config_ = of_same_bar(kDeviceConfig);
+      notify_ = of_same_bar(kNotifyConfig);
+    } else {
+      device_config_ = kLegacyDeviceConfig;
+      notify_ = kLegacyNotify;
     }
     if (const BarSizes* sizes = find_bar(bars, index)) {
       bar_ = *sizes;
@@ -79,11 +99,35 @@ class Registers {
     return modern_ ? script.read(width, address_ + offset_ + reg)
                    : script.in(width, static_cast<std::uint32_t>(address_) + reg);
   }
+  bool has_device_config() const { return device_config_.has_value(); }
+  std::size_t read_device_config(QtestScript& script, const pci::VirtioConfigAccess& access) const {
+    const std::uint64_t at = address_ + *device_config_ + access.offset;
+    return modern_ ? script.read(access.bytes, at) : script.in(access.bytes, static_cast<std::uint32_t>(at));
+  }
+  bool can_notify() const { return notify_.has_value(); }
+  // Queue 0; the first queue's offset in the notification area is 0 in all of QEMU's devices.
+  void notify(QtestScript& script) const {
+    const std::uint64_t at = address_ + *notify_;
+    modern_ ? script.write(2, at, 0) : script.out(2, static_cast<std::uint32_t>(at), 0);
+  }
 
  private:
+  struct Region {
+    int bar = 0;
+    std::uint64_t offset = 0;
+  };
+  static std::optional<Region> region(const ConfigView& view, int type) {
+    for (const pci::Capability& capability : pci::capabilities(view.image_from)) {
+      if (capability.virtio_cfg_type != type) continue;
+      return Region{view.image_from.u8(capability.offset + 4), view.image_from.u32(capability.offset + 8)};
+    }
+    return std::nullopt;
+  }
+
   ConfigPoint point_;
   bool modern_;
   std::uint64_t offset_ = 0;
+  std::optional<std::uint64_t> device_config_, notify_;
   BarSizes bar_;
   std::uint64_t address_ = 0;
 };
@@ -91,10 +135,18 @@ class Registers {
 struct LookAnswers {
   std::size_t features_low = 0, features_high = 0, count = 0;
   std::vector<std::size_t> sizes;
+  std::string type;
+  std::vector<std::size_t> config;
 };
 
-LookAnswers ask(QtestScript& script, const Registers& registers, bool modern) {
+LookAnswers ask(QtestScript& script, const Registers& registers, const std::string& driver, bool modern) {
   LookAnswers asked;
+  asked.type = pci::virtio_type_of(driver);
+  if (registers.has_device_config()) {
+    for (const auto& access : pci::virtio_config_accesses(asked.type)) {
+      asked.config.push_back(registers.read_device_config(script, access));
+    }
+  }
   if (modern) {
     registers.write(script, 4, kFeatureSelect, 0);
     asked.features_low = registers.read(script, 4, kFeature);
@@ -111,8 +163,8 @@ LookAnswers ask(QtestScript& script, const Registers& registers, bool modern) {
   return asked;
 }
 
-VirtioQueues understand(const LookAnswers& asked, const QtestAnswers& answers, bool modern) {
-  VirtioQueues queues;
+VirtioView understand(const LookAnswers& asked, const QtestAnswers& answers, bool modern) {
+  VirtioView queues;
   queues.features = answers.number(asked.features_low);
   if (modern) {
     queues.features |= std::uint64_t{answers.number(asked.features_high)} << 32;
@@ -123,33 +175,36 @@ VirtioQueues understand(const LookAnswers& asked, const QtestAnswers& answers, b
     if (value == 0 || value == 0xffff) break;
     queues.sizes.push_back(value);
   }
+  std::vector<std::uint32_t> config;
+  for (const std::size_t answer : asked.config) config.push_back(answers.number(answer));
+  queues.config = pci::virtio_config_bytes(asked.type, config);
   return queues;
 }
 
-base::Result<std::vector<VirtioQueues>> look(Throwaway& vm, const Layout& layout, GuestState state,
-                                             const std::vector<std::size_t>& subset,
-                                             const std::vector<ConfigView>& views, bool reset,
-                                             base::Deadline deadline) {
+base::Result<std::vector<VirtioView>> look(Throwaway& vm, const Layout& layout, GuestState state,
+                                           const std::vector<std::size_t>& subset, const std::vector<ConfigView>& views,
+                                           bool reset, base::Deadline deadline) {
   const bool modern = state == GuestState::modern_driver;
   QtestScript script;
   std::vector<LookAnswers> asked;
   for (const std::size_t index : subset) {
-    const Registers registers(layout, layout.devices()[index], views[index], modern);
+    const PlacedDevice& device = layout.devices()[index];
+    const Registers registers(layout, device, views[index], modern);
     if (reset) {
       registers.place(script);
       registers.write(script, 1, modern ? kStatus : kLegacyStatus, 0);
       registers.write(script, 1, modern ? kStatus : kLegacyStatus, kAcknowledge | kDriver);
     }
-    asked.push_back(ask(script, registers, modern));
+    asked.push_back(ask(script, registers, device.device.driver, modern));
   }
-  std::vector<VirtioQueues> queues;
+  std::vector<VirtioView> queues;
   if (script.empty()) return queues;
   MIGSOAK_ASSIGN(const QtestAnswers answers, vm.run(script, deadline));
   for (const LookAnswers& one : asked) queues.push_back(understand(one, answers, modern));
   return queues;
 }
 
-void start_modern(QtestScript& script, const Registers& registers, const VirtioQueues& queues, std::uint32_t rings) {
+void start_modern(QtestScript& script, const Registers& registers, const VirtioView& queues, std::uint32_t rings) {
   for (std::uint32_t half = 0; half < 2; ++half) {
     registers.write(script, 4, kGuestFeatureSelect, half);
     registers.write(script, 4, kGuestFeature, static_cast<std::uint32_t>(queues.features >> (32 * half)));
@@ -169,13 +224,52 @@ void start_modern(QtestScript& script, const Registers& registers, const VirtioQ
   registers.write(script, 1, kStatus, kAcknowledge | kDriver | kFeaturesOk | kDriverOk);
 }
 
-void start_legacy(QtestScript& script, const Registers& registers, const VirtioQueues& queues, std::uint32_t rings) {
+void start_legacy(QtestScript& script, const Registers& registers, const VirtioView& queues, std::uint32_t rings) {
   registers.write(script, 4, kLegacyGuestFeatures, static_cast<std::uint32_t>(queues.features));
   for (std::uint32_t queue = 0; queue < queues.sizes.size(); ++queue) {
     registers.write(script, 2, kLegacyQueueSelect, queue);
     registers.write(script, 4, kLegacyQueuePfn, (rings + queue * kRingBytes) / kRingPageBytes);
   }
   registers.write(script, 1, kLegacyStatus, kAcknowledge | kDriver | kDriverOk);
+}
+
+std::uint32_t rings_of(const PlacedDevice& device) {
+  return kRingsStart + static_cast<std::uint32_t>(device.index * kQueuesLooked) * kRingBytes;
+}
+
+// One request: header, the device's answer, its status.
+void submit_get_id(QtestScript& script, const Registers& registers, std::uint32_t ring, std::uint32_t ring_size) {
+  struct Descriptor {
+    std::uint32_t address, length, flags;
+  };
+  const std::uint32_t header = ring + kRequestAt, answer = header + kRequestHeaderBytes, status = answer + kSerialBytes;
+  const std::array<Descriptor, 3> chain{{{header, kRequestHeaderBytes, kDescNext},
+                                         {answer, kSerialBytes, kDescNext | kDescDeviceWrites},
+                                         {status, 1, kDescDeviceWrites}}};
+  script.write(4, header, kGetId);
+  script.write(1, status, kNoStatus);
+  for (std::uint32_t i = 0; i < chain.size(); ++i) {
+    const std::uint32_t at = ring + 16 * i;
+    script.write(4, at, chain[i].address);
+    script.write(4, at + 4, 0);
+    script.write(4, at + 8, chain[i].length);
+    script.write(2, at + 12, chain[i].flags);
+    script.write(2, at + 14, i + 1 < chain.size() ? i + 1 : 0);
+  }
+  const std::uint32_t available = ring + 16 * ring_size;
+  script.write(2, available + 4, 0);
+  script.write(2, available + 2, 1);
+  registers.notify(script);
+}
+
+std::string serial_text(const std::vector<std::uint8_t>& bytes) {
+  return std::string(bytes.begin(), std::find(bytes.begin(), bytes.end(), 0));
+}
+
+// A disk whose requests QEMU itself serves: a vhost-user back end does nothing for a VM that is paused.
+bool tells_serial(const PlacedDevice& device, const Registers& registers, const VirtioView& view) {
+  return device.device.driver.starts_with("virtio-blk") && registers.can_notify() && !view.sizes.empty() &&
+         (view.features & kRingPacked) == 0;
 }
 
 }  // namespace
@@ -197,28 +291,28 @@ bool driver_applies(GuestState state, const ConfigView& view) {
   return false;
 }
 
-base::Result<std::vector<VirtioQueues>> reset_and_look(Throwaway& vm, const Layout& layout, GuestState state,
-                                                       const std::vector<std::size_t>& subset,
-                                                       const std::vector<ConfigView>& views, base::Deadline deadline) {
+base::Result<std::vector<VirtioView>> reset_and_look(Throwaway& vm, const Layout& layout, GuestState state,
+                                                     const std::vector<std::size_t>& subset,
+                                                     const std::vector<ConfigView>& views, base::Deadline deadline) {
   return look(vm, layout, state, subset, views, true, deadline);
 }
 
-base::Result<std::vector<VirtioQueues>> look_again(Throwaway& destination, const Layout& layout, GuestState state,
-                                                   const std::vector<std::size_t>& subset,
-                                                   const std::vector<ConfigView>& views, base::Deadline deadline) {
+base::Result<std::vector<VirtioView>> look_again(Throwaway& destination, const Layout& layout, GuestState state,
+                                                 const std::vector<std::size_t>& subset,
+                                                 const std::vector<ConfigView>& views, base::Deadline deadline) {
   return look(destination, layout, state, subset, views, false, deadline);
 }
 
-base::Result<std::vector<VirtioQueues>> start_drivers(Throwaway& source, const Layout& layout, GuestState state,
-                                                      const std::vector<std::size_t>& subset,
-                                                      const std::vector<ConfigView>& views, base::Deadline deadline) {
+base::Result<std::vector<VirtioView>> start_drivers(Throwaway& source, const Layout& layout, GuestState state,
+                                                    const std::vector<std::size_t>& subset,
+                                                    const std::vector<ConfigView>& views, base::Deadline deadline) {
   MIGSOAK_ASSIGN(auto looked, look(source, layout, state, subset, views, true, deadline));
   const bool modern = state == GuestState::modern_driver;
   QtestScript script;
   for (std::size_t i = 0; i < subset.size(); ++i) {
     const PlacedDevice& device = layout.devices()[subset[i]];
     const Registers registers(layout, device, views[subset[i]], modern);
-    const auto rings = kRingsStart + static_cast<std::uint32_t>(device.index * kQueuesLooked) * kRingBytes;
+    const std::uint32_t rings = rings_of(device);
     if (modern) {
       start_modern(script, registers, looked[i], rings);
     } else {
@@ -229,6 +323,43 @@ base::Result<std::vector<VirtioQueues>> start_drivers(Throwaway& source, const L
     MIGSOAK_TRY(source.run(script, deadline));
   }
   return looked;
+}
+
+base::Result<void> ask_serials(Throwaway& vm, const Layout& layout, GuestState state,
+                               const std::vector<std::size_t>& subset, const std::vector<ConfigView>& views,
+                               std::vector<VirtioView>& looked, base::Deadline deadline) {
+  const bool modern = state == GuestState::modern_driver;
+  QtestScript requests;
+  std::vector<std::size_t> asked;  // positions in `subset`
+  for (std::size_t i = 0; i < subset.size() && i < looked.size(); ++i) {
+    const PlacedDevice& device = layout.devices()[subset[i]];
+    const Registers registers(layout, device, views[subset[i]], modern);
+    if (!tells_serial(device, registers, looked[i])) continue;
+    submit_get_id(requests, registers, rings_of(device), looked[i].sizes.front());
+    asked.push_back(i);
+  }
+  if (asked.empty()) return {};
+  MIGSOAK_TRY(vm.run(requests, deadline));
+  const auto enough = base::Deadline::in(kSerialMax).sooner(deadline);
+  while (!asked.empty() && !enough.passed()) {
+    QtestScript looks;
+    std::vector<std::pair<std::size_t, std::size_t>> answers_of;
+    for (const std::size_t i : asked) {
+      const std::uint32_t answer = rings_of(layout.devices()[subset[i]]) + kRequestAt + kRequestHeaderBytes;
+      const std::size_t status = looks.read(1, answer + kSerialBytes);
+      answers_of.emplace_back(status, looks.read_block(answer, kSerialBytes));
+    }
+    MIGSOAK_ASSIGN(const QtestAnswers answers, vm.run(looks, deadline));
+    std::vector<std::size_t> silent;
+    for (std::size_t k = 0; k < asked.size(); ++k) {
+      const std::uint32_t status = answers.number(answers_of[k].first) & 0xff;
+      if (status == kNoStatus) silent.push_back(asked[k]);
+      if (status == kStatusGood)
+        looked[asked[k]].serial = serial_text(answers.block(answers_of[k].second, kSerialBytes));
+    }
+    asked = std::move(silent);
+  }
+  return {};
 }
 
 }  // namespace migsoak::compat

@@ -1,6 +1,8 @@
 // Expands the .def lists of this room into declarations and tables.
 #include "detect/catalog.h"
 
+#include "pci/virtio_config.h"
+
 namespace migsoak::detect {
 
 // MakeDetector functions live in the detectors' own files.
@@ -88,6 +90,9 @@ std::vector<std::string> exclusion_names() {
   for (const WarmUp& entry : warm_ups()) names.push_back(entry.name);
   for (const VolatileConfig& entry : volatile_config()) names.push_back(entry.name);
   for (const DeviceTreeKnown& entry : device_tree_known()) names.push_back(entry.name);
+  for (const auto& field : pci::virtio_config_fields()) {
+    if (field.kind != pci::ConfigFieldKind::fixed) names.push_back(field.name());
+  }
   return names;
 }
 

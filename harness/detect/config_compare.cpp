@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <set>
 
 #include "base/text.h"
 #include "detect/catalog.h"
 #include "pci/fields.h"
+#include "pci/virtio_config.h"
 
 namespace migsoak::detect {
 
@@ -119,6 +121,19 @@ std::string bits_of(std::uint64_t mask) {
   return fmt::format("bit{} {}", bits.size() == 1 ? "" : "s", base::join(bits, ", "));
 }
 
+// "blk" for "1af4:1001".
+std::string virtio_type(const std::string& device) {
+  unsigned vendor = 0, number = 0;
+  const std::size_t colon = device.find(':');
+  if (colon == std::string::npos) return "";
+  const char* begin = device.data();
+  const char* end = begin + device.size();
+  const bool good = std::from_chars(begin, begin + colon, vendor, 16).ec == std::errc() &&
+                    std::from_chars(begin + colon + 1, end, number, 16).ec == std::errc();
+  if (!good) return "";
+  return pci::virtio_type_of_device(static_cast<std::uint16_t>(vendor), static_cast<std::uint16_t>(number));
+}
+
 }  // namespace
 
 std::uint64_t ConfigCompare::volatile_bits(const std::string& field, std::uint64_t differing) {
@@ -171,6 +186,34 @@ void ConfigCompare::compare_bytes(const Reading& first, const Reading& second, C
                            {"mask", second.function->writable.empty() ? "by specification" : "probed"}};
     into.push_back(std::move(difference));
   }
+}
+
+std::vector<ConfigDifference> ConfigCompare::compare_device_config(const Reading& source, const Reading& destination) {
+  std::vector<ConfigDifference> found;
+  const auto a = pci::virtio_config_from_hex(source.function->device_config);
+  const auto b = pci::virtio_config_from_hex(destination.function->device_config);
+  if (a.empty() || b.empty() || a == b) return found;
+  for (const auto& field : pci::virtio_config_fields(virtio_type(source.function->device))) {
+    // A field on one side only comes with a feature of that side only, which the guest has not accepted.
+    const auto value_a = pci::virtio_config_value(field, a), value_b = pci::virtio_config_value(field, b);
+    if (!value_a || !value_b || value_a == value_b) continue;
+    const std::string name = field.name();
+    if (field.kind != pci::ConfigFieldKind::fixed && excluded(gate_, name)) {
+      ++held_back_[name];
+      continue;
+    }
+    ConfigDifference difference;
+    difference.field = name;
+    difference.offset = field.offset;
+    const std::string property(field.property);
+    difference.words =
+        fmt::format("{}{}: {} {}, {} {}: after the load the guest reads another value", name,
+                    property.empty() ? "" : " (" + property + ")", source.role, *value_a, destination.role, *value_b);
+    difference.evidence = {{"source", *value_a}, {"destination", *value_b}, {"field", name}, {"offset", field.offset}};
+    if (!property.empty()) difference.evidence["property"] = property;
+    found.push_back(std::move(difference));
+  }
+  return found;
 }
 
 std::vector<ConfigDifference> ConfigCompare::compare(const Reading& first, const Reading& second, CompareAs as) {

@@ -41,6 +41,9 @@ class ConfigCompare {
   // How often an entry of volatile_config.def held a difference back.
   const std::map<std::string, std::int64_t>& held_back() const { return held_back_; }
 
+  // What a guest reads behind a virtio device's BAR: fields that differ between a source and a destination that waits.
+  std::vector<ConfigDifference> compare_device_config(const Reading& source, const Reading& destination);
+
  private:
   std::uint64_t volatile_bits(const std::string& field, std::uint64_t differing);
   void compare_bytes(const Reading& first, const Reading& second, CompareAs as, std::vector<ConfigDifference>& into);

@@ -1,8 +1,9 @@
 // config-space-drift: what a device is differs between the two sides of a migration, or between two readings of it on
 // one side. Five kinds:
 //   refused    QEMU's load check refused the source's bytes; the error line is decoded with the recorded images
-//   silent     the check passes (or has not been asked yet), and BAR sizes, capabilities or read-only bytes differ all
-//              the same: the guest goes on with a device that is not what it found, until a placement comes that fails
+//   silent     the check passes (or has not been asked yet), and BAR sizes, capabilities, read-only bytes or a virtio
+//              device's configuration behind its BAR differ all the same: the guest goes on with a device that is not
+//              what it found, until a placement comes that fails
 //   drift      the same device on the same side differs from an earlier iteration of the lineage
 //   virtqueue  the guest's queues are larger than the destination, or the queue-size property, allows
 //   (virtqueue_drift.h)
@@ -22,6 +23,7 @@
 #include "detect/quiet_point.h"
 #include "detect/virtqueue_drift.h"
 #include "pci/load_rule.h"
+#include "pci/virtio_config.h"
 
 namespace migsoak::detect {
 
@@ -127,6 +129,11 @@ std::vector<record::Exclusion> ConfigSpaceDrift::exclusions() const {
     if (held != compare_.held_back().end()) {
       all.push_back({entry.name, "config-space-drift", entry.reason, held->second});
     }
+  }
+  for (const auto& field : pci::virtio_config_fields()) {
+    const auto held = compare_.held_back().find(field.name());
+    if (held == compare_.held_back().end()) continue;
+    all.push_back({field.name(), "config-space-drift", std::string(field.reason), held->second});
   }
   return all;
 }
@@ -255,8 +262,11 @@ void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
     // A device that is on one side only is the device tree's affair; another device at the same place, too.
     if (to == nullptr || (from.id != to->id && !from.id.empty() && !to->id.empty())) continue;
     const DeviceName device = source_.name_of(from.path);
-    for (const ConfigDifference& difference :
-         compare_.compare({&from, "source"}, {to, "destination"}, CompareAs::sides)) {
+    auto differences = compare_.compare({&from, "source"}, {to, "destination"}, CompareAs::sides);
+    for (ConfigDifference& more : compare_.compare_device_config({&from, "source"}, {to, "destination"})) {
+      differences.push_back(std::move(more));
+    }
+    for (const ConfigDifference& difference : differences) {
       if (refused_.count(device.key() + '\n' + difference.field) > 0) continue;
       bool fresh = false;
       record::Finding& finding = file(observation, "qemu:" + plan.destination_side, "silent", device,

@@ -113,6 +113,9 @@ std::string read_port(std::uint16_t port) {
 std::string read_physical(std::uint64_t address, std::size_t words) {
   return fmt::format("xp /{}xw {:#x}", words, address);
 }
+std::string read_physical_number(std::uint64_t address, int bytes) {
+  return fmt::format("xp /1x{} {:#x}", bytes == 1 ? 'b' : bytes == 2 ? 'h' : 'w', address);
+}
 
 std::optional<std::uint32_t> parse_port(const base::Json& answer) {
   if (!answer.is_string()) return std::nullopt;
@@ -149,6 +152,17 @@ std::vector<std::uint8_t> parse_physical(const base::Json& answer) {
     for (int i = 0; i < 4; ++i) bytes.push_back(static_cast<std::uint8_t>(*word >> (8 * i)));
   }
   return bytes;
+}
+
+std::optional<std::uint32_t> parse_physical_number(const base::Json& answer) {
+  if (!answer.is_string()) return std::nullopt;
+  const std::string text = answer.get<std::string>();
+  const std::size_t colon = text.find(": 0x");
+  if (colon == std::string::npos) return std::nullopt;
+  std::string_view rest = std::string_view(text).substr(colon + 2);
+  const auto value = take_hex(rest);
+  if (!value || *value > 0xffffffff) return std::nullopt;
+  return static_cast<std::uint32_t>(*value);
 }
 
 base::Result<std::vector<ListedFunction>> parse_query_pci(const base::Json& answer) {

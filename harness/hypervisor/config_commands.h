@@ -27,12 +27,17 @@ std::uint64_t ecam_base(std::uint32_t low, std::uint32_t high);
 std::string write_port(std::uint16_t port, std::uint32_t value);
 std::string read_port(std::uint16_t port);
 std::string read_physical(std::uint64_t address, std::size_t words);
+// One number of 1, 2 or 4 bytes.
+std::string read_physical_number(std::uint64_t address, int bytes);
 
 // "portl[0x0cfc] = 0xb0000001"; of QEMU 5.2 also "portl[0x0cf8] = 0000000000"
 std::optional<std::uint32_t> parse_port(const base::Json& answer);
 // "00000000b0020000: 0x10011af4 0x00100107 ...", any number of lines; empty when anything else is in there ("Cannot
 // access memory").
 std::vector<std::uint8_t> parse_physical(const base::Json& answer);
+
+// "00000000fe000000: 0x5c"
+std::optional<std::uint32_t> parse_physical_number(const base::Json& answer);
 
 // One function as query-pci tells it.
 struct ListedFunction {

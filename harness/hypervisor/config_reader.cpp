@@ -76,6 +76,7 @@ std::vector<record::Document> ConfigReading::Impl::documents() const {
     if (read.numbered_by_us) function.address.clear();
     function.size = static_cast<std::int64_t>(read.image.size());
     function.bytes = pci::to_hex(read.image);
+    function.device_config = pci::to_hex(read.device_config);
     space.functions.push_back(std::move(function));
   }
   std::sort(space.functions.begin(), space.functions.end(),

@@ -107,6 +107,7 @@ void ConfigReading::Impl::on_ecam(const Answers& answers) {
 
 void ConfigReading::Impl::read_through_ecam(std::vector<std::string> before) {
   method = "ecam";
+  choose_turn();
   const std::size_t skip = before.size();
   std::vector<std::string> lines = std::move(before);
   for (const ReadFunction& read : functions) {
@@ -129,7 +130,7 @@ void ConfigReading::Impl::read_extended(const Answers& answers, std::size_t skip
     lines.push_back(
         read_physical(ecam_address(ecam, functions[i].listed.at) + pci::kConventionalBytes, kExtendedWords));
   }
-  if (lines.empty()) return put_back();
+  if (lines.empty()) return read_device_configs();
   send_lines(lines, [this, express](const Answers& more) {
     for (std::size_t i = 0; i < express.size(); ++i) {
       const std::vector<std::uint8_t> rest = more[i] ? parse_physical(*more[i]) : std::vector<std::uint8_t>{};
@@ -141,7 +142,7 @@ void ConfigReading::Impl::read_extended(const Answers& answers, std::size_t skip
       if (pci::ConfigImage(whole).u32(pci::kConventionalBytes) == 0xffffffff) continue;
       functions[express[i]].image = pci::ConfigImage(std::move(whole));
     }
-    put_back();
+    read_device_configs();
   });
 }
 
@@ -159,16 +160,24 @@ std::string ConfigReading::Impl::known_one_to_read() const {
   return oldest;
 }
 
+void ConfigReading::Impl::choose_turn() {
+  again = known_one_to_read();
+  if (destination()) *turn = again;
+}
+
+bool ConfigReading::Impl::has_turn(const ListedFunction& listed) const {
+  const std::string key = key_of(listed);
+  return request.all_bytes || key == again || memory->last_read.count(key) == 0;
+}
+
 void ConfigReading::Impl::read_through_ports() {
   method = "ports";
-  const std::string again = known_one_to_read();
-  if (destination()) *turn = again;
+  choose_turn();
   std::vector<std::size_t> wanted;
   std::vector<std::string> lines;
   for (std::size_t i = 0; i < functions.size(); ++i) {
     const ListedFunction& listed = functions[i].listed;
-    const std::string key = key_of(listed);
-    if (!request.all_bytes && key != again && memory->last_read.count(key) > 0) continue;
+    if (!has_turn(listed)) continue;
     wanted.push_back(i);
     for (std::size_t offset = 0; offset < pci::kConventionalBytes; offset += 4) {
       lines.push_back(write_port(kAddressPort, config_address(listed.at, offset)));
@@ -189,9 +198,8 @@ void ConfigReading::Impl::read_through_ports() {
       }
       if (!whole) continue;
       functions[wanted[i]].image = std::move(image);
-      memory->last_read[key_of(functions[wanted[i]].listed)] = number;
     }
-    put_back();
+    read_device_configs();
   });
 }
 

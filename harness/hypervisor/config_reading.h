@@ -1,5 +1,5 @@
 // Internal to hypervisor: one reading's state and steps. config_reader.cpp sends and collects, config_reading.cpp
-// decides what is read.
+// decides what is read, device_config_reading.cpp reads what lies behind a virtio device's BAR.
 #pragma once
 
 #include <deque>
@@ -12,6 +12,7 @@
 #include "hypervisor/config_reader.h"
 #include "hypervisor/virtqueue_reader.h"
 #include "pci/config_image.h"
+#include "pci/virtio_config.h"
 
 namespace migsoak::hypervisor {
 
@@ -23,6 +24,7 @@ struct ReadFunction {
   ListedFunction listed;
   bool numbered_by_us = false;  // its bus has a number only for this reading
   pci::ConfigImage image;
+  pci::VirtioConfigBytes device_config;
 };
 
 struct ConfigReading::Impl {
@@ -51,7 +53,10 @@ struct ConfigReading::Impl {
   void read_through_ecam(std::vector<std::string> before);
   void read_extended(const Answers& answers, std::size_t skip);
   std::string known_one_to_read() const;
+  void choose_turn();
   void read_through_ports();
+  void read_device_configs();  // then puts back
+  bool has_turn(const ListedFunction& listed) const;
   void put_back();
   std::vector<record::Document> documents() const;
 
@@ -71,6 +76,7 @@ struct ConfigReading::Impl {
 
   std::vector<ReadFunction> functions;
   std::string method = "none";
+  std::string again;  // key of the function whose turn it is, though it is known; empty: none
   std::optional<std::uint32_t> latch;
   std::uint64_t ecam = 0;
   std::optional<std::uint32_t> ecam_register;  // what it held before it was switched on

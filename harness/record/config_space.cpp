@@ -27,7 +27,8 @@ bool read_function(const base::Json& json, ConfigFunction& function) {
   return read_field(json, "address", function.address) && read_field(json, "path", function.path) &&
          read_field(json, "id", function.id) && read_field(json, "device", function.device) &&
          read_field(json, "size", function.size) && read_field(json, "bytes", function.bytes) &&
-         read_field(json, "writable", function.writable) && read_list(json, "bars", function.bars, read_bar);
+         read_field(json, "writable", function.writable) && read_field(json, "device_config", function.device_config) &&
+         read_list(json, "bars", function.bars, read_bar);
 }
 
 bool read_queue(const base::Json& json, Virtqueue& queue) {
@@ -65,6 +66,7 @@ base::Json to_json(const ConfigSpace& space) {
     put_text(json, "id", function.id);
     put_text(json, "bytes", function.bytes);
     put_text(json, "writable", function.writable);
+    put_text(json, "device_config", function.device_config);
     if (function.size != 0) json["size"] = function.size;
     for (const ConfigBar& bar : function.bars) {
       json["bars"].push_back({{"index", bar.index}, {"kind", bar.kind}, {"address", bar.address}, {"size", bar.size}});

@@ -34,6 +34,8 @@ struct ConfigFunction {
   std::string bytes;
   // The same for the mask of writable bits, where somebody probed it; empty: unknown.
   std::string writable;
+  // Of a virtio device: its device configuration (virtio 1.2, 2.5), as hex, what was not read as ff. Empty: not read.
+  std::string device_config = {};
   bool operator==(const ConfigFunction&) const = default;
 };
 

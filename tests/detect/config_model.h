@@ -22,6 +22,7 @@ struct Disk {
   std::uint64_t bar0_bytes = 0x80, bar0_at = 0x1000;
   std::function<void(pci::ConfigImage&)> change;
   base::Json props = base::Json::object();
+  std::string device_config;
   int queue_size = 256, queue_default = 256, queue_property = 256;
 };
 
@@ -47,6 +48,7 @@ inline record::ConfigFunction function_of(const Disk& disk, bool guest) {
                    {4, "mem64", guest ? 0xfebf8000u : 0u, 0x4000}};
   function.size = pci::kConventionalBytes;
   function.bytes = pci::to_hex(image);
+  function.device_config = disk.device_config;
   return function;
 }
 

@@ -9,6 +9,7 @@
 #include "hypervisor/config_commands.h"
 #include "pci/config_image.h"
 #include "pci/fields.h"
+#include "pci/virtio_config.h"
 #include "real_qemu.h"
 
 namespace migsoak::hypervisor {
@@ -33,6 +34,17 @@ class ConfigReaderTest : public RealQemu {
                            {"-device", "pcie-root-port,id=rp1,bus=pcie.0,addr=0x8,chassis=1", "-blockdev",
                             "driver=null-co,node-name=n1", "-device", "virtio-blk-pci,id=vd1,drive=n1,bus=rp1"});
     return spec;
+  }
+  // The fields of its device configuration that may not change of themselves.
+  static std::string what_it_is(const ConfigFunction& function) {
+    const auto bytes = pci::virtio_config_from_hex(function.device_config);
+    const std::string type = function.id == "nic0" ? "net" : "blk";
+    std::string text;
+    for (const auto& field : pci::virtio_config_fields(type)) {
+      if (field.kind == pci::ConfigFieldKind::changes) continue;
+      text += field.name() + ' ' + pci::virtio_config_value(field, bytes).value_or("none") + '\n';
+    }
+    return text;
   }
   // Until firmware has given vd0's BARs their addresses; then paused.
   void let_firmware_run(Machine& machine) {
@@ -144,7 +156,49 @@ TEST_F(ConfigReaderTest, AWaitingQ35IsReadThroughAndLeftAsItWas) {
   const auto functions = parse_query_pci(*listed);
   ASSERT_TRUE(functions);
   for (const ListedFunction& function : *functions) EXPECT_EQ(function.secondary_bus, 0);
-  EXPECT_EQ(read(*machine, ReadPoint::destination)[0].content, first[0].content);
+  EXPECT_EQ(read(*machine, ReadPoint::destination, true)[0].content, first[0].content);
+}
+
+// What lies behind a BAR: on a source where the guest's firmware has put it, on a destination through the window in
+// configuration space, behind a port too. Nothing is left behind.
+TEST_F(ConfigReaderTest, DeviceConfigurationOnBothEnds) {
+  for (const char* board : {"q35", "pc"}) {
+    reader_ = ConfigReader();
+    const bool ports = std::string(board) == "q35";
+    const auto made = [&](const std::string& instance, bool incoming) {
+      MachineSpec spec = ports ? with_root_port(instance, incoming) : with_disks(instance, board, incoming);
+      spec.extra_args.insert(
+          spec.extra_args.end(),
+          {"-netdev", "hubport,id=h0,hubid=0", "-device",
+           "virtio-net-pci,id=nic0,netdev=h0,addr=0x6,rombar=0,mac=52:54:00:00:00:07,host_mtu=1400"});
+      return raise(std::move(spec));
+    };
+    const auto source = made("q1", false);
+    const auto destination = made("q2", true);
+    ASSERT_TRUE(source && destination);
+    let_firmware_run(*source);
+    const std::string before = monitor(*destination, "info pci");
+    const ConfigSpace there = space_of(read(*destination, ReadPoint::destination));
+    const ConfigSpace here = space_of(read(*source, ReadPoint::source));
+    EXPECT_EQ(monitor(*destination, "info pci"), before);
+    for (const char* path : {"0000:00:04.0", "0000:00:06.0", "0000:00:08.0:00.0"}) {
+      const ConfigFunction* at_source = here.find(path);
+      const ConfigFunction* at_destination = there.find(path);
+      if (!ports && std::string(path) == "0000:00:08.0:00.0") continue;
+      ASSERT_TRUE(at_source != nullptr && at_destination != nullptr) << board << ' ' << path;
+      EXPECT_NE(at_source->device_config, "") << board << ' ' << path;
+      EXPECT_EQ(what_it_is(*at_source), what_it_is(*at_destination)) << board << ' ' << path;
+    }
+    const auto bytes = pci::virtio_config_from_hex(there.find("0000:00:06.0")->device_config);
+    std::string seen;
+    for (const auto& field : pci::virtio_config_fields("net")) {
+      const auto value = pci::virtio_config_value(field, bytes);
+      if (field.field == "mac" || field.field == "mtu") seen += value.value_or("none") + ' ';
+    }
+    EXPECT_EQ(seen, "52:54:00:00:00:07 1400 ") << board;
+    // Known by now: not again so soon.
+    EXPECT_EQ(space_of(read(*source, ReadPoint::source)).find("0000:00:06.0")->device_config, "");
+  }
 }
 
 TEST_F(ConfigReaderTest, BridgesBehindBridges) {

@@ -55,6 +55,22 @@ ats = true
 kind = "virtio-blk"
 )";
 
+// A network card as a site with large frames has it.
+constexpr const char* kNetwork = R"(name = "recall-net"
+[guest]
+machine = "pc"
+workload = "idle"
+[[side]]
+name = "a"
+[[side]]
+name = "b"
+[[device]]
+id = "nic0"
+type = "virtio-net"
+[device.props]
+host_mtu = 8901
+)";
+
 constexpr const char* kDrift = "config-space-drift";
 constexpr const char* kTree = "qtree-drift";
 
@@ -146,7 +162,44 @@ std::vector<Case> properties() {
                0,
                0,
                {},
-               {"vd1 (virtio-blk, 0000:00:05.0)", "virtqueue 0 has 256 entries", "made it with 128"}}})};
+               {"vd1 (virtio-blk, 0000:00:05.0)", "virtqueue 0 has 256 entries", "made it with 128"}},
+              // The most segments of a request follow the queue's size.
+              {kDrift,
+               "qemu:b",
+               "silent",
+               "queue-size=128",
+               0,
+               0,
+               {},
+               {"vd1 ", "virtio_blk_config.seg_max (seg-max-adjust): source 254, destination 126"}},
+              {kDrift, "qemu:a", "silent", "the way back", 1, 1, {}, {"source 126, destination 254"}}})};
+}
+
+// What the guest reads behind a BAR: neither configuration space nor the stream tells.
+std::vector<Case> device_configurations() {
+  return {on_bus(kNetwork, "host_mtu", {"device.nic0.on.b.host_mtu=1500"},
+                 {{kDrift,
+                   "qemu:b",
+                   "silent",
+                   "host_mtu=1500",
+                   0,
+                   0,
+                   {},
+                   {"nic0 (virtio-net, 0000:00:04.0), a to b: virtio_net_config.mtu (host_mtu): source 8901, "
+                    "destination 1500: after the load the guest reads another value; the load passed silently",
+                    "property host_mtu: source 8901, destination 1500"}},
+                  {kDrift, "qemu:a", "silent", "the way back", 1, 1, {}, {"source 1500, destination 8901"}}}),
+          on_bus(kExpress, "plugged_block_size", {"hotplug.on.b.virtio-blk.physical_block_size=4096"},
+                 {{kDrift,
+                   "qemu:b",
+                   "silent",
+                   "of a plugged disk",
+                   0,
+                   0,
+                   {},
+                   {"vb0 (virtio-blk, 0000:01:00.0)",
+                    "virtio_blk_config.topology.physical_block_exp (physical_block_size): source 0, destination 3"}},
+                  {kDrift, "qemu:a", "silent", "the way back", 1, 1, {}, {"vb0 ", "source 3, destination 0"}}})};
 }
 
 std::vector<Case> capabilities() {
@@ -291,6 +344,7 @@ Case deaf_port() {
 std::vector<Case> device_cases() {
   std::vector<Case> cases = bar_sizes();
   for (Case& one : properties()) cases.push_back(std::move(one));
+  for (Case& one : device_configurations()) cases.push_back(std::move(one));
   for (Case& one : capabilities()) cases.push_back(std::move(one));
   for (Case& one : trees()) cases.push_back(std::move(one));
   cases.push_back(deaf_port());
