@@ -50,6 +50,11 @@ struct ConfigReadRequest {
   bool running = false;
 };
 
+// What of a reading was wanted and is not there, or not whole. `read`: a name of record/reads.def.
+struct MissedRead {
+  std::string read, why;
+};
+
 // One reading in flight. Sends without waiting: begin() the first commands, advance() what follows from answers that
 // have come in. The Client (not owned) has to outlive it. May be dropped unfinished: whatever moves the latch puts it
 // back in the same breath; a destination may then keep its ECAM and bus numbers.
@@ -66,6 +71,9 @@ class ConfigReading {
   // subject: QMP ended or query-pci failed. kind timeout: no answer by the deadline.
   base::Result<std::vector<record::Document>> finish(base::Deadline deadline);
 
+  const ConfigReadRequest& request() const;
+  // Of a finished one.
+  const std::vector<MissedRead>& missed() const;
   int commands_sent() const;
 
  private:

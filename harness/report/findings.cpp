@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "report/figures.h"
+#include "report/reads.h"
 #include "report/report.h"
 
 namespace migsoak::report {
@@ -10,13 +11,17 @@ namespace migsoak::report {
 base::Result<base::Json> findings_json(const store::Store& store) {
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
+  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
   base::Json list = base::Json::array();
   for (const record::Finding& finding : findings) list.push_back(record::to_json(finding));
-  return base::Json{{"run", store.manifest().run},
-                    {"scenario", store.manifest().scenario},
-                    {"verdict", record::to_string(verdict_of(summary, findings))},
-                    {"iterations", summary.iterations_finished},
-                    {"findings", std::move(list)}};
+  base::Json json{{"run", store.manifest().run},
+                  {"scenario", store.manifest().scenario},
+                  {"verdict", record::to_string(verdict_of(summary, findings))},
+                  {"iterations", summary.iterations_finished},
+                  {"findings", std::move(list)}};
+  // Records of before reads were counted have none.
+  if (!reads.empty()) json["reads"] = to_json(reads);
+  return json;
 }
 
 base::Result<std::string> findings_text(const store::Store& store) {

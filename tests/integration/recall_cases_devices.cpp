@@ -200,10 +200,40 @@ std::vector<Case> capabilities() {
                            2,
                            {},
                            {"nic0 (8086:10d3, 0000:00:10.0) on b",
-                            "subsystem id (byte 0x2e): iteration 0 0x0000, iteration 2 0x1234"}}}))};
+                            "subsystem id (byte 0x2e): iteration 0 0x0000, iteration 2 0x1234"}},
+                          {kTree,
+                           "qemu:b",
+                           "property-changed",
+                           "a byte, one start",
+                           2,
+                           2,
+                           {},
+                           {"e1000e nic0 at 10.0 on pcie.0 on qemu:b: subsys is 4660", "seen before the load"}}}))};
 }
 
-// The device tree, where the guest has arrived. What has no state in the stream does not keep a load from passing.
+Case usb_hub_missing(const std::string& on_a, const std::string& on_b) {
+  return on_bus(kConventional, "usb_hub_missing", {on_a, on_b},
+                {{kTree,
+                  "qemu:b",
+                  "device-missing",
+                  "a USB hub less",
+                  0,
+                  0,
+                  {},
+                  {"qemu:b lacks usb-hub hub0 on usb0.0, which qemu:a had", "seen before the load"}},
+                 {"migration-failure",
+                  "qemu:b",
+                  "vmstate",
+                  "a USB hub less",
+                  0,
+                  0,
+                  {},
+                  {"/usb-hub: the source has this device (instance 0), the destination does not",
+                   "(explained by qtree-drift: device-missing usb-hub hub0)"}}});
+}
+
+// The device tree, before the load and where the guest has arrived. What has no state in the stream does not keep a
+// load from passing.
 std::vector<Case> trees() {
   const auto extra = [](const std::string& side, const std::string& words) {
     return "side." + side + ".extra_args=[" + words + "]";
@@ -241,6 +271,9 @@ std::vector<Case> trees() {
                {},
                {"0000:00:1b.0", "which a does not have", "the plan did not ask for it"}},
               {kTree, "qemu:a", "device-missing", "the way back", 1, 1, {}, {"which b has"}}}),
+      // Public report LP 1586611: told before the load, which then fails for it. No PCI function tells.
+      usb_hub_missing(extra("a", R"("-device","piix3-usb-uhci,id=usb0,addr=0x1a","-device","usb-hub,id=hub0")"),
+                      extra("b", R"("-device","piix3-usb-uhci,id=usb0,addr=0x1a")")),
       // Neither configuration space nor queues tell.
       on_bus(kConventional, "property_changes", changed_once("vd1", "request-merging=off"),
              {{kTree,
