@@ -81,6 +81,7 @@ void IterationRunner::begin_reading(Player* player, hypervisor::ReadPoint point,
   request.process_id = player->process_id;
   request.side = player->machine->spec().side;
   request.running = running;
+  request.tells_virtqueues = context_.preflight.builds.at(context_.scenario.side(request.side).qemu).at_least(7, 2);
   reading = lineage_.config_reader().begin(player->machine->qmp(), request);
 }
 
@@ -91,7 +92,11 @@ void IterationRunner::finish_reading(hypervisor::ReadPoint point) {
   const auto began = base::Clock::now();
   auto documents = reading->finish(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
   const hypervisor::ConfigReadRequest request = reading->request();
-  if (!documents) reads_.failed("config-space", request.subject, request.process_id, documents.error().describe());
+  if (!documents) {
+    reads_.failed("config-space", request.subject, request.process_id, documents.error().message);
+    const bool queues = request.tells_virtqueues && !request.running;
+    if (queues) reads_.failed("virtqueues", request.subject, request.process_id, documents.error().message);
+  }
   for (const hypervisor::MissedRead& missed : reading->missed()) {
     reads_.failed(missed.read, request.subject, request.process_id, missed.why);
   }

@@ -57,7 +57,7 @@ void IterationRunner::take_tree(const hypervisor::DeviceTreeReading& reading) {
   sample("host", 0, reading.point == "waiting" ? "read_waiting_tree_ms" : "read_tree_ms",
          base::milliseconds_between(began, base::Clock::now()));
   if (!documents) {
-    return reads_.failed("device-tree", reading.subject, reading.process_id, documents.error().describe());
+    return reads_.failed("device-tree", reading.subject, reading.process_id, documents.error().message);
   }
   for (record::Document& document : *documents) {
     if (base::json_get<bool>(document.content, "cut", false)) {

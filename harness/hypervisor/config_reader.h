@@ -48,6 +48,8 @@ struct ConfigReadRequest {
   bool all_bytes = false;       // whatever the rule says
   // The machine runs (the source of a refused load, resumed): query-pci only, which touches nothing.
   bool running = false;
+  // The build is one that tells of its virtqueues (7.2 and later): if it does not, that is a read that failed.
+  bool tells_virtqueues = false;
 };
 
 // What of a reading was wanted and is not there, or not whole. `read`: a name of record/reads.def.

@@ -80,6 +80,17 @@ TEST_F(MissedReads, ABuildThatDoesNotTellOfVirtqueuesIsNoFailure) {
           .empty());
 }
 
+// One that has told of them since 7.2 and does not any more.
+TEST_F(MissedReads, ABuildThatHasToTellOfVirtqueuesAndDoesNot) {
+  answer_with([](const std::string& command) { return command == "x-query-virtio" ? Json() : good_answer(command); });
+  ConfigReadRequest request{ReadPoint::source, "qemu:a", 7, "a"};
+  request.tells_virtqueues = true;
+  const auto reading = reader_.begin(client_, request);
+  ASSERT_TRUE(reading->finish(soon()));
+  ASSERT_EQ(reading->missed().size(), 1U);
+  EXPECT_EQ(reading->missed()[0].read, "virtqueues");
+}
+
 TEST_F(MissedReads, NoPortsMeanNoBytes) {
   const auto reading = read([](const std::string& command) -> Json {
     return command.rfind("i /w", 0) == 0 ? Json("unknown command: 'i'\r\n") : good_answer(command);
