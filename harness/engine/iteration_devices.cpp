@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/version.h"
 #include "engine/iteration.h"
 
 namespace migsoak::engine {
@@ -81,7 +82,7 @@ void IterationRunner::begin_reading(Player* player, hypervisor::ReadPoint point,
   request.process_id = player->process_id;
   request.side = player->machine->spec().side;
   request.running = running;
-  request.tells_virtqueues = context_.preflight.builds.at(context_.scenario.side(request.side).qemu).at_least(7, 2);
+  request.tells_virtqueues = !base::older_version(player->machine->spec().version, "7.2");
   reading = lineage_.config_reader().begin(player->machine->qmp(), request);
 }
 

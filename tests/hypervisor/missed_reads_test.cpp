@@ -140,6 +140,7 @@ TEST(DeviceTreeText, WhereFirmwarePutsThingsStandsInNoTree) {
   };
   EXPECT_EQ(tree("MCFG", "2952790016 (0xb0000000)"), tree("MCFG", "-1 (0xffffffffffffffff)"));
   EXPECT_EQ(tree("smb_io_base", "1792 (0x700)"), tree("smb_io_base", "45312 (0xb100)"));
+  EXPECT_EQ(tree("busnr", "0 (0x0)"), tree("busnr", "7 (0x7)"));
   EXPECT_NE(tree("port", "1"), tree("port", "2"));
 }
 
