@@ -110,13 +110,48 @@ void DeviceTreeDrift::note_operations(const record::Observation& observation) {
   }
 }
 
-// Devices that the plan has just plugged or unplugged are by right as the QEMU has them that did so.
-void DeviceTreeDrift::take_plugged(const record::Observation& observation) {
-  const auto parts = record::tree_parts_at(observation, "plugged");
+bool DeviceTreeDrift::Clean::holds(const std::vector<const base::Json*>& now, const std::string& build) const {
+  const auto same = [](const base::Json& known, const base::Json* part) { return known == *part; };
+  return with.count(build) > 0 && parts.size() == now.size() &&
+         std::equal(parts.begin(), parts.end(), now.begin(), same);
+}
+
+void DeviceTreeDrift::Clean::take(const std::vector<const base::Json*>& now, const std::string& build) {
+  parts.clear();
+  for (const base::Json* part : now) parts.push_back(*part);
+  with.insert(build);
+}
+
+void DeviceTreeDrift::forget_clean() {
+  for (auto& [build, reference] : references_) {
+    reference.waiting.with.clear();
+    reference.arrived.with.clear();
+  }
+}
+
+std::optional<DeviceTree> DeviceTreeDrift::tree_at(const record::Observation& observation, const std::string& point) {
+  const auto parts = record::tree_parts_at(observation, point);
+  if (parts.empty()) return std::nullopt;
+  auto tree = record::tree_from_parts(parts);
+  if (!tree || tree->cut) {
+    unreadable_ = true;
+    return std::nullopt;
+  }
+  return std::move(*tree);
+}
+
+// What the source is when the plan's operations are done. Devices that they plugged or unplugged are by right as it has
+// them; all else is as it was.
+void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::vector<TreeTrouble>& into) {
   const auto known = references_.find(build_of(observation.plan.source_side));
-  if (parts.empty() || known == references_.end()) return;
-  const auto tree = record::tree_from_parts(parts);
-  if (!tree || tree->cut) return;
+  if (known == references_.end()) return;
+  const auto tree = tree_at(observation, "plugged");
+  if (!tree) return;
+  const AskedProps asked = asked_props(observation, "source");
+  Reference& reference = known->second;
+  const TreeComparison changed = compared_with(reference, {*tree, asked}, /*other_build=*/false);
+  const TreeStory story(observation, TreeStory::At::plugged, evidence_of(observation));
+  for (TreeTrouble& trouble : tell(story, changed.differences)) into.push_back(std::move(trouble));
   std::set<std::string> settled;
   for (const record::PlannedOperation& operation : observation.plan.operations) {
     if (operation.timing == "settled") settled.insert(operation.device);
@@ -125,15 +160,61 @@ void DeviceTreeDrift::take_plugged(const record::Observation& observation) {
   for (const record::PlannedOperation& operation : observation.plan.operations) {
     if (operation.timing == "at-once") settled.erase(operation.device);
   }
-  Reference& reference = known->second;
   take_touched(reference.tree.nodes, tree->nodes, settled);
   take_touched(reference.tree.objects, tree->objects, settled);
-  take_touched(reference.asked, asked_props(observation, "source"), settled);
+  take_touched(reference.asked, asked, settled);
   for (const std::string& device : settled) reference.touched.erase(device);
-  for (auto& [build, changed] : references_) changed.clean_with.clear();
+  forget_clean();
+}
+
+bool DeviceTreeDrift::is_known(const Clean Reference::*point, const std::vector<const base::Json*>& parts,
+                               const record::Plan& plan) const {
+  const auto own = references_.find(build_of(plan.destination_side));
+  return own != references_.end() && own->second.touched.empty() && done_.empty() &&
+         (own->second.*point).holds(parts, build_of(plan.source_side));
+}
+
+// Of the destination, before anything is sent: what stands on one side only will not load, or be lost.
+void DeviceTreeDrift::take_waiting(const record::Observation& observation, std::vector<TreeTrouble>& into) {
+  const record::Plan& plan = observation.plan;
+  const auto parts = record::tree_parts_at(observation, "waiting");
+  if (parts.empty() || references_.empty() || is_known(&Reference::waiting, parts, plan)) return;
+  const auto tree = tree_at(observation, "waiting");
+  if (!tree) return;
+  const AskedProps asked = asked_props(observation, "destination");
+  const TreeComparison found = compared_with_both(plan, {*tree, asked});
+  const TreeStory story(observation, TreeStory::At::waiting, evidence_of(observation));
+  for (TreeTrouble& trouble : tell(story, found.differences)) into.push_back(std::move(trouble));
+  const auto own = references_.find(build_of(plan.destination_side));
+  if (found.differences.empty() && own != references_.end()) {
+    own->second.waiting.take(parts, build_of(plan.source_side));
+  }
+}
+
+void DeviceTreeDrift::take_arrived(const record::Observation& observation, std::vector<TreeTrouble>& into) {
+  const auto parts = record::tree_parts_at(observation, "arrived");
+  if (parts.empty()) return;
+  if (is_known(&Reference::arrived, parts, observation.plan)) {
+    asked_.clear();
+    return;
+  }
+  const auto tree = tree_at(observation, "arrived");
+  if (!tree) return;
+  const std::string build = build_of(observation.plan.destination_side);
+  const AskedProps asked = asked_props(observation, "destination");
+  const TreeComparison found = compared_with_both(observation.plan, {*tree, asked});
+  const TreeStory story(observation, TreeStory::At::arrived, evidence_of(observation));
+  std::vector<TreeTrouble> all = tell(story, found.differences);
+  check_operations(story, *tree, all);
+  keep(build, *tree, asked, found);
+  if (all.empty()) references_[build].arrived.take(parts, build_of(observation.plan.source_side));
+  for (TreeTrouble& trouble : all) into.push_back(std::move(trouble));
+  asked_.clear();
+  done_.clear();
 }
 
 std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& observation) {
+  unreadable_ = false;
   if (observation.lineage != lineage_) {
     lineage_ = observation.lineage;
     references_.clear();
@@ -141,38 +222,17 @@ std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& ob
     done_.clear();
   }
   // The lineage's first QEMU, before anything was plugged.
-  if (const auto parts = record::tree_parts_at(observation, "source"); !parts.empty()) {
-    auto tree = record::tree_from_parts(parts);
-    if (tree && !tree->cut) {
-      Reference& first = references_[build_of(observation.plan.source_side)];
-      first = {};
-      first.tree = std::move(*tree);
-      first.asked = asked_props(observation, "source");
-    }
+  if (auto tree = tree_at(observation, "source")) {
+    Reference& first = references_[build_of(observation.plan.source_side)];
+    first = {};
+    first.tree = std::move(*tree);
+    first.asked = asked_props(observation, "source");
   }
+  std::vector<TreeTrouble> found;
   note_operations(observation);
-  take_plugged(observation);
-  const auto parts = record::tree_parts_at(observation, "arrived");
-  if (parts.empty()) return {};
-  const auto own = references_.find(build_of(observation.plan.destination_side));
-  const std::string from = build_of(observation.plan.source_side);
-  const auto same_part = [](const base::Json& known, const base::Json* part) { return known == *part; };
-  const bool nothing_new = own != references_.end() && own->second.touched.empty() && done_.empty() &&
-                           own->second.clean_with.count(from) > 0 && own->second.clean.size() == parts.size() &&
-                           std::equal(own->second.clean.begin(), own->second.clean.end(), parts.begin(), same_part);
-  asked_.resize(nothing_new ? 0 : asked_.size());
-  if (nothing_new) return {};
-  auto tree = record::tree_from_parts(parts);
-  if (!tree || tree->cut) return {};
-  std::vector<TreeTrouble> found = arrive(observation, *tree, asked_props(observation, "destination"));
-  if (found.empty()) {
-    Reference& reference = references_[build_of(observation.plan.destination_side)];
-    reference.clean.clear();
-    for (const base::Json* part : parts) reference.clean.push_back(*part);
-    reference.clean_with.insert(from);
-  }
-  asked_.clear();
-  done_.clear();
+  take_plugged(observation, found);
+  take_waiting(observation, found);
+  take_arrived(observation, found);
   return found;
 }
 
@@ -184,15 +244,15 @@ TreeComparison DeviceTreeDrift::compared_with(const Reference& reference, const 
   });
 }
 
-std::vector<TreeTrouble> DeviceTreeDrift::arrive(const record::Observation& observation, const DeviceTree& tree,
-                                                 const AskedProps& asked) {
-  const std::string build = build_of(observation.plan.destination_side);
-  const std::string from = build_of(observation.plan.source_side);
+// With what each of the two builds is by right: the destination's own, once it is known, and the one the guest comes
+// from.
+TreeComparison DeviceTreeDrift::compared_with_both(const record::Plan& plan, const TreeSide& now) {
+  const std::string build = build_of(plan.destination_side);
   TreeComparison found;
-  for (const std::string& other : std::set<std::string>{build, from}) {
+  for (const std::string& other : std::set<std::string>{build, build_of(plan.source_side)}) {
     const auto reference = references_.find(other);
     if (reference == references_.end()) continue;
-    TreeComparison compared = compared_with(reference->second, {tree, asked}, other != build);
+    TreeComparison compared = compared_with(reference->second, now, other != build);
     found.told_objects.merge(compared.told_objects);
     for (TreeDifference& difference : compared.differences) {
       const bool known = std::any_of(found.differences.begin(), found.differences.end(),
@@ -200,10 +260,7 @@ std::vector<TreeTrouble> DeviceTreeDrift::arrive(const record::Observation& obse
       if (!known) found.differences.push_back(std::move(difference));
     }
   }
-  std::vector<TreeTrouble> all = tell(observation, found.differences);
-  check_operations(observation, tree, all);
-  keep(build, tree, asked, found);
-  return all;
+  return found;
 }
 
 void DeviceTreeDrift::keep(const std::string& build, const DeviceTree& tree, const AskedProps& asked,
@@ -224,7 +281,7 @@ void DeviceTreeDrift::keep(const std::string& build, const DeviceTree& tree, con
         made.tree.objects.erase(there);
       }
     }
-    for (auto& [other, reference] : references_) reference.clean_with.clear();
+    forget_clean();
     references_[build] = std::move(made);
     return;
   }
@@ -234,7 +291,7 @@ void DeviceTreeDrift::keep(const std::string& build, const DeviceTree& tree, con
   take_touched(reference.tree.objects, tree.objects, reference.touched);
   take_touched(reference.asked, asked, reference.touched);
   reference.touched.clear();
-  for (auto& [other, changed] : references_) changed.clean_with.clear();
+  forget_clean();
 }
 
 base::Json DeviceTreeDrift::evidence_of(const record::Observation& observation) const {
@@ -244,9 +301,7 @@ base::Json DeviceTreeDrift::evidence_of(const record::Observation& observation) 
   return evidence;
 }
 
-std::vector<TreeTrouble> DeviceTreeDrift::tell(const record::Observation& observation,
-                                               const std::vector<TreeDifference>& found) const {
-  const TreeStory story(observation, evidence_of(observation));
+std::vector<TreeTrouble> DeviceTreeDrift::tell(const TreeStory& story, const std::vector<TreeDifference>& found) const {
   std::map<std::string, std::vector<const TreeDifference*>> by_change;  // of a property
   std::vector<TreeTrouble> all;
   for (const TreeDifference& difference : found) {
@@ -269,7 +324,7 @@ std::vector<TreeTrouble> DeviceTreeDrift::tell(const record::Observation& observ
 }
 
 // What was plugged and unplugged as planned is there, or gone.
-void DeviceTreeDrift::check_operations(const record::Observation& observation, const DeviceTree& tree,
+void DeviceTreeDrift::check_operations(const TreeStory& story, const DeviceTree& tree,
                                        std::vector<TreeTrouble>& into) const {
   for (const auto& [id, operation] : done_) {
     const std::string name = id;
@@ -277,7 +332,7 @@ void DeviceTreeDrift::check_operations(const record::Observation& observation, c
     const bool there = std::any_of(tree.nodes.begin(), tree.nodes.end(), has) ||
                        std::any_of(tree.objects.begin(), tree.objects.end(), has);
     if (there == (operation.action == "plug")) continue;
-    into.push_back(TreeStory(observation, evidence_of(observation)).of_operation(operation));
+    into.push_back(story.of_operation(operation));
   }
 }
 

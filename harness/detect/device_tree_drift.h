@@ -16,38 +16,51 @@ class DeviceTreeDrift {
  public:
   explicit DeviceTreeDrift(const record::Manifest& manifest) : sides_(manifest.sides), compare_(manifest.gate) {}
 
-  // Of one iteration; in order.
+  // Of one iteration; in order. The same trouble may be seen before the load and after it.
   std::vector<TreeTrouble> troubles(const record::Observation& observation);
+  // The last observation held a tree that can't be compared: it was cut, or is none.
+  bool unreadable() const { return unreadable_; }
   std::vector<record::Exclusion> exclusions() const;
   std::uint64_t revision() const { return compare_.revision(); }
 
  private:
+  // Contents that were found to be all right, and the builds they were compared with.
+  struct Clean {
+    std::vector<base::Json> parts;
+    std::set<std::string> with;
+    bool holds(const std::vector<const base::Json*>& now, const std::string& build) const;
+    void take(const std::vector<const base::Json*>& now, const std::string& build);
+  };
   // Of one build: what its tree is by right.
   struct Reference {
     record::DeviceTree tree;
     AskedProps asked;
     std::set<std::string> touched;  // devices that the plan has plugged or unplugged since
     std::set<std::string> owed;     // paths that this build lacked from its first arrival on: found, and not compared
-    // The contents that were found to be all right, and the builds they were compared with.
-    std::vector<base::Json> clean;
-    std::set<std::string> clean_with;
+    Clean waiting, arrived;
   };
   std::string build_of(const std::string& side) const;
   void note_operations(const record::Observation& observation);
-  void take_plugged(const record::Observation& observation);
-  std::vector<TreeTrouble> arrive(const record::Observation& observation, const record::DeviceTree& tree,
-                                  const AskedProps& asked);
+  // At a point of the observation; nothing when none was read, or it can't be compared.
+  std::optional<record::DeviceTree> tree_at(const record::Observation& observation, const std::string& point);
+  void take_plugged(const record::Observation& observation, std::vector<TreeTrouble>& into);
+  void take_waiting(const record::Observation& observation, std::vector<TreeTrouble>& into);
+  void take_arrived(const record::Observation& observation, std::vector<TreeTrouble>& into);
+  bool is_known(const Clean Reference::*point, const std::vector<const base::Json*>& parts,
+                const record::Plan& plan) const;
+  TreeComparison compared_with_both(const record::Plan& plan, const TreeSide& now);
+  void forget_clean();
   TreeComparison compared_with(const Reference& reference, const TreeSide& now, bool other_build);
   void keep(const std::string& build, const record::DeviceTree& tree, const AskedProps& asked,
             const TreeComparison& found);
-  std::vector<TreeTrouble> tell(const record::Observation& observation, const std::vector<TreeDifference>& found) const;
-  void check_operations(const record::Observation& observation, const record::DeviceTree& tree,
-                        std::vector<TreeTrouble>& into) const;
+  std::vector<TreeTrouble> tell(const TreeStory& story, const std::vector<TreeDifference>& found) const;
+  void check_operations(const TreeStory& story, const record::DeviceTree& tree, std::vector<TreeTrouble>& into) const;
   base::Json evidence_of(const record::Observation& observation) const;
 
   std::vector<record::SideInfo> sides_;
   DeviceTreeCompare compare_;
   int lineage_ = -1;
+  bool unreadable_ = false;
   std::map<std::string, Reference> references_;           // by build
   std::vector<std::string> asked_;                        // operations since the last tree, in words
   std::map<std::string, record::PlannedOperation> done_;  // by device: the last one that went as planned since then

@@ -33,18 +33,22 @@ std::string more_below(const TreeDifference& difference) {
 
 }  // namespace
 
-TreeStory::TreeStory(const record::Observation& observation, base::Json evidence)
+TreeStory::TreeStory(const record::Observation& observation, At at, base::Json evidence)
     : evidence_(std::move(evidence)),
-      planned_(documents_at(observation, "destination")),
-      now_("qemu:" + observation.plan.destination_side),
-      former_("qemu:" + observation.plan.source_side),
-      when_(fmt::format("(iteration {})", observation.iteration)) {}
+      before_load_(at != At::arrived),
+      planned_(documents_at(observation, at == At::plugged ? "source" : "destination")),
+      now_("qemu:" + (at == At::plugged ? observation.plan.source_side : observation.plan.destination_side)),
+      former_(at == At::plugged ? "it" : "qemu:" + observation.plan.source_side),
+      when_(fmt::format("(iteration {}){}", observation.iteration, before_load_ ? "; seen before the load" : "")) {
+  if (before_load_) evidence_["before_load"] = true;
+}
 
 TreeTrouble TreeStory::begin(const std::string& kind, const std::string& identity) const {
   TreeTrouble trouble;
   trouble.process = now_;
   trouble.kind = kind;
   trouble.identity = identity;
+  trouble.before_load = before_load_;
   trouble.evidence = evidence_;
   return trouble;
 }
@@ -84,6 +88,7 @@ TreeTrouble TreeStory::of_device(const TreeDifference& difference) const {
                                   shown(difference.before), when_);
   }
   trouble.pci_address = pci_path_of(difference.path, difference.node);
+  if (!trouble.pci_address.empty()) trouble.evidence["pci_address"] = trouble.pci_address;
   trouble.evidence["path"] = difference.path;
   trouble.evidence["type"] = difference.node.type;
   if (!difference.below.empty()) trouble.evidence["below"] = difference.below;
@@ -127,7 +132,11 @@ TreeTrouble TreeStory::of_property(const std::vector<const TreeDifference*>& dev
   trouble.evidence["before"] = shown(first.before);
   trouble.evidence["after"] = shown(first.after);
   if (devices.size() > 1) trouble.evidence["devices"] = words;
-  if (devices.size() == 1) put_device(trouble, first.owner);
+  if (devices.size() == 1) {
+    const std::string address = pci_path_of(first.path, first.node);
+    if (!address.empty()) trouble.evidence["pci_address"] = address;
+    put_device(trouble, first.owner);
+  }
   return trouble;
 }
 

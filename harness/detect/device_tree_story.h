@@ -14,16 +14,20 @@ struct TreeTrouble {
   std::string kind;      // "device-extra" "device-missing" "device-changed" "property-changed" "object-extra" …
   std::string identity;  // what makes it one finding
   std::string title;
-  std::string id;           // of a device
-  std::string pci_address;  // of a device on a root bus: "0000:00:1c.0"
+  std::string id;            // of a device
+  std::string pci_address;   // of a device on a root bus: "0000:00:1c.0"
+  bool before_load = false;  // seen before anything was sent
   base::Json evidence = base::Json::object();
 };
 
 // Of one iteration.
 class TreeStory {
  public:
+  // Where a tree was read: of the QEMU that the guest leaves, once operations of the plan were settled in it; of the
+  // one it goes to, before the load and after it.
+  enum class At { plugged, waiting, arrived };
   // `evidence`: what is the same for all of the iteration's troubles.
-  TreeStory(const record::Observation& observation, base::Json evidence);
+  TreeStory(const record::Observation& observation, At at, base::Json evidence);
 
   TreeTrouble of_device(const TreeDifference& difference) const;  // or bus
   TreeTrouble of_object(const TreeDifference& difference) const;
@@ -39,6 +43,7 @@ class TreeStory {
   void put_device(TreeTrouble& trouble, const std::string& id) const;
 
   base::Json evidence_;
+  bool before_load_;
   SideDocuments planned_;
   std::string now_, former_, when_;
 };

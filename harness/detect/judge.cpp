@@ -110,6 +110,7 @@ void Judge::Impl::update() const {
     }
     link_collapses(own);
     link_config_space(own);
+    link_device_trees(own);
     tell_known_defects(manifest, own);
     for (Finding& finding : own) {
       const auto [found, fresh] = merged.try_emplace(finding.fingerprint, finding);
@@ -146,10 +147,13 @@ void Judge::observe(const record::Observation& observation) {
   for (const auto& detector : impl_->lane(observation.lane)) {
     detector->observe(observation);
     mark.struck.insert(mark.struck.end(), detector->struck().begin(), detector->struck().end());
+    mark.unknown = mark.unknown || detector->unreadable();
   }
-  mark.unknown = observation.status == IterationStatus::unknown || observation.status == IterationStatus::started;
+  mark.unknown =
+      mark.unknown || observation.status == IterationStatus::unknown || observation.status == IterationStatus::started;
   for (const record::Event& event : observation.events) {
-    mark.unknown = mark.unknown || event.kind == record::event_kind::kHarnessError;
+    const bool blind = event.kind == record::event_kind::kHarnessError || event.kind == record::event_kind::kReadFailed;
+    mark.unknown = mark.unknown || blind;
   }
   impl_->any_unknown = impl_->any_unknown || mark.unknown;
   impl_->observed.insert(observation.iteration);

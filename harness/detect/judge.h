@@ -26,6 +26,8 @@ class Detector {
   virtual std::uint64_t revision() const = 0;
   // Fingerprints that the last observation proved or struck again: what that iteration's verdict goes by.
   virtual const std::vector<std::string>& struck() const = 0;
+  // The last observation holds something that this detector can't read: it can't tell of that iteration.
+  virtual bool unreadable() const { return false; }
 };
 
 struct DetectorInfo {
@@ -46,7 +48,8 @@ class Judge {
   std::vector<record::Finding> findings() const;
   std::vector<record::Exclusion> exclusions() const;
   // pass | fail | unknown: fail with any finding of severity fail; unknown when an iteration's status is unknown (or
-  // started, or it holds a harness-error event), or when nothing was observed at all.
+  // started, it holds a harness-error or read-failed event, or something that a detector can't read), or when nothing
+  // was observed at all.
   record::Verdict verdict() const;
   // Of one iteration, from its own status and the findings detected or occurring in it.
   record::Verdict verdict_of(std::int64_t iteration) const;

@@ -116,4 +116,72 @@ void link_config_space(std::vector<record::Finding>& findings) {
   }
 }
 
+namespace {
+
+std::string text_of(const base::Json& json, const char* key) {
+  return base::json_get<std::string>(json, key, "");
+}
+
+bool struck_in(const record::Finding& finding, std::int64_t iteration) {
+  for (const base::Json& listed : base::json_get(finding.evidence, "iterations", base::Json::array())) {
+    if (listed.is_number_integer() && listed.get<std::int64_t>() == iteration) return true;
+  }
+  return false;
+}
+
+// `name`: as QEMU's stream has it, "0000:00:02.0/1/usb-hub", "0000:00:02.0/vga.vram", "serial".
+bool is_device(const record::Finding& drift, const std::string& name) {
+  const std::size_t slash = name.rfind('/');
+  if (name.substr(slash == std::string::npos ? 0 : slash + 1) == text_of(drift.evidence, "type")) return true;
+  for (const char* key : {"pci_address", "path"}) {
+    const std::string address = text_of(drift.evidence, key);
+    if (!address.empty() && name.rfind(address + '/', 0) == 0) return true;
+  }
+  return false;
+}
+
+// Told before the load, of the pair and the iteration in which the migration failed first.
+bool precedes(const record::Finding& drift, const record::Finding& failure) {
+  const bool of_tree = base::json_get<bool>(drift.evidence, "before_load", false) || drift.evidence.contains("pci_id");
+  return drift.detector == "qtree-drift" && of_tree && failure.first_iteration &&
+         struck_in(drift, *failure.first_iteration) &&
+         text_of(drift.evidence, "from") == text_of(failure.evidence, "from") &&
+         text_of(drift.evidence, "to") == text_of(failure.evidence, "to");
+}
+
+const record::Finding* device_behind(const std::vector<record::Finding>& findings, const record::Finding& failure) {
+  std::string name = text_of(failure.evidence, "device");
+  if (name.empty()) {
+    name = text_of(base::json_get(failure.evidence, "fields", base::Json::object()), "block");
+  }
+  const record::Finding* only = nullptr;
+  std::size_t count = 0;
+  for (const record::Finding& drift : findings) {
+    if (!precedes(drift, failure)) continue;
+    if (!name.empty() && is_device(drift, name)) return &drift;
+    only = &drift;
+    ++count;
+  }
+  // An error that names no device, and only one thing that it can be about.
+  return name.empty() && failure.kind == "vmstate" && count == 1 ? only : nullptr;
+}
+
+}  // namespace
+
+void link_device_trees(std::vector<record::Finding>& findings) {
+  for (record::Finding& failure : findings) {
+    if (failure.detector != "migration-failure" || failure.evidence.contains("cause")) continue;
+    const record::Finding* cause = device_behind(findings, failure);
+    if (cause == nullptr) continue;
+    failure.evidence["cause"] = {{"detector", cause->detector},
+                                 {"fingerprint", cause->fingerprint},
+                                 {"title", cause->title},
+                                 {"iteration", cause->first_iteration.value_or(0)}};
+    const std::string id = text_of(cause->evidence, "device");
+    const std::string type = text_of(cause->evidence, "type");
+    failure.title += fmt::format(" (explained by qtree-drift: {} {}{})", cause->kind, type,
+                                 id.empty() || id == type ? "" : " " + id);
+  }
+}
+
 }  // namespace migsoak::detect

@@ -5,6 +5,7 @@
 #include <regex>
 
 #include "base/text.h"
+#include "detect/config_documents.h"
 #include "pci/load_rule.h"
 
 namespace migsoak::detect {
@@ -94,6 +95,136 @@ std::optional<DecodedError> virtqueue_size(const std::string& line) {
   return decoded;
 }
 
+// QEMU migration/ram.c and softmmu/physmem.c; "Length mismatch" before 2.4. The source's size comes first.
+std::optional<DecodedError> ram_size(const std::string& line) {
+  static const std::regex kPattern(
+      "(?:Size|Length) mismatch: ([^ ]{1,250}): 0x([0-9a-f]{1,16}) (?:in )?!= 0x([0-9a-f]{1,16})");
+  std::smatch match;
+  if (!std::regex_search(line, match, kPattern)) return std::nullopt;
+  const std::string block = match[1].str();
+  const std::uint64_t source = std::stoull(match[2].str(), nullptr, 16);
+  const std::uint64_t destination = std::stoull(match[3].str(), nullptr, 16);
+  const bool rom = block.find(".rom") != std::string::npos || block.find("/rom@") == 0;
+  DecodedError decoded;
+  decoded.kind = "ram-size";
+  decoded.identity = "size of RAM block " + unfolded(block);
+  decoded.words = fmt::format("RAM block {} has {:#x} bytes on the source and {:#x} on the destination; {}", block,
+                              source, destination,
+                              rom ? "it is firmware: the two ends load another file (romfile, romsize, -bios)"
+                                  : "-m or its memory backend sets the size");
+  decoded.fields = {{"block", block}, {"source_bytes", source}, {"destination_bytes", destination}};
+  return decoded;
+}
+
+std::optional<DecodedError> ram_block(const std::string& line) {
+  static const std::regex kPattern("Unknown ramblock \"([^\"]{1,250})\", cannot accept migration");
+  std::smatch match;
+  if (!std::regex_search(line, match, kPattern)) return std::nullopt;
+  const std::string block = match[1].str();
+  DecodedError decoded;
+  decoded.kind = "ram-block";
+  decoded.identity = "RAM block " + unfolded(block);
+  decoded.words = fmt::format(
+      "RAM block {} is on the source only: the destination lacks the device or memory it belongs to", block);
+  decoded.fields = {{"block", block}};
+  return decoded;
+}
+
+std::optional<DecodedError> machine_type(const std::string& line) {
+  static const std::regex kPattern("Machine type received is '([^']{0,100})' and local is '([^']{0,100})'");
+  std::smatch match;
+  if (!std::regex_search(line, match, kPattern)) return std::nullopt;
+  DecodedError decoded;
+  decoded.kind = "machine-type";
+  decoded.identity = unfolded(match[1].str() + " " + match[2].str());
+  decoded.words = fmt::format("machine type {} on the source, {} on the destination", match[1].str(), match[2].str());
+  decoded.fields = {{"source", match[1].str()}, {"destination", match[2].str()}};
+  return decoded;
+}
+
+std::optional<DecodedError> blocked(const std::string& line) {
+  static const std::regex kPattern("State blocked by non-migratable device '([^']{1,250})'");
+  std::smatch match;
+  if (!std::regex_search(line, match, kPattern)) return std::nullopt;
+  DecodedError decoded;
+  decoded.kind = "blocked";
+  decoded.device = match[1].str();
+  decoded.identity = "blocked by " + unfolded(decoded.device);
+  decoded.words = "this device cannot be migrated, and no migration can begin while the source has it";
+  decoded.of_source = true;
+  return decoded;
+}
+
+std::optional<DecodedError> disks_kept(const std::string& line) {
+  static const std::regex kPattern("bdrv_inactivate_all\\(\\) failed(?: \\((-?[0-9]{1,5})\\))?");
+  std::smatch match;
+  if (!std::regex_search(line, match, kPattern)) return std::nullopt;
+  DecodedError decoded;
+  decoded.kind = "disks-kept";
+  decoded.identity = "bdrv_inactivate_all";
+  decoded.words =
+      "the source could not give up its disks at the switch-over: something beside the guest writes to one (an export, "
+      "a block job), or a flush failed";
+  if (match[1].matched) decoded.fields = {{"error", std::stoll(match[1].str())}};
+  decoded.of_source = true;
+  return decoded;
+}
+
+std::optional<DecodedError> unknown_section(const std::string& line) {
+  static const std::regex kPattern("Unknown savevm section or instance '([^']{1,250})' (-?[0-9]{1,12})");
+  std::smatch match;
+  if (!std::regex_search(line, match, kPattern)) return std::nullopt;
+  DecodedError decoded;
+  decoded.kind = "vmstate";
+  decoded.device = match[1].str();
+  decoded.identity = "unknown section " + unfolded(decoded.device);
+  decoded.words = fmt::format("the source has this device (instance {}), the destination does not", match[2].str());
+  decoded.fields = {{"section", decoded.device}, {"instance", match[2].str()}};
+  return decoded;
+}
+
+// A section that the destination reads with more or with fewer fields than the source wrote.
+std::optional<DecodedError> section_footer(const std::string& line) {
+  static const std::regex kPattern("Missing section footer for ([^ ]{1,250})");
+  std::smatch match;
+  if (!std::regex_search(line, match, kPattern)) return std::nullopt;
+  struct Board {
+    std::string_view name, device, property;
+  };
+  // hw/acpi/ich9.c, hw/acpi/piix4.c.
+  static constexpr Board kBoards[] = {
+      {"ICH9LPC", "ICH9 LPC bridge of the q35 board", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support"},
+      {"piix4_pm", "PIIX4 power management of the pc board", "PIIX4_PM.x-not-migrate-acpi-index"}};
+  DecodedError decoded;
+  decoded.kind = "vmstate";
+  decoded.device = match[1].str();
+  decoded.identity = "section footer " + unfolded(decoded.device);
+  decoded.words = "the source wrote this section with other fields than the destination reads";
+  decoded.fields = {{"section", decoded.device}};
+  for (const Board& board : kBoards) {
+    const std::size_t name = decoded.device.rfind('/');
+    if (decoded.device.substr(name == std::string::npos ? 0 : name + 1) != board.name) continue;
+    decoded.words += fmt::format(
+        "; it is the {}, which holds the state of CPU, memory and PCI hotplug: compare maxcpus of -smp, slots and "
+        "maxmem "
+        "of -m, and -global {}",
+        board.device, board.property);
+    decoded.fields["board_device"] = std::string(board.device);
+    decoded.fields["options"] = {"-smp maxcpus", "-m slots", "-m maxmem", fmt::format("-global {}", board.property)};
+  }
+  return decoded;
+}
+
+// What the end sees that the other end left in the lurch.
+std::optional<DecodedError> cut_footer(const std::string& line) {
+  if (line.find("Read section footer failed") == std::string::npos) return std::nullopt;
+  DecodedError decoded;
+  decoded.kind = "connection";
+  decoded.identity = "section footer";
+  decoded.words = "the stream ended within a section; the cause is on the other end";
+  return decoded;
+}
+
 }  // namespace
 
 std::string device_in_error(const std::string& line) {
@@ -105,7 +236,8 @@ std::string device_in_error(const std::string& line) {
 
 std::optional<DecodedError> decode_migration_error(const std::string& line) {
   const std::string bounded = line.substr(0, kLineBytesMax);
-  for (const auto decode : {&config_space, &features, &virtqueue_size}) {
+  for (const auto decode : {&config_space, &features, &virtqueue_size, &ram_size, &ram_block, &machine_type, &blocked,
+                            &disks_kept, &unknown_section, &section_footer, &cut_footer}) {
     if (auto decoded = decode(bounded)) return decoded;
   }
   static const std::pair<const char*, const char*> kPlain[] = {
@@ -115,7 +247,11 @@ std::optional<DecodedError> decode_migration_error(const std::string& line) {
       {"Unable to write to socket", "connection"},
   };
   for (const auto& [text, kind] : kPlain) {
-    if (bounded.find(text) != std::string::npos) return DecodedError{kind, "", "", base::Json::object()};
+    if (bounded.find(text) != std::string::npos) {
+      DecodedError plain;
+      plain.kind = kind;
+      return plain;
+    }
   }
   return std::nullopt;
 }

@@ -9,9 +9,11 @@
 namespace migsoak::detect {
 
 struct DecodedError {
-  std::string kind;      // "config-space", "virtqueue-size", ...: the finding's kind
-  std::string words;     // what it means
-  std::string identity;  // what stays the same across runs, for the fingerprint; empty: the line itself
+  std::string kind;        // "config-space", "virtqueue-size", ...: the finding's kind
+  std::string words;       // what it means
+  std::string identity;    // what stays the same across runs, for the fingerprint; empty: the line itself
+  std::string device;      // that the line names, as QEMU's stream calls it; empty: none
+  bool of_source = false;  // the source's trouble, whoever told of it
   base::Json fields = base::Json::object();
 };
 

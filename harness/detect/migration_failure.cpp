@@ -58,7 +58,8 @@ void consider(Cause& best, const std::string& process, const std::string& text, 
   if (auto decoded = decode_migration_error(text)) {
     cause.decoded = *decoded;
     // An explained error beats an unexplained one; a broken connection is what the other end's error looks like.
-    cause.rank += !decoded->words.empty() ? 20 : decoded->kind == "connection" ? 0 : 10;
+    cause.rank += decoded->kind == "connection" ? 0 : !decoded->words.empty() ? 20 : 10;
+    if (cause.device.empty()) cause.device = base::printable(decoded->device);
   }
   if (cause.rank <= best.rank) {
     if (best.device.empty()) best.device = cause.device;
@@ -102,6 +103,7 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
       take_line(event.subject, event.text);
     }
   }
+  if (best.decoded.of_source) best.process = "qemu:" + plan.source_side;
   if (best.rank < 0) {  // the iteration failed and nothing says why
     best.process = "qemu:" + plan.destination_side;
     phase = observation.phase;

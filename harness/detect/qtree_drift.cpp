@@ -1,9 +1,12 @@
 // qtree-drift: devices that are not as the plan has them. What the plan asked for and QEMU or the guest did otherwise:
 // refused, not refused where it had to be, done without the guest ever showing it. (An unplug that the guest never
 // acknowledges is a hang of the guest and found as such.) PCI functions that only one end of a migration has, seen
-// before anything is sent. And where the guest has arrived: devices, buses, properties and QOM paths that are not what
-// they were (device_tree_drift.h).
+// before anything is sent. And devices, buses, properties and QOM paths that are not what they were
+// (device_tree_drift.h): of both ends before the load, and where the guest has arrived.
 #include <fmt/format.h>
+
+#include <map>
+#include <set>
 
 #include "detect/config_documents.h"
 #include "detect/device_tree_drift.h"
@@ -24,12 +27,14 @@ class QtreeDrift final : public BookDetector {
       : BookDetector("qtree-drift"), sides_(manifest.sides), trees_(manifest) {}
   std::vector<record::Exclusion> exclusions() const override { return trees_.exclusions(); }
   std::uint64_t revision() const override { return BookDetector::revision() + trees_.revision(); }
+  bool unreadable() const override { return trees_.unreadable(); }
 
  private:
   void fold(const record::Observation& observation) override {
     for (const record::Event& event : observation.events) {
       if (event.kind == kinds::kHotplug) take_operation(observation, event);
     }
+    told_.clear();
     take_functions(observation);
     for (TreeTrouble& trouble : trees_.troubles(observation)) take_tree(observation, trouble);
   }
@@ -41,6 +46,7 @@ class QtreeDrift final : public BookDetector {
 
   std::vector<record::SideInfo> sides_;
   DeviceTreeDrift trees_;
+  std::set<std::string> told_;                    // process, kind and identity, of the iteration at hand
   std::map<std::string, std::string> functions_;  // process, kind and PCI path of a function found -> its identity
 };
 
@@ -107,6 +113,8 @@ void QtreeDrift::take_tree(const record::Observation& observation, TreeTrouble& 
     finding.evidence["driver"] = trouble.evidence["type"];
     return book_.touch();
   }
+  // What was seen before the load stands there after it.
+  if (!told_.insert(trouble.process + '\n' + trouble.kind + '\n' + trouble.identity).second) return;
   const auto strike = book_.strike(observation.iteration, trouble.process, trouble.kind, unfolded(trouble.identity));
   if (!strike.fresh) return;
   strike.finding.title = std::move(trouble.title);

@@ -35,7 +35,8 @@ IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, st
             return add_event(event_kind, subject, 0, text);
           },
           [this](const guest::DiskReport& disk) { record_disk(disk); }),
-      restarts_(lineage, into, [this] { return at_ms(); }) {}
+      restarts_(lineage, into, [this] { return at_ms(); }),
+      reads_(into, [this] { return at_ms(); }) {}
 
 double IterationRunner::at_ms() const {
   return lineage_.at_ms();
@@ -132,6 +133,7 @@ bool IterationRunner::run() {
   if (attempt_ && into_.status != IterationStatus::unknown) {
     attempt_->conclude(into_.status == IterationStatus::completed);
   }
+  reads_.conclude();
   return good;
 }
 
@@ -172,6 +174,7 @@ bool IterationRunner::raise_destination() {
   if (!still_whole()) return false;
   if (destination_ == nullptr) return stay_on_source();
   begin_reading(destination_, hypervisor::ReadPoint::destination, false);
+  begin_waiting_tree();
   return true;
 }
 
@@ -229,6 +232,10 @@ bool IterationRunner::finish_verify() {
     return give_up("guest", 0, report.error(), "verification by the guest");
   }
   record_verification(*report);
+  reads_.done("verification");
+  if (report->ram.verified_bytes == 0 && context_.scenario.guest.ram_verify_bytes > 0) {
+    reads_.failed("verification", "guest", 0, "none of its RAM was verified");
+  }
   return still_whole();
 }
 
@@ -255,6 +262,11 @@ bool IterationRunner::quiet_point() {
   }
   probes::run_probes(scene, lineage_.probe_state(), into_);
   lineage_.sample_targets(into_);
+  reads_.done("samples");
+  reads_.done("sockets");
+  for (const SettleReport::Unread& unread : settled.unread) {
+    reads_.failed("sockets", unread.subject, unread.process_id, unread.why);
+  }
   for (const auto& [process_id, peak] : peaks_) {
     for (const TargetPlayer& player : lineage_.targets()) {
       if (player.process_id == process_id) sample(player.name, process_id, "fd.peak", peak);

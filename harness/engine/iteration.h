@@ -7,6 +7,7 @@
 
 #include "engine/lineage.h"
 #include "engine/operations.h"
+#include "engine/reads.h"
 #include "engine/restarts.h"
 #include "engine/upgrade_attempt.h"
 #include "ops/modes/mode.h"
@@ -41,6 +42,11 @@ class IterationRunner {
   bool look_at_plugged();
   bool begin_tree(Player* player, const char* point);
   bool finish_tree();
+  // And of the one that waits for it.
+  void begin_waiting_tree();
+  void finish_waiting_tree();
+  std::optional<hypervisor::DeviceTreeReading> send_for_tree(Player& player, const char* point);
+  void take_tree(const hypervisor::DeviceTreeReading& reading);
   void retire_unused();
   bool settle_disks();
   base::Result<void> ask_to_settle();
@@ -100,12 +106,13 @@ class IterationRunner {
   const ops::Mode* mode_;  // of the plan
   OperationRunner operations_;
   RestartRunner restarts_;
+  Reads reads_;
   std::unique_ptr<UpgradeAttempt> attempt_;
   base::Result<void> during_;        // what came of restarts while the migration ran
   std::int64_t full_bandwidth_ = 0;  // of the source, before the migration was held for them
   // Config space and virtqueues of both ends, being read while other things go on.
   std::unique_ptr<hypervisor::ConfigReading> source_reading_, destination_reading_;
-  std::optional<hypervisor::DeviceTreeReading> tree_reading_;
+  std::optional<hypervisor::DeviceTreeReading> tree_reading_, waiting_tree_;
   base::Clock::time_point quit_began_;
   Player* source_ = nullptr;
   Player* destination_ = nullptr;

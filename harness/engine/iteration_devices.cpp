@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/version.h"
 #include "engine/iteration.h"
 
 namespace migsoak::engine {
@@ -52,6 +53,7 @@ bool IterationRunner::match_destination() {
   if (!starts_before()) return true;  // it is not there yet, and will have what the guest has
   if (destination_ != nullptr && same_devices(destination_->devices, lineage_.devices())) return true;
   destination_reading_.reset();
+  waiting_tree_.reset();
   if (destination_ != nullptr) lineage_.retire(*destination_, /*by_quit=*/false, into_);
   destination_ = nullptr;
   phase("spawn");
@@ -68,7 +70,11 @@ bool IterationRunner::conclude_operations(Player* player) {
 }
 
 void IterationRunner::begin_reading(Player* player, hypervisor::ReadPoint point, bool running) {
-  if (!context_.scenario.config_space || player == nullptr || !player->machine->qmp().connected()) return;
+  if (!context_.scenario.config_space || player == nullptr) return;
+  reads_.done("config-space");
+  if (!player->machine->qmp().connected()) {
+    return reads_.failed("config-space", player->name, player->process_id, "its QMP is closed");
+  }
   auto& reading = point == hypervisor::ReadPoint::source ? source_reading_ : destination_reading_;
   hypervisor::ConfigReadRequest request;
   request.point = point;
@@ -76,20 +82,33 @@ void IterationRunner::begin_reading(Player* player, hypervisor::ReadPoint point,
   request.process_id = player->process_id;
   request.side = player->machine->spec().side;
   request.running = running;
+  request.tells_virtqueues = !base::older_version(player->machine->spec().version, "7.2");
   reading = lineage_.config_reader().begin(player->machine->qmp(), request);
 }
 
-// What could not be read is not there: a QEMU that is gone or hangs tells of itself otherwise.
+// A QEMU that is gone or hangs tells of itself otherwise too.
 void IterationRunner::finish_reading(hypervisor::ReadPoint point) {
   auto& reading = point == hypervisor::ReadPoint::source ? source_reading_ : destination_reading_;
   if (reading == nullptr) return;
   const auto began = base::Clock::now();
   auto documents = reading->finish(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  const hypervisor::ConfigReadRequest request = reading->request();
+  if (!documents) {
+    reads_.failed("config-space", request.subject, request.process_id, documents.error().message);
+    const bool queues = request.tells_virtqueues && !request.running;
+    if (queues) reads_.failed("virtqueues", request.subject, request.process_id, documents.error().message);
+  }
+  for (const hypervisor::MissedRead& missed : reading->missed()) {
+    reads_.failed(missed.read, request.subject, request.process_id, missed.why);
+  }
   reading.reset();
   sample("host", 0, point == hypervisor::ReadPoint::source ? "read_source_ms" : "read_destination_ms",
          base::milliseconds_between(began, base::Clock::now()));
   if (!documents) return;
-  for (record::Document& document : *documents) into_.documents.push_back(std::move(document));
+  for (record::Document& document : *documents) {
+    if (document.kind == record::document_kind::kVirtqueues) reads_.done("virtqueues");
+    into_.documents.push_back(std::move(document));
+  }
 }
 
 // Now and then. A guest that does not answer shows elsewhere too.

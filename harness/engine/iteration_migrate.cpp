@@ -43,7 +43,9 @@ base::Result<hypervisor::Machine*> IterationRunner::raise(PreparedPlayer& prepar
     // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
     // configuration space holds is compared when the guest leaves it.
     begin_reading(destination_, hypervisor::ReadPoint::destination, false);
+    begin_waiting_tree();
     finish_reading(hypervisor::ReadPoint::destination);
+    finish_waiting_tree();
   }
   return destination_->machine.get();
 }
@@ -112,6 +114,7 @@ bool IterationRunner::migrate() {
   record_device_set(*source_, "source");
   if (destination_ != nullptr) record_device_set(*destination_, "destination");
   finish_reading(hypervisor::ReadPoint::destination);
+  finish_waiting_tree();
   if (!hold_migration()) return false;
   const ops::MigrationOutcome outcome = mode_->run(migration);
   if (!during_) return give_up_restart(during_.error());

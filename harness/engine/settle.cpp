@@ -16,29 +16,40 @@ constexpr std::chrono::milliseconds kHungUpGrace{150};
 struct Connections {
   int hung_up = 0;
   std::vector<std::string> targets_without_guest;
+  std::vector<SettleReport::Unread> unread;
 };
 
 Connections look_at_connections(Lineage& lineage) {
   Connections seen;
-  const auto sockets = proc::read_unix_sockets();
   const Player* current = lineage.current();
-  if (!sockets || current == nullptr) return seen;
+  if (current == nullptr) return seen;
+  const auto sockets = proc::read_unix_sockets();
+  if (!sockets) {
+    seen.unread.push_back({"host", 0, sockets.error().describe()});
+    return seen;
+  }
+  const auto of_qemu = proc::read_fds(current->machine->qemu_pid());
+  if (!of_qemu) seen.unread.push_back({current->name, current->process_id, of_qemu.error().describe()});
   std::set<std::uint64_t> of_guest;
-  for (const proc::FdEntry& entry :
-       proc::read_fds(current->machine->qemu_pid()).value_or(std::vector<proc::FdEntry>{})) {
+  for (const proc::FdEntry& entry : of_qemu.value_or(std::vector<proc::FdEntry>{})) {
     if (entry.inode != 0) of_guest.insert(entry.inode);
   }
   for (const TargetPlayer& player : lineage.targets()) {
     if (player.lost) continue;
+    const auto of_target = proc::read_fds(player.target->pid());
+    if (!of_target) {
+      seen.unread.push_back({player.name, player.process_id, of_target.error().describe()});
+      continue;
+    }
     bool connected = false;
-    for (const proc::FdEntry& entry : proc::read_fds(player.target->pid()).value_or(std::vector<proc::FdEntry>{})) {
+    for (const proc::FdEntry& entry : *of_target) {
       const auto socket = sockets->find(entry.inode);
       if (entry.inode == 0 || socket == sockets->end()) continue;
       if (socket->second.peer_inode == 0 && !socket->second.listening) ++seen.hung_up;
       connected = connected || of_guest.contains(socket->second.peer_inode);
     }
     const bool serves_guest = player.serves(current->machine->spec().side, current->slot);
-    if (!connected && serves_guest) seen.targets_without_guest.push_back(player.name);
+    if (of_qemu && !connected && serves_guest) seen.targets_without_guest.push_back(player.name);
   }
   return seen;
 }
@@ -67,6 +78,7 @@ SettleReport wait_quiet(Lineage& lineage, int hung_up_before, base::Deadline dea
   report.took_ms = base::milliseconds_between(began, base::Clock::now());
   report.hung_up_sockets = connections.hung_up;
   report.targets_without_guest = std::move(connections.targets_without_guest);
+  report.unread = std::move(connections.unread);
   return report;
 }
 

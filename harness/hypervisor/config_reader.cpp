@@ -56,15 +56,23 @@ void ConfigReading::Impl::begin() {
            return;
          }
          if (answers[1]) latch = parse_port(*answers[1]);
+         if (!latch) miss("config-space", "no bytes: the port of the address register could not be read");
          on_devices(*answers[0]);
        });
   send({{"x-query-virtio", base::Json::object()}}, [this](const Answers& answers) {
     std::vector<Command> commands;
+    // A build before 7.2 does not know the command.
+    const bool unknown = !answers[0] && answers[0].error().describe().find("CommandNotFound") != std::string::npos &&
+                         !request.tells_virtqueues;
+    if (!answers[0] && !unknown) miss("virtqueues", answers[0].error().describe());
     if (answers[0]) {
       for (auto& [name, arguments] : virtqueues.commands_for(*answers[0])) commands.push_back({name, arguments});
     }
+    if (answers[0] && !virtqueues.result()) miss("virtqueues", "more devices than the reader takes, or no list");
     if (commands.empty()) return;
-    send(commands, [this](const Answers& queue_answers) { virtqueues.take(queue_answers); });
+    send(commands, [this](const Answers& queue_answers) {
+      if (const std::string why = virtqueues.take(queue_answers); !why.empty()) miss("virtqueues", why);
+    });
   });
 }
 
@@ -116,6 +124,14 @@ base::Result<std::vector<record::Document>> ConfigReading::finish(base::Deadline
         base::Error(*impl_->failure).with_context("configuration space of " + impl_->request.subject));
   }
   return impl_->documents();
+}
+
+const ConfigReadRequest& ConfigReading::request() const {
+  return impl_->request;
+}
+
+const std::vector<MissedRead>& ConfigReading::missed() const {
+  return impl_->missed;
 }
 
 int ConfigReading::commands_sent() const {

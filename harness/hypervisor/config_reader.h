@@ -52,6 +52,13 @@ struct ConfigReadRequest {
   bool all_bytes = false;       // whatever the rule says
   // The machine runs (the source of a refused load, resumed): query-pci only, which touches nothing.
   bool running = false;
+  // The build is one that tells of its virtqueues (7.2 and later): if it does not, that is a read that failed.
+  bool tells_virtqueues = false;
+};
+
+// What of a reading was wanted and is not there, or not whole. `read`: a name of record/reads.def.
+struct MissedRead {
+  std::string read, why;
 };
 
 // One reading in flight. Sends without waiting: begin() the first commands, advance() what follows from answers that
@@ -70,6 +77,9 @@ class ConfigReading {
   // subject: QMP ended or query-pci failed. kind timeout: no answer by the deadline.
   base::Result<std::vector<record::Document>> finish(base::Deadline deadline);
 
+  const ConfigReadRequest& request() const;
+  // Of a finished one.
+  const std::vector<MissedRead>& missed() const;
   int commands_sent() const;
 
  private:

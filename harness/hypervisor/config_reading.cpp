@@ -123,7 +123,10 @@ void ConfigReading::Impl::read_extended(const Answers& answers, std::size_t skip
   for (std::size_t i = 0; i < functions.size(); ++i) {
     const auto& answer = answers[skip + i];
     std::vector<std::uint8_t> bytes = answer ? parse_physical(*answer) : std::vector<std::uint8_t>{};
-    if (bytes.size() != pci::kConventionalBytes) continue;
+    if (bytes.size() != pci::kConventionalBytes) {
+      miss("config-space", "no bytes of " + functions[i].listed.function.path + " through ECAM");
+      continue;
+    }
     functions[i].image = pci::ConfigImage(std::move(bytes));
     if (!has_pcie(functions[i].image)) continue;
     express.push_back(i);
@@ -196,7 +199,10 @@ void ConfigReading::Impl::read_through_ports() {
         whole = whole && value;
         if (value) image.set_u32(4 * word, *value);
       }
-      if (!whole) continue;
+      if (!whole) {
+        miss("config-space", "no bytes of " + functions[wanted[i]].listed.function.path + " through the ports");
+        continue;
+      }
       functions[wanted[i]].image = std::move(image);
     }
     read_device_configs();

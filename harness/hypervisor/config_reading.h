@@ -2,6 +2,7 @@
 // decides what is read, device_config_reading.cpp reads what lies behind a virtio device's BAR.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <functional>
 #include <optional>
@@ -83,6 +84,13 @@ struct ConfigReading::Impl {
   int numbering_rounds = 0;
   std::vector<PciLocation> numbered;  // bridges that got bus numbers, outermost first
   VirtqueueAnswers virtqueues;
+
+  // One reason for each read is enough.
+  void miss(const std::string& read, const std::string& why) {
+    const auto same = [&read](const MissedRead& other) { return other.read == read; };
+    if (std::none_of(missed.begin(), missed.end(), same)) missed.push_back({read, why});
+  }
+  std::vector<MissedRead> missed;
 };
 
 }  // namespace migsoak::hypervisor

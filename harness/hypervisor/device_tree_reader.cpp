@@ -2,19 +2,25 @@
 
 #include <algorithm>
 
+#include "base/text.h"
 #include "hypervisor/device_tree_text.h"
 
 namespace migsoak::hypervisor {
 
 namespace {
 
-// One for each build of a ping-pong, and a few for devices that come and go.
-constexpr std::size_t kTreesRemembered = 4;
+// One for each build of a ping-pong, before and after a load, and a few for devices that come and go.
+constexpr std::size_t kTreesRemembered = 8;
+constexpr std::size_t kAnswerShownBytes = 120;
 
-base::Result<std::string> text_answer(qmp::Client& client, std::uint64_t id, base::Deadline deadline) {
+// The human monitor has no errors: what it can't do it says in words.
+base::Result<std::string> text_answer(qmp::Client& client, std::uint64_t id, const char* beginning,
+                                      base::Deadline deadline) {
   MIGSOAK_ASSIGN(const base::Json answer, client.take_reply(id, deadline));
   if (!answer.is_string()) return base::fail(base::ErrorKind::subject, "a monitor command did not answer with text");
-  return answer.get<std::string>();
+  std::string text = answer.get<std::string>();
+  if (text.rfind(beginning, 0) == 0) return text;
+  return base::fail(base::ErrorKind::subject, "not a tree: " + base::printable(text, kAnswerShownBytes));
 }
 
 }  // namespace
@@ -34,8 +40,8 @@ DeviceTreeReading DeviceTreeReader::begin(qmp::Client& client, const std::string
 base::Result<std::vector<record::Document>> DeviceTreeReader::finish(const DeviceTreeReading& reading,
                                                                      base::Deadline deadline) {
   const std::string what = "device tree of " + reading.subject;
-  MIGSOAK_ASSIGN(std::string qtree, text_answer(*reading.client, reading.qtree, deadline), what);
-  MIGSOAK_ASSIGN(std::string qom_tree, text_answer(*reading.client, reading.qom_tree, deadline), what);
+  MIGSOAK_ASSIGN(std::string qtree, text_answer(*reading.client, reading.qtree, "bus: ", deadline), what);
+  MIGSOAK_ASSIGN(std::string qom_tree, text_answer(*reading.client, reading.qom_tree, "/machine", deadline), what);
   auto known = std::find_if(known_.begin(), known_.end(),
                             [&](const Known& k) { return k.qtree == qtree && k.qom_tree == qom_tree; });
   if (known == known_.end()) {

@@ -28,7 +28,7 @@ struct DeviceTreeReading {
 class DeviceTreeReader {
  public:
   // Sends and returns at once. `client`: connected. `subject`, `process_id`: "qemu:a" and its ProcessInstance::id.
-  // `point`: "source" or "arrived".
+  // `point`: "source", "plugged", "waiting" or "arrived".
   DeviceTreeReading begin(qmp::Client& client, const std::string& subject, std::int64_t process_id,
                           const std::string& point) const;
   // The tree's parts, kind device-tree. Kind subject: QMP ended or refused the command. Kind timeout: no answer by the

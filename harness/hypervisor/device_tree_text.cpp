@@ -14,16 +14,29 @@ using record::TreeNode;
 
 constexpr std::string_view kTreeLinesKept[] = {
 #define TREE_LINE_KEPT(beginning, reason) beginning,
+#define TREE_PROPERTY_LEFT_OUT(property, reason)
 #define TREE_OBJECT_LEFT_OUT(type, reason)
 #include "hypervisor/device_tree_left_out.def"
 #undef TREE_OBJECT_LEFT_OUT
+#undef TREE_PROPERTY_LEFT_OUT
+#undef TREE_LINE_KEPT
+};
+constexpr std::string_view kTreePropertiesLeftOut[] = {
+#define TREE_LINE_KEPT(beginning, reason)
+#define TREE_PROPERTY_LEFT_OUT(property, reason) property,
+#define TREE_OBJECT_LEFT_OUT(type, reason)
+#include "hypervisor/device_tree_left_out.def"
+#undef TREE_OBJECT_LEFT_OUT
+#undef TREE_PROPERTY_LEFT_OUT
 #undef TREE_LINE_KEPT
 };
 constexpr std::string_view kTreeObjectsLeftOut[] = {
 #define TREE_LINE_KEPT(beginning, reason)
+#define TREE_PROPERTY_LEFT_OUT(property, reason)
 #define TREE_OBJECT_LEFT_OUT(type, reason) type,
 #include "hypervisor/device_tree_left_out.def"
 #undef TREE_OBJECT_LEFT_OUT
+#undef TREE_PROPERTY_LEFT_OUT
 #undef TREE_LINE_KEPT
 };
 
@@ -141,6 +154,8 @@ void QtreeParser::take_line(std::string_view text) {
   const std::size_t equals = text.find(" = ");
   if (equals != std::string_view::npos && text.find(' ') == equals) {
     name = base::printable(text.substr(0, equals), kTreeNameBytes);
+    const auto& left_out = kTreePropertiesLeftOut;
+    if (std::find(std::begin(left_out), std::end(left_out), name) != std::end(left_out)) return;
     value = property_value(text.substr(equals + 3));
   } else if (text.size() > 2 && text.substr(text.size() - 2) == " =") {
     name = base::printable(text.substr(0, text.size() - 2), kTreeNameBytes);

@@ -62,7 +62,7 @@ std::vector<std::pair<std::string, base::Json>> VirtqueueAnswers::commands_for(c
   return commands;
 }
 
-void VirtqueueAnswers::take(const std::vector<base::Result<base::Json>>& answers) {
+std::string VirtqueueAnswers::take(const std::vector<base::Result<base::Json>>& answers) {
   for (std::size_t i = 0; i < std::min(answers.size(), questions_.size()); ++i) {
     if (!answers[i]) continue;
     record::VirtioDevice& device = result_->devices[questions_[i].device];
@@ -74,6 +74,10 @@ void VirtqueueAnswers::take(const std::vector<base::Result<base::Json>>& answers
     }
   }
   std::sort(result_->devices.begin(), result_->devices.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+  for (const record::VirtioDevice& device : result_->devices) {
+    if (device.queues.empty()) return "no queue of " + device.id + " was told of";
+  }
+  return "";
 }
 
 }  // namespace migsoak::hypervisor

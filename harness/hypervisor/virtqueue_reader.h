@@ -16,7 +16,8 @@ class VirtqueueAnswers {
  public:
   // Name and arguments of each command that x-query-virtio's answer asks for, in the order take() wants the replies.
   std::vector<std::pair<std::string, base::Json>> commands_for(const base::Json& devices);
-  void take(const std::vector<base::Result<base::Json>>& answers);
+  // What of them is missing, in words; empty when nothing is.
+  std::string take(const std::vector<base::Result<base::Json>>& answers);
   // Nothing where the build does not tell.
   std::optional<record::Virtqueues> result() const { return result_; }
 

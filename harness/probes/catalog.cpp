@@ -8,6 +8,7 @@
 #include "base/deadline.h"
 #include "base/text.h"
 #include "probes/ancestry.h"
+#include "record/reads.h"
 
 namespace migsoak::probes {
 
@@ -49,9 +50,34 @@ const Subject* subject_named(const Scene& scene, const std::string& name) {
   return it == scene.subjects.end() ? nullptr : &*it;
 }
 
+namespace {
+
+// Not even dying: a process that is on its way out has lost its memory and descriptors already.
+bool lives(const ProbeState::Impl& state, const Subject& subject) {
+  const auto before = state.stats.find(subject.process_id);
+  const auto gone = [&] {
+    const auto stat = proc::read_stat(subject.pid);
+    return !stat || stat->state == 'Z' || stat->state == 'X' ||
+           (before != state.stats.end() && before->second.start_ticks != stat->start_ticks);
+  };
+  give_time_to_vanish(gone);
+  return !gone();
+}
+
+}  // namespace
+
+void note_unread(const Scene& scene, const char* read, const std::string& subject, std::int64_t process_id,
+                 const std::string& why, record::Observation& into) {
+  record::Event event = record::read_failed(read, subject, process_id, why);
+  event.phase = scene.phase;
+  event.at_ms = scene.since_iteration_start_ms;
+  into.events.push_back(std::move(event));
+}
+
 void note_vanished(const Scene& scene, ProbeState& state, const Subject& subject, const std::string& why,
                    record::Observation& into) {
   if (!state.impl().vanished.insert(subject.process_id).second) return;
+  if (lives(state.impl(), subject)) return note_unread(scene, "samples", subject.name, subject.process_id, why, into);
   into.events.push_back(make_event(scene, record::event_kind::kUnsettled, subject.name, subject.process_id,
                                    fmt::format("{} vanished while it was being read: {}", subject.name, why)));
 }

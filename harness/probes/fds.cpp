@@ -272,8 +272,7 @@ void run_fds(Scene& scene, ProbeState& state, record::Observation& into) {
   if (auto table = proc::read_unix_sockets()) {
     impl.unix_sockets = std::move(*table);
   } else {
-    into.events.push_back(
-        make_event(scene, record::event_kind::kHarnessError, "harness", 0, "probe fds: " + table.error().describe()));
+    note_unread(scene, "sockets", "host", 0, "probe fds: " + table.error().describe(), into);
   }
   const auto tcp_sockets = name_sockets(impl);
 

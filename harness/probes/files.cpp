@@ -9,7 +9,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 
+#include "base/result.h"
 #include "base/text.h"
 #include "probes/ancestry.h"
 
@@ -42,15 +44,20 @@ bool exists(const std::string& path) {
   return ::lstat(path.c_str(), &info) == 0;
 }
 
-std::vector<std::string> names_in(const std::string& directory) {
+// `why`: left as it is when all names are there (one that is gone has none).
+std::vector<std::string> names_in(const std::string& directory, std::string& why) {
   std::vector<std::string> names;
   DIR* stream = ::opendir(directory.c_str());
-  if (stream == nullptr) return names;
+  if (stream == nullptr) {
+    if (errno != ENOENT) why = base::fail_errno(directory, errno).value().describe();
+    return names;
+  }
   while (const dirent* entry = ::readdir(stream)) {
     const std::string name = entry->d_name;
     if (name != "." && name != "..") names.push_back(name);
     if (names.size() >= kEntriesMax) break;
   }
+  if (names.size() >= kEntriesMax) why = fmt::format("{} holds {} entries and more", directory, kEntriesMax);
   ::closedir(stream);
   std::sort(names.begin(), names.end());
   return names;
@@ -73,6 +80,7 @@ class FilesLook {
   void run() {
     if (!scene_.run_dir.empty()) walk(scene_.run_dir, 0);
     look_at_shared_memory();
+    if (!unread_.empty()) note_unread(scene_, "samples", "host", 0, unread_, into_);
     std::erase_if(suspects_, [&](const Leftover& one) { return impl_.leftovers_reported.count(one.path) != 0; });
     const auto all_gone = [&] {
       return std::none_of(suspects_.begin(), suspects_.end(), [](const Leftover& one) { return exists(one.path); });
@@ -94,8 +102,11 @@ class FilesLook {
   }
 
   void walk(const std::string& directory, int depth) {
-    for (const std::string& name : names_in(directory)) {
-      if (++entries_ > kEntriesMax) return;
+    for (const std::string& name : names_in(directory, unread_)) {
+      if (++entries_ > kEntriesMax) {
+        unread_ = fmt::format("more than {} files in the run directory", kEntriesMax);
+        return;
+      }
       const std::string path = directory + "/" + name;
       if (scene_.expected_files.count(path) != 0 || in_use_.count(path) != 0) continue;
       if (depth == 0 && name == "owner") continue;  // proc/run_dir.h
@@ -112,7 +123,7 @@ class FilesLook {
   void look_at_shared_memory() {
     const std::string tag = scene_.run_dir.substr(scene_.run_dir.rfind('/') + 1);
     if (tag.size() >= 6) {
-      for (const std::string& name : names_in(kSharedMemoryDir)) {
+      for (const std::string& name : names_in(kSharedMemoryDir, unread_)) {
         const std::string path = std::string(kSharedMemoryDir) + "/" + name;
         if (name.find(tag) == std::string::npos || scene_.expected_files.count(path) != 0) continue;
         if (in_use_.count(path) == 0 && impl_.shared_memory.count(path) == 0) suspect(path, path, nullptr);
@@ -168,6 +179,7 @@ class FilesLook {
   record::Observation& into_;
   std::set<std::string> in_use_;
   std::vector<Leftover> suspects_;
+  std::string unread_;  // why not all is known; empty: all is
   std::size_t entries_ = 0;
 };
 

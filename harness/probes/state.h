@@ -56,7 +56,11 @@ struct ProbeState::Impl {
   std::set<std::int64_t> vanished;                         // process ids
 };
 
-// The subject is gone (or a zombie): one unsettled event per look, and none of its samples stay (run_probes).
+// A read failed of something that is there. `read`: a name of record/reads.def.
+void note_unread(const Scene& scene, const char* read, const std::string& subject, std::int64_t process_id,
+                 const std::string& why, record::Observation& into);
+// The subject is gone (or a zombie): one unsettled event per look, and none of its samples stay (run_probes). One that
+// lives and could not be read all the same: a read-failed event instead.
 void note_vanished(const Scene& scene, ProbeState& state, const Subject& subject, const std::string& why,
                    record::Observation& into);
 bool has_vanished(ProbeState& state, const Subject& subject);

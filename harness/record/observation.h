@@ -74,7 +74,8 @@ struct Document {
   std::string subject;          // process name or "guest"
   std::int64_t process_id = 0;  // 0: the guest
   std::string point;            // "source" (paused after the migration), "destination" (before the migration),
-                                // "plugged" (before it, operations done), "arrived" (after it), "guest"
+                                // "plugged" (before it, operations done), "waiting" (the destination, before it),
+                                // "arrived" (after it), "guest"
   base::Json content = base::Json::object();
 };
 
@@ -87,8 +88,9 @@ inline constexpr const char* kVirtqueues = "virtqueues";
 inline constexpr const char* kDeviceSet = "device-set";
 // What the guest says it sees (guest-images/agent/PROTOCOL.md, "inventory").
 inline constexpr const char* kInventory = "inventory";
-// Device tree of a QEMU, read when the guest has arrived in it (of a lineage's first, before it leaves), and at point
-// "plugged" where operations of the plan were settled in it before the migration: record/device_tree.h.
+// Device tree of a QEMU, read when the guest has arrived in it (of a lineage's first, before it leaves), at point
+// "waiting" before anything was sent to it, and at point "plugged" where operations of the plan were settled in it
+// before the migration: record/device_tree.h.
 inline constexpr const char* kDeviceTree = "device-tree";
 }  // namespace document_kind
 
@@ -160,6 +162,9 @@ inline constexpr const char* kFailedUpgradePhase = "failed-upgrade";
 inline constexpr const char* kTargetRestart = "target-restart";
 // What the plan declares to fail did so. detail: {"expect","mode","from","to","error"}
 inline constexpr const char* kDeclaredOutcome = "declared-outcome";
+// Something was to be read and was not, or not whole, of a process that lives: what goes by it can't tell of this
+// iteration. subject: the process, or "guest", "host". detail: {"read": a name of record/reads.def, "why"}
+inline constexpr const char* kReadFailed = "read-failed";
 // A lineage began. detail: {"boot_side","boot_ms"}
 inline constexpr const char* kLineageStart = "lineage-start";
 // The scenario has the rest of this lineage's iterations left out. detail: {"why","left_out": how many}

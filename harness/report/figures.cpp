@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/text.h"
+#include "report/reads.h"
 
 namespace migsoak::report {
 
@@ -30,6 +31,12 @@ base::Result<std::string> why_unjudged(const store::Store& store, const store::S
   if (const auto unknown = summary.by_status.find("unknown"); unknown != summary.by_status.end()) {
     return fmt::format("of {} iterations nothing can be said", unknown->second);
   }
+  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
+  std::vector<std::string> missed;
+  for (const ReadCount& count : reads) {
+    if (count.missed() > 0) missed.push_back(missed_text(count));
+  }
+  if (!missed.empty()) return base::join(missed, "; ");
   return std::string();
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "report/figures.h"
+#include "report/reads.h"
 #include "report/report.h"
 
 namespace migsoak::report {
@@ -11,6 +12,7 @@ base::Result<base::Json> findings_json(const store::Store& store) {
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
+  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
   base::Json list = base::Json::array();
   for (const record::Finding& finding : findings) list.push_back(record::to_json(finding));
   base::Json json{{"run", store.manifest().run},
@@ -22,6 +24,8 @@ base::Result<base::Json> findings_json(const store::Store& store) {
     json["iterations_planned"] = outcome.end.planned;
     json["ended"] = outcome.end.reason;
   }
+  // Records of before reads were counted have none.
+  if (!reads.empty()) json["reads"] = to_json(reads);
   return json;
 }
 

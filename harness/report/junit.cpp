@@ -1,6 +1,7 @@
 // JUnit XML, as Jenkins and GitLab read it (schema: https://github.com/testmoapp/junitxml).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <boost/property_tree/ptree.hpp>
 #include <boost/property_tree/xml_parser.hpp>
 #include <map>
@@ -10,6 +11,7 @@
 #include "base/text.h"
 #include "report/figures.h"
 #include "report/matrix.h"
+#include "report/reads.h"
 #include "report/report.h"
 
 namespace migsoak::report {
@@ -88,7 +90,7 @@ std::string describe(const record::Finding& finding) {
 }
 
 Suite detector_suite(const std::string& suite_name, const std::vector<record::Finding>& findings,
-                     const std::vector<std::string>& detectors) {
+                     const std::vector<std::string>& detectors, const std::vector<ReadCount>& reads) {
   std::set<std::string> names(detectors.begin(), detectors.end());
   for (const record::Finding& finding : findings) names.insert(finding.detector);
   Suite suite;
@@ -104,6 +106,15 @@ Suite detector_suite(const std::string& suite_name, const std::vector<record::Fi
       } else {
         one.output += "warning: " + describe(finding);
       }
+    }
+    // Nothing was found, of what could be read.
+    for (const ReadCount& count : reads) {
+      const std::vector<std::string> users = base::split(count.detectors, ' ');
+      const bool uses = std::find(users.begin(), users.end(), name) != users.end();
+      if (!one.outcome.empty() || !uses || count.missed() == 0) continue;
+      one.outcome = "error";
+      one.type = "unknown";
+      one.message = xml_text(missed_text(count));
     }
     suite.cases.push_back(std::move(one));
   }
@@ -202,10 +213,11 @@ base::Result<std::string> junit(const store::Store& store, const std::vector<std
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
   MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
+  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
   const std::string scenario = xml_text(store.manifest().scenario);
   std::vector<std::pair<std::string, Suite>> suites;
   suites.emplace_back(scenario + ".run", Suite{{end_case(scenario + ".run", outcome)}});
-  suites.emplace_back(scenario + ".detectors", detector_suite(scenario + ".detectors", findings, detectors));
+  suites.emplace_back(scenario + ".detectors", detector_suite(scenario + ".detectors", findings, detectors, reads));
   MIGSOAK_ASSIGN(const std::optional<Matrix> matrix, matrix_of(store, findings));
   if (matrix) suites.emplace_back(scenario + ".pairs", pair_suite(scenario + ".pairs", *matrix, findings));
   std::map<std::int64_t, std::vector<const record::Finding*>> by_iteration;

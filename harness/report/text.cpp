@@ -11,6 +11,7 @@
 #include "report/figures.h"
 #include "report/matrix.h"
 #include "report/page.h"
+#include "report/reads.h"
 #include "report/report.h"
 #include "report/restarts.h"
 #include "report/upgrades.h"
@@ -298,6 +299,8 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   print_failed_upgrades(page, failed_upgrades);
   MIGSOAK_ASSIGN(const Restarts restarts, restarts_of(store));
   print_restarts(page, restarts);
+  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
+  print_reads(page, reads);
   MIGSOAK_TRY(ledger(page, store));
   MIGSOAK_TRY(verification(page, store));
   MIGSOAK_TRY(timing(page, store));

@@ -159,6 +159,10 @@ struct Store::Impl {
 
   base::Result<record::Observation> load(std::int64_t iteration) const;
   base::Result<void> load_series(std::int64_t id, std::vector<Point>& into) const;
+  // Iterations of a lane, first <= iteration < end, by sample set.
+  using SetCounts = std::map<std::int64_t, std::int64_t>;
+  SetCounts count_sets(int lane, std::int64_t first, std::int64_t end) const;
+  base::Result<Tally> tally_series(std::int64_t id, std::map<std::pair<int, std::int64_t>, SetCounts>& known) const;
   base::Result<void> load_samples(std::int64_t set, const std::string& processes, record::Observation& into) const;
   base::Result<void> load_events(record::Observation& into) const;
   base::Result<record::Event> event_of(const Query& row) const;  // the columns as load_events() selects them

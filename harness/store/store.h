@@ -76,6 +76,13 @@ class Store {
   };
   base::Result<std::vector<Point>> series(const std::string& subject, const std::string& metric) const;
 
+  // Series of one subject, counted and not listed: iterations that have a value, and how many of the values are not 0.
+  // In the order of the metrics.
+  struct Tally {
+    std::int64_t iterations = 0, not_zero = 0;
+  };
+  base::Result<std::vector<Tally>> tallies(const std::string& subject, const std::vector<std::string>& metrics) const;
+
   // The subject and metric of every series on record, sorted.
   struct SeriesName {
     std::string subject, metric;

@@ -44,7 +44,8 @@ DeviceTree plain_tree() {
 }
 
 void put_tree(record::Observation& o, const std::string& point, const DeviceTree& tree) {
-  const std::string side = point == "source" ? o.plan.source_side : o.plan.destination_side;
+  const bool of_source = point == "source" || point == "plugged";
+  const std::string side = of_source ? o.plan.source_side : o.plan.destination_side;
   for (const base::Json& part : record::to_parts(tree)) {
     o.documents.push_back({record::document_kind::kDeviceTree, "qemu:" + side, 1, point, part});
   }
@@ -390,6 +391,198 @@ TEST(DeviceTreeDrift, ANewLineageBeginsAnew) {
     (void)soak;
   });
   EXPECT_TRUE(findings.empty()) << describe(findings);
+}
+
+// What the destination is before the load; nothing is read after it, as when the load is refused.
+Change with_waiting(const TreeOf& shape, const Change& more = nullptr) {
+  return [=](record::Observation& o, Soak& soak) {
+    if (o.iteration == 0) put_tree(o, "source", plain_tree());
+    DeviceTree tree = plain_tree();
+    shape(tree, o);
+    put_tree(o, "waiting", tree);
+    if (more) more(o, soak);
+  };
+}
+
+void refuse(record::Observation& o, const std::string& line) {
+  o.status = record::IterationStatus::failed;
+  o.events.push_back(event(kinds::kLogLine, "qemu:b", line));
+  o.events.push_back(event(kinds::kLogLine, "qemu:b", "load of migration failed: Invalid argument"));
+  o.events.push_back(event(kinds::kMigrationFailed, "qemu:b", "the destination ended",
+                           {{"error_desc", "the destination ended"}, {"result", "destination-lost"}}));
+}
+
+void add_hub(DeviceTree& tree) {
+  tree.nodes[kRoot + "/@02.0"] = a_device("piix3-usb-uhci", "", {{"addr", "02.0"}});
+  tree.nodes[kRoot + "/@02.0/usb-bus.0"] = {true, "usb-bus", "", {}};
+  tree.nodes[kRoot + "/@02.0/usb-bus.0/usb-hub"] = a_device("usb-hub", "", {{"port", "1"}});
+}
+
+constexpr const char* kNoHub =
+    "qemu-system-x86_64: Unknown savevm section or instance '0000:00:02.0/1/usb-hub' 0. Make sure that your current VM "
+    "setup matches your saved VM setup, including any hotplugged devices";
+
+// What the destination lacks is told before the load, and explains why that fails.
+TEST(DeviceTreeDriftBeforeTheLoad, ADeviceOnOneSideOnly) {
+  const auto findings = judged(3, [](record::Observation& o, Soak&) {
+    DeviceTree with = plain_tree(), without = plain_tree();
+    add_hub(with);
+    add_hub(without);
+    without.nodes.erase(kRoot + "/@02.0/usb-bus.0/usb-hub");
+    if (o.iteration == 0) put_tree(o, "source", with);
+    put_tree(o, "waiting", o.iteration == 2 ? without : with);
+    if (o.iteration == 2) refuse(o, kNoHub);
+  });
+  ASSERT_EQ(findings.size(), 2U) << describe(findings);
+  const auto missing = of(findings, "qtree-drift"), failure = of(findings, "migration-failure");
+  expect_one(missing, "device-missing",
+             "qemu:b lacks usb-hub on usb-bus.0, which qemu:a had; the plan did not ask for its removal (iteration 2); "
+             "seen before the load");
+  EXPECT_EQ(missing.front().process, "qemu:b");
+  EXPECT_EQ(missing.front().detected_iteration, 2);
+  EXPECT_EQ(missing.front().evidence["before_load"], true);
+  ASSERT_EQ(failure.size(), 1U);
+  EXPECT_EQ(failure.front().evidence["cause"]["fingerprint"], missing.front().fingerprint);
+  EXPECT_NE(failure.front().title.find("(explained by qtree-drift: device-missing usb-hub)"), std::string::npos)
+      << failure.front().title;
+}
+
+// Public report LP 1586611: the hub came up in the source while something else was plugged, and stays.
+TEST(DeviceTreeDriftBeforeTheLoad, ADeviceThatTheSourceMadeOfItself) {
+  const auto findings = judged(3, [](record::Observation& o, Soak& soak) {
+    DeviceTree tree = plain_tree();
+    if (o.iteration == 0) put_tree(o, "source", tree);
+    if (o.iteration == 2) {
+      kComesAndGoes(o, soak);
+      plug_disk(tree, "vb0", "05.0");
+      DeviceTree plugged = tree;
+      add_hub(plugged);
+      put_tree(o, "plugged", plugged);
+      refuse(o, kNoHub);
+    }
+    put_tree(o, "waiting", tree);
+  });
+  const auto extra = of(findings, "qtree-drift");
+  expect_one(
+      extra, "device-extra",
+      "qemu:a has piix3-usb-uhci at 02.0 on pci.0 with usb-hub below it, which it had not and the plan did not ask "
+      "for (iteration 2); seen before the load");
+  EXPECT_EQ(extra.front().process, "qemu:a");
+  const auto failure = of(findings, "migration-failure");
+  ASSERT_EQ(failure.size(), 1U) << describe(findings);
+  EXPECT_EQ(failure.front().evidence["cause"]["fingerprint"], extra.front().fingerprint);
+}
+
+// The error names another device: it is no explanation.
+TEST(DeviceTreeDriftBeforeTheLoad, NoLinkToADeviceThatIsNotMeant) {
+  const auto findings = judged(3, with_waiting(
+                                      [](DeviceTree& tree, const record::Observation& o) {
+                                        if (o.iteration == 2) add_ghost(tree);
+                                      },
+                                      [](record::Observation& o, Soak&) {
+                                        if (o.iteration == 2) refuse(o, kNoHub);
+                                      }));
+  ASSERT_EQ(of(findings, "qtree-drift").size(), 1U) << describe(findings);
+  const auto failure = of(findings, "migration-failure");
+  ASSERT_EQ(failure.size(), 1U) << describe(findings);
+  EXPECT_FALSE(failure.front().evidence.contains("cause"));
+}
+
+// A property that was asked for on neither side: the pc board's power management, and the section that does not load.
+TEST(DeviceTreeDriftBeforeTheLoad, APropertyExplainsASectionThatEndsOtherwise) {
+  const auto shape = [](const std::string& value) {
+    return [value](DeviceTree& tree, const record::Observation& o) {
+      if (o.iteration != 2) return;
+      tree.nodes[kRoot + "/@01.3"].props["x-not-migrate-acpi-index"] = value;
+    };
+  };
+  const auto findings = judged(3, with_waiting(shape("true"), [](record::Observation& o, Soak&) {
+                                 if (o.iteration == 2) refuse(o, "Missing section footer for 0000:00:01.3/piix4_pm");
+                               }));
+  const auto failure = of(findings, "migration-failure");
+  ASSERT_EQ(failure.size(), 1U) << describe(findings);
+  EXPECT_EQ(failure.front().evidence["cause"]["detector"], "qtree-drift");
+}
+
+TEST(DeviceTreeDriftBeforeTheLoad, SeenBeforeAndAfterIsOneFinding) {
+  const auto shape = [](DeviceTree& tree, const record::Observation& o) {
+    if (on_b(o)) add_ghost(tree);
+  };
+  for (const auto& m : {manifest(), builds("7.2.22", "11.1.2")}) {
+    const auto findings = trees(
+        8, shape,
+        [&](record::Observation& o, Soak&) {
+          DeviceTree tree = plain_tree();
+          shape(tree, o);
+          put_tree(o, "waiting", tree);
+        },
+        m);
+    expect_one(findings, "device-extra",
+               "qemu:b has ide-hd ide0-hd0 on ide.0, which qemu:a had not and the plan did not ask for (iteration 0); "
+               "seen before the load");
+    for (const record::Finding& finding : findings) EXPECT_EQ(finding.count, 4);
+  }
+}
+
+TEST(DeviceTreeDriftBeforeTheLoad, QuietWhenAllIsAsPlanned) {
+  const auto as_planned = [](DeviceTree& tree, const record::Observation& o) {
+    if (o.iteration >= 2 && o.iteration < 5) plug_disk(tree, "vb0", "05.0");
+  };
+  const auto waiting = [&](record::Observation& o, Soak& soak) {
+    kComesAndGoes(o, soak);
+    DeviceTree tree = plain_tree(), plugged = plain_tree();
+    // An unplug that is under way at the switch-over: the destination has the device.
+    if (o.iteration >= 2 && o.iteration <= 5) plug_disk(tree, "vb0", "05.0");
+    put_tree(o, "waiting", tree);
+    plug_disk(plugged, "vb0", "05.0");
+    if (o.iteration == 2) put_tree(o, "plugged", plugged);
+  };
+  for (const auto& m : {manifest(), builds("7.2.22", "11.1.2")}) {
+    const auto findings = trees(9, as_planned, waiting, m);
+    EXPECT_TRUE(findings.empty()) << describe(findings);
+  }
+}
+
+TEST(DeviceTreeDriftBeforeTheLoad, WhatBuildsDifferInIsHeldBack) {
+  for (const DeviceTreeKnown& entry : device_tree_known()) {
+    SCOPED_TRACE(entry.name);
+    const TreeOf& change = build_differences().at(entry.name);
+    const auto shape = [&change](DeviceTree& tree, const record::Observation& o) {
+      if (on_b(o)) change(tree, o);
+    };
+    record::Manifest m = builds("7.2.22", "11.1.2");
+    EXPECT_TRUE(judged(6, with_waiting(shape), m).empty()) << describe(judged(6, with_waiting(shape), m));
+    m.gate.report_benign = {entry.name};
+    EXPECT_EQ(judged(6, with_waiting(shape), m).size(), 1U);
+    EXPECT_EQ(judged(6, with_waiting(shape)).size(), 1U);
+  }
+}
+
+// A tree that was cut, or is none: that iteration is unknown, and so is a run that is clean but for it.
+TEST(DeviceTreeDrift, ATreeThatCannotBeReadIsUnknown) {
+  for (const std::string point : {"waiting", "arrived"}) {
+    SCOPED_TRACE(point);
+    for (const bool cut : {true, false}) {
+      Judge judge(manifest());
+      Soak soak;
+      run(judge, soak, 6,
+          with_trees([](DeviceTree&, const auto&) {},
+                     [&](record::Observation& o, Soak&) {
+                       if (o.iteration != 2) return;
+                       std::erase_if(o.documents,
+                                     [&](const record::Document& document) { return document.point == point; });
+                       DeviceTree tree = plain_tree();
+                       tree.cut = cut;
+                       put_tree(o, point, tree);
+                       if (!cut) o.documents.back().content["nodes"] = 7;
+                     }));
+      EXPECT_TRUE(judge.findings().empty()) << describe(judge.findings());
+      EXPECT_EQ(judge.verdict_of(1), record::Verdict::pass);
+      EXPECT_EQ(judge.verdict_of(2), record::Verdict::unknown);
+      EXPECT_EQ(judge.verdict_of(3), record::Verdict::pass);
+      EXPECT_EQ(judge.verdict(), record::Verdict::unknown);
+    }
+  }
 }
 
 }  // namespace

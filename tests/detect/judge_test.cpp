@@ -245,5 +245,33 @@ TEST(Judge, CostsLittlePerIteration) {
               spent_ms / iterations);  // printed, not asserted: another machine's speed
 }
 
+// Nothing is known of what was not read; what was found in spite of it counts.
+TEST(Judge, AReadThatFailedMakesItsIterationUnknown) {
+  Judge judge(manifest());
+  Soak soak;
+  run(judge, soak, 8, [](record::Observation& o, Soak&) {
+    if (o.iteration == 3 || o.iteration == 5) {
+      o.events.push_back(event(kinds::kReadFailed, "qemu:b", "configuration space",
+                               {{"read", "config-space"}, {"why", "no answer"}}, "migrate"));
+    }
+    if (o.iteration == 5) o.events.push_back(event(kinds::kOrphan, "qemu:a", "", {{"descends_from", "qemu:a"}}));
+  });
+  EXPECT_EQ(judge.verdict_of(2), record::Verdict::pass);
+  EXPECT_EQ(judge.verdict_of(3), record::Verdict::unknown);
+  EXPECT_EQ(judge.verdict_of(5), record::Verdict::fail);
+  EXPECT_EQ(judge.verdict(), record::Verdict::fail);
+}
+
+TEST(Judge, OneReadThatFailedIsNoPass) {
+  Judge judge(manifest());
+  Soak soak;
+  run(judge, soak, 1500, [](record::Observation& o, Soak&) {
+    if (o.iteration != 700) return;
+    o.events.push_back(event(kinds::kReadFailed, "qemu:b", "", {{"read", "device-tree"}, {"why", "cut"}}));
+  });
+  EXPECT_TRUE(judge.findings().empty()) << describe(judge.findings());
+  EXPECT_EQ(judge.verdict(), record::Verdict::unknown);
+}
+
 }  // namespace
 }  // namespace migsoak::detect

@@ -234,6 +234,20 @@ test_log_noise() {
   connect 3
   expect_now '[[ $(grep -c "^accepted$" "$work/daemon.log") == 3 ]]' "not one line a connection"
 }
+test_monitor_refuses() {
+  local monitor=(-chardev "socket,id=m,path=$work/m.sock,server=on,wait=off" -mon chardev=m)
+  # Asks twice; prints the answers.
+  local ask='use IO::Socket::UNIX; my $s = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die; my $text = "";
+    for (1, 2) { print $s "info qtree\n"; $s->flush; my $from = length $text;
+      while (substr($text, $from) !~ /(main-system-bus|unknown command|info qtrex).*\(qemu\) $/s) {
+        sysread($s, my $part, 4096) or die; $text .= $part } }
+    print $text'
+  machine refuses LD_PRELOAD="$(shim monitor_refuses)" FAULT_COMMAND='info qtree' FAULT_LIMIT=1 -- "${monitor[@]}"
+  expect 'listens "$work/m.sock"' "no monitor"
+  timeout 20 perl -e "$ask" "$work/m.sock" >"$work/answers"
+  expect_now '[[ $(grep -ac "info qtrex" "$work/answers") -ge 1 && $(grep -ac main-system-bus "$work/answers") == 1 ]]' \
+    "not once refused and once answered: $(head -c 300 "$work/answers")"
+}
 test_slow_switch() {
   local with
   migrate_to LD_PRELOAD="$(shim slow_switch)" FAULT_MS=1500

@@ -102,7 +102,7 @@ Case refused(Case one) {
 
 // What a wrapper makes of a device is another property in its tree too.
 Case seen_in_tree(Case one) {
-  one.companions = {{kTree, "qemu:b", "property-changed", "the properties themselves"}};
+  one.companions.push_back({kTree, "qemu:b", "property-changed", "the properties themselves"});
   return one;
 }
 
@@ -244,19 +244,41 @@ std::vector<Case> capabilities() {
                    {},
                    {"virtio-blk-pci vb0 on rp0 on qemu:b: ats is false, where qemu:a had true"}}}),
           // The network card itself compares that property when it loads.
-          refused(on_bus(kExpress, "byte_changes", changed_once("nic0", "subsys=0x1234"),
-                         {{kDrift,
-                           "qemu:b",
-                           "drift",
-                           "a byte, one start",
-                           2,
-                           2,
-                           {},
-                           {"nic0 (8086:10d3, 0000:00:10.0) on b",
-                            "subsystem id (byte 0x2e): iteration 0 0x0000, iteration 2 0x1234"}}}))};
+          seen_in_tree(refused(on_bus(kExpress, "byte_changes", changed_once("nic0", "subsys=0x1234"),
+                                      {{kDrift,
+                                        "qemu:b",
+                                        "drift",
+                                        "a byte, one start",
+                                        2,
+                                        2,
+                                        {},
+                                        {"nic0 (8086:10d3, 0000:00:10.0) on b",
+                                         "subsystem id (byte 0x2e): iteration 0 0x0000, iteration 2 0x1234"}}})))};
 }
 
-// The device tree, where the guest has arrived. What has no state in the stream does not keep a load from passing.
+Case usb_hub_missing(const std::string& on_a, const std::string& on_b) {
+  return on_bus(kConventional, "usb_hub_missing", {on_a, on_b},
+                {{kTree,
+                  "qemu:b",
+                  "device-missing",
+                  "a USB hub less",
+                  0,
+                  0,
+                  {},
+                  {"qemu:b lacks usb-hub hub0 on usb0.0, which qemu:a had", "seen before the load"}},
+                 {"migration-failure",
+                  "qemu:b",
+                  "vmstate",
+                  "a USB hub less",
+                  0,
+                  0,
+                  {},
+                  {"/usb-hub: the source has this device (instance 0), the destination does not",
+                   "(explained by qtree-drift: device-missing usb-hub hub0)"}}});
+}
+
+// The device tree, before the load and where the guest has arrived. What has no state in the stream does not keep a
+// load from passing.
 std::vector<Case> trees() {
   const auto extra = [](const std::string& side, const std::string& words) {
     return "side." + side + ".extra_args=[" + words + "]";
@@ -294,6 +316,9 @@ std::vector<Case> trees() {
                {},
                {"0000:00:1b.0", "which a does not have", "the plan did not ask for it"}},
               {kTree, "qemu:a", "device-missing", "the way back", 1, 1, {}, {"which b has"}}}),
+      // Public report LP 1586611: told before the load, which then fails for it. No PCI function tells.
+      usb_hub_missing(extra("a", R"("-device","piix3-usb-uhci,id=usb0,addr=0x1a","-device","usb-hub,id=hub0")"),
+                      extra("b", R"("-device","piix3-usb-uhci,id=usb0,addr=0x1a")")),
       // Neither configuration space nor queues tell.
       on_bus(kConventional, "property_changes", changed_once("vd1", "request-merging=off"),
              {{kTree,

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "fixture.h"
+#include "probes/state.h"
 
 namespace migsoak::probes {
 namespace {
@@ -33,8 +34,9 @@ TEST_F(ProbesTest, threads_and_memory_follow_the_process) {
   EXPECT_EQ(sample(after, "target:disk0", "threads"), 3);
   EXPECT_GE(sample(after, "target:disk0", "rss_bytes") - sample(before, "target:disk0", "rss_bytes"), 8 << 20);
   EXPECT_GE(sample(after, "target:disk0", "anon_bytes") - sample(before, "target:disk0", "anon_bytes"), 8 << 20);
-  // Of a page that n processes map each has an nth, so the share in a library shrinks while others start that use it, and
-  // two readings do not compare. What is the process's own counts in full, and no page counts twice: that holds of each.
+  // Of a page that n processes map each has an nth, so the share in a library shrinks while others start that use it,
+  // and two readings do not compare. What is the process's own counts in full, and no page counts twice: that holds of
+  // each.
   for (const auto& reading : {before, after}) {
     EXPECT_GT(sample(reading, "target:disk0", "pss_bytes"), sample(reading, "target:disk0", "anon_bytes"));
     EXPECT_LE(sample(reading, "target:disk0", "pss_bytes"), sample(reading, "target:disk0", "rss_bytes"));
@@ -72,6 +74,34 @@ TEST_F(ProbesTest, a_dead_subject_has_not_closed_its_descriptors) {
   EXPECT_EQ(events(observation, kind::kUnsettled).size(), 1u);
   EXPECT_TRUE(observation.deaths.empty());
   EXPECT_FALSE(has_sample(observation, "target:disk0", "fd.total"));
+}
+
+// /proc that may not be read, a format that changed: the process is there, and nothing is known of it.
+TEST_F(ProbesTest, what_lives_and_was_not_read_is_told_as_such) {
+  const auto target = make_fixture("target:disk0");
+  const Subject subject = subject_of("target:disk0", 1, target->pid());
+  look({subject});
+  state_.impl().vanished.clear();
+  record::Observation observation;
+  note_vanished(scene_of({subject}), state_, subject, "Permission denied", observation);
+  EXPECT_TRUE(events(observation, kind::kUnsettled).empty());
+  const auto found = events(observation, kind::kReadFailed);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].subject, "target:disk0");
+  EXPECT_EQ(found[0].process_id, 1);
+  EXPECT_EQ(found[0].detail["read"], "samples");
+  EXPECT_EQ(found[0].detail["why"], "Permission denied");
+  EXPECT_TRUE(has_vanished(state_, subject)) << "what was read of it is half a sample";
+}
+
+TEST_F(ProbesTest, a_run_directory_that_cannot_be_listed_holds_no_answer) {
+  Scene scene = scene_of({});
+  scene.run_dir = "/proc/self/oom_score_adj";
+  record::Observation observation;
+  run_probes(scene, state_, observation);
+  const auto found = events(observation, kind::kReadFailed);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].detail["read"], "samples");
 }
 
 TEST_F(ProbesTest, events_carry_phase_and_time) {
