@@ -78,7 +78,10 @@ void FdLedger::end(std::int64_t process_id) {
   const auto first = first_of_.find(process_id);
   if (first == first_of_.end()) return;
   const std::int64_t id = first->second;
-  if (lives_[id].newest != process_id) return;  // an exec was its end
+  if (lives_[id].newest != process_id) {  // an exec was its end, and nobody will ask for this image again
+    first_of_.erase(first);
+    return;
+  }
   lives_.erase(id);
   std::erase_if(first_of_, [id](const auto& entry) { return entry.second == id; });
   std::erase_if(by_pid_, [id](const auto& entry) { return entry.second == id; });

@@ -43,13 +43,18 @@ class Judge {
   void observe(const record::Observation& observation);
   // Severity by [gate], waives applied, collapses linked to the leak that foretold them; sorted: fail first, then by
   // first_iteration.
-  std::vector<record::Finding> findings() const;
-  std::vector<record::Exclusion> exclusions() const;
+  // Both stay as they are until the next observe().
+  const std::vector<record::Finding>& findings() const;
+  const std::vector<record::Exclusion>& exclusions() const;
+  // Counts up whenever they would be others.
+  std::uint64_t revision() const;
   // pass | fail | unknown: fail with any finding of severity fail; unknown when an iteration's status is unknown (or
   // started, or it holds a harness-error event), or when nothing was observed at all.
   record::Verdict verdict() const;
-  // Of one iteration, from its own status and the findings detected or occurring in it.
+  // Of one of the last kVerdictsKept iterations that were observed, from its own status and the findings detected or
+  // occurring in it; unknown for any other.
   record::Verdict verdict_of(std::int64_t iteration) const;
+  static constexpr std::size_t kVerdictsKept = 1024;
 
  private:
   struct Impl;
