@@ -178,12 +178,12 @@ void Judge::observe(const record::Observation& observation) {
   impl_->mark(observation.iteration, std::move(mark));
 }
 
-const std::vector<record::Finding>& Judge::findings() const {
+std::vector<record::Finding> Judge::findings() const {
   impl_->update();
   return impl_->findings;
 }
 
-const std::vector<record::Exclusion>& Judge::exclusions() const {
+std::vector<record::Exclusion> Judge::exclusions() const {
   impl_->update();
   return impl_->exclusions;
 }

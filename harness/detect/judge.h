@@ -43,9 +43,8 @@ class Judge {
   void observe(const record::Observation& observation);
   // Severity by [gate], waives applied, collapses linked to the leak that foretold them; sorted: fail first, then by
   // first_iteration.
-  // Both stay as they are until the next observe().
-  const std::vector<record::Finding>& findings() const;
-  const std::vector<record::Exclusion>& exclusions() const;
+  std::vector<record::Finding> findings() const;
+  std::vector<record::Exclusion> exclusions() const;
   // Counts up whenever they would be others.
   std::uint64_t revision() const;
   // pass | fail | unknown: fail with any finding of severity fail; unknown when an iteration's status is unknown (or

@@ -1,6 +1,7 @@
 #include "engine/recorder.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace migsoak::engine {
 
@@ -29,10 +30,10 @@ store::Store::FindingChanges Recorder::changes() const {
   store::Store::FindingChanges changes;
   if (judge_.revision() == written_revision_) return changes;
   std::set<std::string> now;
-  for (const record::Finding& finding : judge_.findings()) {
+  for (record::Finding& finding : judge_.findings()) {
     now.insert(finding.fingerprint);
     const auto before = written_findings_.find(finding.fingerprint);
-    if (before == written_findings_.end() || before->second != finding) changes.changed.push_back(finding);
+    if (before == written_findings_.end() || before->second != finding) changes.changed.push_back(std::move(finding));
   }
   for (const auto& [fingerprint, finding] : written_findings_) {
     if (!now.contains(fingerprint)) changes.gone.push_back(fingerprint);

@@ -245,7 +245,8 @@ struct Store::Impl {
   base::Result<record::Plan> plan_of(std::int64_t iteration, const Query& row, int first_column) const;
   const std::string& text_of(std::int64_t id) const;
   base::Result<const base::Json*> json_of(std::int64_t id, const char* what) const;
-  base::Result<void> read_event(const Query& row, record::Event& into) const;
+  void read_event(const Query& row, record::Event& into) const;  // all but the detail
+  base::Result<void> read_detail(const Query& row, base::Json& into) const;
   const SeriesKey& series_of(std::int64_t id) const;
   base::Result<const SampleSet*> sample_set(std::int64_t id) const;
 };

@@ -163,7 +163,7 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
   impl->schema = kSchemaVersion;
   bool published = false;
   base::Result<void> made = impl->guarded([&]() -> base::Result<void> {
-    impl->db = std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    impl->db = std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
     {
       // Before WAL, so that the file itself is complete.
       SQLite::Transaction transaction(*impl->db);
@@ -181,7 +181,7 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
     impl->db.reset();
     MIGSOAK_TRY(publish(temporary, path));
     published = true;
-    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
     impl->db->exec("PRAGMA journal_mode = WAL");
     configure(*impl->db);
     return {};
@@ -205,7 +205,8 @@ bool is_damage(const SQLite::Exception& exception) {
 
 base::Result<void> Store::Impl::connect_as(const std::string& name, int flags) {
   statements.clear();
-  db = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_FULLMUTEX, kBusyMs);
+  // Our own mutex is held around each use; SQLite's would be taken for each column of each row.
+  db = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_NOMUTEX, kBusyMs);
   if ((flags & SQLite::OPEN_READWRITE) != 0) configure(*db);
   if (!writable) db->exec("PRAGMA query_only = ON");
   return check_schema();

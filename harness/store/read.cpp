@@ -229,7 +229,8 @@ void Store::Impl::load_descriptors(Block& into) const {
   beside(rows, into, [&](record::Observation& o) { o.deaths.push_back({rows.integer(1), rows.small(2)}); });
 }
 
-base::Result<void> Store::Impl::read_event(const Query& row, record::Event& into) const {
+// Columns: kind subject process_id phase at_ms text detail took_ms.
+void Store::Impl::read_event(const Query& row, record::Event& into) const {
   into.kind = row.view(0);
   into.subject = row.view(1);
   into.process_id = row.integer(2);
@@ -237,12 +238,15 @@ base::Result<void> Store::Impl::read_event(const Query& row, record::Event& into
   into.at_ms = row.real(4);
   into.text.clear();
   if (!row.is_null(5)) into.text = text_of(row.integer(5));
-  into.detail = base::Json::object();
+}
+
+base::Result<void> Store::Impl::read_detail(const Query& row, base::Json& into) const {
+  into = base::Json::object();
   if (!row.is_null(6)) {
     MIGSOAK_ASSIGN(const base::Json* detail, json_of(row.integer(6), "event"));
-    into.detail = *detail;
+    into = *detail;
   }
-  if (!row.is_null(7) && into.detail.is_object()) into.detail[kTookMs] = row.real(7);
+  if (!row.is_null(7) && into.is_object()) into[kTookMs] = row.real(7);
   return {};
 }
 
@@ -261,7 +265,9 @@ base::Result<void> Store::Impl::load_events(Block& into) const {
     while (i < into.size && into.rows[i].observation.iteration < iteration) ++i;
     if (i == into.size) break;
     if (into.rows[i].observation.iteration != iteration) continue;
-    MIGSOAK_TRY(read_event(rows, into.rows[i].observation.events.emplace_back()));
+    record::Event& event = into.rows[i].observation.events.emplace_back();
+    read_event(rows, event);
+    MIGSOAK_TRY(read_detail(rows, event.detail));
   }
   return {};
 }

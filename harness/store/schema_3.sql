@@ -23,6 +23,8 @@ CREATE UNIQUE INDEX process_by_id ON process (id);
 -- NULL: the row is older than the column, and the plan's JSON holds it.
 ALTER TABLE iteration ADD COLUMN machine TEXT;
 ALTER TABLE iteration ADD COLUMN operations INTEGER;  -- hotplug operations of the plan
+-- Counts by lineage and status, and where a lineage began, without reading the rows.
+CREATE INDEX iteration_by_lineage ON iteration (lane, lineage, status);
 
 -- detail.took_ms, when it is a fraction: it never repeats, and the rest of a detail does.
 ALTER TABLE event ADD COLUMN took_ms REAL;

@@ -1,6 +1,7 @@
 // What reports read: one table at a time, in the order of iterations, without whole observations.
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/text.h"
 #include "store/impl.h"
@@ -8,6 +9,8 @@
 namespace migsoak::store {
 
 namespace {
+
+constexpr std::size_t kPreparedEventsMax = 128;
 
 // A cursor over one series' changes, one row ahead.
 class Changes {
@@ -229,12 +232,22 @@ base::Result<void> Store::for_each_event_at(
       "i.lineage, i.source, i.destination FROM event e CROSS JOIN iteration i ON i.iteration = e.iteration "
       "WHERE e.kind = ? AND i.status <> 'started' ORDER BY e.iteration, e.position";
   return impl_->guarded([&]() -> base::Result<void> {
-    record::Event event;
+    // Details repeat, in turns: each of the last ones is made into JSON once, with and without a time of its own.
+    std::map<std::pair<std::int64_t, bool>, record::Event> prepared;
     EventPlace place;
     Query rows(impl_->statement(impl_->schema < 3 ? kOld : kSelect));
     rows.bind(kind);
     while (rows.step()) {
-      MIGSOAK_TRY(impl_->read_event(rows, event));
+      const std::pair key(rows.integer(6), rows.is_null(7));
+      if (prepared.size() >= kPreparedEventsMax && !prepared.contains(key)) prepared.clear();
+      const auto [entry, is_new] = prepared.try_emplace(key);
+      record::Event& event = entry->second;
+      if (is_new) {
+        MIGSOAK_TRY(impl_->read_detail(rows, event.detail));
+      } else if (!key.second && event.detail.is_object()) {
+        event.detail[kTookMs] = rows.real(7);
+      }
+      impl_->read_event(rows, event);
       place.iteration = rows.integer(8);
       place.lane = rows.small(9);
       place.lineage = rows.small(10);

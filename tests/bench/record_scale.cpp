@@ -62,6 +62,19 @@ void add_hotplug(record::Observation& o) {
                        {"took_ms", 30 + 0.001 * static_cast<double>(o.iteration % 9973)}}});
 }
 
+// The bytes that arrive are those that were sent: a drift in every byte of every iteration is no soak.
+void agree_on_config_space(record::Observation& o) {
+  base::Json *source = nullptr, *destination = nullptr;
+  for (record::Document& document : o.documents) {
+    if (document.kind != record::document_kind::kConfigSpace) continue;
+    (document.point == "source" ? source : destination) = &document.content;
+  }
+  if (source == nullptr || destination == nullptr) return;
+  for (std::size_t i = 0; i < (*source)["functions"].size(); ++i) {
+    (*source)["functions"][i]["bytes"] = (*destination)["functions"][i]["bytes"];
+  }
+}
+
 void add_trouble(record::Observation& o) {
   if (o.iteration % 20 == 7) {  // noise that is a finding, again and again
     o.events.push_back({record::event_kind::kLogLine, "qemu:a", 0, "migrate", 3,
@@ -89,6 +102,7 @@ Result<void> write(const std::string& path, std::int64_t iterations) {
     o.plan.machine = o.lineage % 2 == 0 ? "q35" : "pc";
     if (i == 0) harness = o.processes_born.front();
     if (i > 0 && i % kLineageIterations == 0) o.processes_born.push_back(harness);
+    agree_on_config_space(o);
     add_hotplug(o);
     add_trouble(o);
     MIGSOAK_TRY(recorder.begin(o));

@@ -46,6 +46,7 @@ inline void turn_back(const std::string& path, int version) {
            "INSERT INTO text (hash, value) SELECT 0, plan FROM whole",
            "UPDATE iteration SET plan = (SELECT t.id FROM whole w JOIN text t ON t.value = w.plan WHERE w.iteration = "
            "iteration.iteration) WHERE machine <> '' OR plan IS NOT NULL",
+           "DROP INDEX iteration_by_lineage",
            "ALTER TABLE iteration DROP COLUMN machine",
            "ALTER TABLE iteration DROP COLUMN operations",
            "PRAGMA user_version = 2",
