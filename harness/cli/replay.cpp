@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 
 #include "cli/commands.h"
 #include "engine/campaign.h"
@@ -18,25 +19,14 @@ struct ReplayArguments {
 
 // The first iteration of the lineage to which `iteration` belongs: the beginning of its history.
 base::Result<std::int64_t> history_begin(const store::Store& store, std::int64_t iteration) {
-  std::int64_t begin = 0;
-  int lineage = -1;
-  bool found = false;
-  MIGSOAK_TRY(store.for_each_observation([&](const record::Observation& observation) -> base::Result<void> {
-    if (observation.iteration > iteration) return {};
-    if (observation.lineage != lineage) {
-      lineage = observation.lineage;
-      begin = observation.iteration;
-    }
-    found = found || observation.iteration == iteration;
-    return {};
-  }));
-  if (!found) {
+  MIGSOAK_ASSIGN(const std::optional<std::int64_t> begin, store.lineage_begin(iteration));
+  if (!begin) {
     return base::fail(base::ErrorKind::bad_input,
                       fmt::format("{}: iteration {} was not finished in this run; `migsoak report` "
                                   "tells how many were",
                                   store.path(), iteration));
   }
-  return begin;
+  return *begin;
 }
 
 base::Result<engine::CampaignResult> replay(const ReplayArguments& arguments, const proc::StopRequest& stop) {

@@ -7,8 +7,10 @@
 #include <cstdlib>
 #include <fstream>
 #include <memory>
+#include <vector>
 
 #include "cli/commands.h"
+#include "detect/judge.h"
 
 namespace migsoak::cli {
 
@@ -20,9 +22,11 @@ int terminal_width() {
   return 100;
 }
 
-base::Result<void> write_file(const std::string& path, const std::string& text) {
+base::Result<void> write_junit(const store::Store& store, const std::string& path) {
+  std::vector<std::string> names;
+  for (const detect::DetectorInfo& detector : detect::detectors()) names.push_back(detector.name);
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
+  if (out) MIGSOAK_TRY(report::junit(store, names, out));
   out.flush();
   if (!out) return base::fail(base::ErrorKind::bad_input, fmt::format("--junit {}: can't write this file", path));
   return {};
@@ -43,10 +47,7 @@ void add_report(CLI::App& app, Session& session) {
   command->callback([arguments, &session] {
     const auto run = [&]() -> base::Result<void> {
       MIGSOAK_ASSIGN(const auto store, store::Store::open(arguments->db));
-      if (!arguments->junit.empty()) {
-        MIGSOAK_ASSIGN(const std::string xml, report::junit(*store));
-        MIGSOAK_TRY(write_file(arguments->junit, xml));
-      }
+      if (!arguments->junit.empty()) MIGSOAK_TRY(write_junit(*store, arguments->junit));
       if (arguments->text || arguments->junit.empty()) {
         const bool colour = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
         MIGSOAK_ASSIGN(const std::string text, report::text(*store, terminal_width(), colour));

@@ -67,10 +67,13 @@ class Crash final : public BookDetector {
   void lose(const record::Observation& observation, const std::string& process, const std::string& kind,
             const std::string& why, const base::Json& detail);
 
-  std::unordered_map<std::int64_t, std::string> names_;
+  int lineage_ = -1;
+  std::unordered_map<std::int64_t, std::string> names_;  // of the lineage's processes
 };
 
 void Crash::fold(const record::Observation& observation) {
+  if (observation.lineage != lineage_) names_.clear();
+  lineage_ = observation.lineage;
   for (const record::ProcessInstance& process : observation.processes_born) names_[process.id] = process.name;
   std::set<std::int64_t> told;
   std::set<std::string> told_names;

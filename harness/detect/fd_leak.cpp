@@ -139,15 +139,18 @@ class FdLeak final : public BookDetector {
 };
 
 void FdLeak::fold(const record::Observation& observation) {
-  ledger_.observe(observation);
-  strays_ = strays_in(observation);
-  for (const record::ProcessInstance& process : observation.processes_born) processes_[process.id] = process;
   if (observation.lineage != lineage_) {
     for (auto& [key, leak] : leaks_) leak.active = false;
     tracks_.clear();
     stands_.clear();
+    // Nobody saw its processes end. Who outlives it, the harness, is named and listed again.
+    processes_.clear();
+    ledger_ = FdLedger();
     lineage_ = observation.lineage;
   }
+  ledger_.observe(observation);
+  strays_ = strays_in(observation);
+  for (const record::ProcessInstance& process : observation.processes_born) processes_[process.id] = process;
   for (const auto& [process, sample] : fd_samples(observation)) take_samples(observation, process, sample);
   for (const record::ProcessEnd& end : observation.processes_ended) {
     if (const auto process = processes_.find(end.process_id); process != processes_.end()) {

@@ -6,6 +6,8 @@ namespace migsoak::detect {
 
 namespace {
 constexpr std::size_t kEntriesMax = 20000;  // per process; a limit beyond this makes the evidence partial, no more
+// Images of one pid that are still asked for: the last one that played each side.
+constexpr std::size_t kImagesKnown = 64;
 constexpr std::size_t kSurvivorsListedMax = 16;
 constexpr std::size_t kDetailsListedMax = 8;
 constexpr std::int64_t kOutlivedIterations = 2;  // siblings are replaced by the next migration
@@ -78,7 +80,14 @@ void FdLedger::end(std::int64_t process_id) {
   const auto first = first_of_.find(process_id);
   if (first == first_of_.end()) return;
   const std::int64_t id = first->second;
-  if (lives_[id].newest != process_id) return;  // an exec was its end
+  Life& life = lives_[id];
+  if (life.newest != process_id) {  // an exec was its end
+    life.before.push_back(process_id);
+    if (life.before.size() <= kImagesKnown) return;
+    first_of_.erase(life.before.front());
+    life.before.pop_front();
+    return;
+  }
   lives_.erase(id);
   std::erase_if(first_of_, [id](const auto& entry) { return entry.second == id; });
   std::erase_if(by_pid_, [id](const auto& entry) { return entry.second == id; });

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <string>
 #include <utility>
@@ -32,9 +33,10 @@ class FdLedger {
   };
   using Entries = std::map<int, Entry>;
   struct Life {
-    std::string name;         // of the newest instance
-    std::int64_t newest = 0;  // process id
-    bool has_execed = false;  // and the new image's births have not come yet
+    std::string name;                 // of the newest instance
+    std::int64_t newest = 0;          // process id
+    bool has_execed = false;          // and the new image's births have not come yet
+    std::deque<std::int64_t> before;  // the images before it that are known, oldest first
     Entries alive;
   };
   void begin(const record::ProcessInstance& process);

@@ -1,8 +1,8 @@
 #include "detect/judge.h"
 
 #include <algorithm>
+#include <deque>
 #include <map>
-#include <set>
 #include <unordered_map>
 
 #include "base/text.h"
@@ -58,52 +58,70 @@ bool earlier_first(const Finding& a, const Finding& b) {
 struct Judge::Impl {
   explicit Impl(record::Manifest m) : manifest(std::move(m)) {}
 
-  using Lane = std::vector<std::unique_ptr<Detector>>;
+  // What a detector said when its revision was this.
+  struct Told {
+    std::unique_ptr<Detector> detector;
+    std::uint64_t revision = ~0ULL;
+    std::vector<Finding> findings;
+    std::vector<record::Exclusion> exclusions;
+  };
+  using Lane = std::vector<Told>;
   Lane& lane(int number) {
     auto [found, fresh] = lanes.try_emplace(number);
     if (fresh) {
-      for (const DetectorInfo& info : detectors()) found->second.push_back(info.make(manifest));
+      for (const DetectorInfo& info : detectors()) found->second.emplace_back().detector = info.make(manifest);
     }
     return found->second;
   }
   std::uint64_t revision() const {
     std::uint64_t sum = lanes.size();
-    for (const auto& [number, detectors_of_lane] : lanes) {
-      for (const auto& detector : detectors_of_lane) sum += detector->revision();
+    for (const auto& [number, lane_detectors] : lanes) {
+      for (const Told& told : lane_detectors) sum += told.detector->revision();
     }
     return sum;
   }
-  void update() const;
+  void update();
 
   struct Mark {
     bool unknown = false;
     std::vector<std::string> struck;
   };
+  void mark(std::int64_t iteration, Mark mark) {
+    if (marks.insert_or_assign(iteration, std::move(mark)).second) marked.push_back(iteration);
+    if (marked.size() <= kVerdictsKept) return;
+    marks.erase(marked.front());
+    marked.pop_front();
+  }
 
   record::Manifest manifest;
   std::map<int, Lane> lanes;
-  std::set<std::int64_t> observed;
-  std::map<std::int64_t, Mark> marks;  // of iterations that were not clean
-  bool any_unknown = false;
+  bool any_observed = false, any_unknown = false;
+  std::unordered_map<std::int64_t, Mark> marks;  // of the last iterations
+  std::deque<std::int64_t> marked;               // those, in the order in which they were observed
 
-  // The cache: what findings() and exclusions() answer as long as no detector has anything new.
-  mutable std::uint64_t cached_revision = ~0ULL;
-  mutable std::vector<Finding> findings;
-  mutable std::vector<record::Exclusion> exclusions;
-  mutable std::unordered_map<std::string, Severity> severity_of;  // by fingerprint, of what is not waived
+  // What findings() and exclusions() answer as long as no detector has anything new.
+  std::uint64_t cached_revision = ~0ULL;
+  std::vector<Finding> findings;
+  std::vector<record::Exclusion> exclusions;
+  std::unordered_map<std::string, Severity> severity_of;  // by fingerprint, of what is not waived
 };
 
-void Judge::Impl::update() const {
+void Judge::Impl::update() {
   const std::uint64_t now = revision();
   if (now == cached_revision) return;
   cached_revision = now;
   std::map<std::string, Finding> merged;
   std::map<std::pair<std::string, std::string>, record::Exclusion> left_out;
-  for (const auto& [number, detectors_of_lane] : lanes) {
+  for (auto& [number, lane_detectors] : lanes) {
     std::vector<Finding> own;
-    for (const auto& detector : detectors_of_lane) {
-      for (Finding& finding : detector->findings()) own.push_back(std::move(finding));
-      for (const record::Exclusion& exclusion : detector->exclusions()) {
+    for (Told& told : lane_detectors) {
+      if (told.revision != told.detector->revision()) {
+        told.revision = told.detector->revision();
+        told.findings = told.detector->findings();
+        told.exclusions = told.detector->exclusions();
+      }
+      own.insert(own.end(), told.findings.begin(), told.findings.end());
+      for (const record::Exclusion& exclusion : told.exclusions) {
         const auto [sum, fresh] = left_out.try_emplace({exclusion.name, exclusion.detector}, exclusion);
         if (!fresh) sum->second.count += exclusion.count;
       }
@@ -113,8 +131,13 @@ void Judge::Impl::update() const {
     link_device_trees(own);
     tell_known_defects(manifest, own);
     for (Finding& finding : own) {
-      const auto [found, fresh] = merged.try_emplace(finding.fingerprint, finding);
-      if (!fresh) merge_into(found->second, finding);
+      const auto found = merged.find(finding.fingerprint);
+      if (found == merged.end()) {
+        std::string fingerprint = finding.fingerprint;
+        merged.emplace(std::move(fingerprint), std::move(finding));
+      } else {
+        merge_into(found->second, finding);
+      }
     }
   }
   findings.clear();
@@ -144,10 +167,11 @@ Judge::~Judge() = default;
 
 void Judge::observe(const record::Observation& observation) {
   Impl::Mark mark;
-  for (const auto& detector : impl_->lane(observation.lane)) {
-    detector->observe(observation);
-    mark.struck.insert(mark.struck.end(), detector->struck().begin(), detector->struck().end());
-    mark.unknown = mark.unknown || detector->unreadable();
+  for (const Impl::Told& told : impl_->lane(observation.lane)) {
+    told.detector->observe(observation);
+    const std::vector<std::string>& struck = told.detector->struck();
+    mark.struck.insert(mark.struck.end(), struck.begin(), struck.end());
+    mark.unknown = mark.unknown || told.detector->unreadable();
   }
   mark.unknown =
       mark.unknown || observation.status == IterationStatus::unknown || observation.status == IterationStatus::started;
@@ -156,8 +180,8 @@ void Judge::observe(const record::Observation& observation) {
     mark.unknown = mark.unknown || blind;
   }
   impl_->any_unknown = impl_->any_unknown || mark.unknown;
-  impl_->observed.insert(observation.iteration);
-  if (mark.unknown || !mark.struck.empty()) impl_->marks[observation.iteration] = std::move(mark);
+  impl_->any_observed = true;
+  impl_->mark(observation.iteration, std::move(mark));
 }
 
 std::vector<record::Finding> Judge::findings() const {
@@ -170,19 +194,22 @@ std::vector<record::Exclusion> Judge::exclusions() const {
   return impl_->exclusions;
 }
 
+std::uint64_t Judge::revision() const {
+  return impl_->revision();
+}
+
 record::Verdict Judge::verdict() const {
   impl_->update();
   const bool failed = std::any_of(impl_->findings.begin(), impl_->findings.end(),
                                   [](const Finding& finding) { return finding.severity == Severity::fail; });
   if (failed) return Verdict::fail;
-  return impl_->any_unknown || impl_->observed.empty() ? Verdict::unknown : Verdict::pass;
+  return impl_->any_unknown || !impl_->any_observed ? Verdict::unknown : Verdict::pass;
 }
 
 record::Verdict Judge::verdict_of(std::int64_t iteration) const {
   impl_->update();
-  if (impl_->observed.count(iteration) == 0) return Verdict::unknown;
   const auto mark = impl_->marks.find(iteration);
-  if (mark == impl_->marks.end()) return Verdict::pass;
+  if (mark == impl_->marks.end()) return Verdict::unknown;
   for (const std::string& fingerprint : mark->second.struck) {
     const auto severity = impl_->severity_of.find(fingerprint);
     if (severity != impl_->severity_of.end() && severity->second == Severity::fail) return Verdict::fail;

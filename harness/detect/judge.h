@@ -47,12 +47,16 @@ class Judge {
   // first_iteration.
   std::vector<record::Finding> findings() const;
   std::vector<record::Exclusion> exclusions() const;
+  // Counts up whenever they would be others.
+  std::uint64_t revision() const;
   // pass | fail | unknown: fail with any finding of severity fail; unknown when an iteration's status is unknown (or
   // started, it holds a harness-error or read-failed event, or something that a detector can't read), or when nothing
   // was observed at all.
   record::Verdict verdict() const;
-  // Of one iteration, from its own status and the findings detected or occurring in it.
+  // Of one of the last kVerdictsKept iterations that were observed, from its own status and the findings detected or
+  // occurring in it; unknown for any other.
   record::Verdict verdict_of(std::int64_t iteration) const;
+  static constexpr std::size_t kVerdictsKept = 1024;
 
  private:
   struct Impl;

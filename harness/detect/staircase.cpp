@@ -111,7 +111,9 @@ void Staircase::add(std::int32_t iteration, std::int32_t value) {
     since = levels_.back().since;
     levels_.pop_back();
   }
-  if (levels_.empty() || levels_.back().value < value) levels_.push_back({since, value});
+  if (!levels_.empty() && levels_.back().value >= value) return;
+  if (levels_.size() >= kLevelsMax) levels_.erase(levels_.begin(), levels_.begin() + kLevelsMax / 2);
+  levels_.push_back({since, value});
 }
 
 namespace {

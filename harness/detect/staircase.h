@@ -47,7 +47,9 @@ class Staircase {
     std::int32_t value;
   };
   void add(std::int32_t iteration, std::int32_t value);
+  // The newest ones: what takes more steps to be proven is no leak at a steady pace.
   const std::vector<Level>& levels() const { return levels_; }
+  static constexpr std::size_t kLevelsMax = 4096;
 
  private:
   std::vector<Level> levels_;

@@ -1,8 +1,7 @@
 #include "engine/recorder.h"
 
 #include <algorithm>
-
-#include "base/text.h"
+#include <utility>
 
 namespace migsoak::engine {
 
@@ -21,7 +20,38 @@ Result<void> Recorder::relive(const std::function<void(const record::Observation
     return {};
   }));
   for (const record::Finding& finding : judge_.findings()) known_.insert(finding.fingerprint);
+  // Today's detectors may see it otherwise than those that wrote it.
+  MIGSOAK_TRY(store_.replace_findings(judge_.findings(), judge_.exclusions()));
+  written(changes());
   return {};
+}
+
+// What finish() has to write so that a killed run's database shows it all without `judge`.
+store::Store::FindingChanges Recorder::changes() const {
+  store::Store::FindingChanges changes;
+  if (judge_.revision() == written_revision_) return changes;
+  std::set<std::string> now;
+  for (record::Finding& finding : judge_.findings()) {
+    now.insert(finding.fingerprint);
+    const auto before = written_findings_.find(finding.fingerprint);
+    if (before == written_findings_.end() || before->second != finding) changes.changed.push_back(std::move(finding));
+  }
+  for (const auto& [fingerprint, finding] : written_findings_) {
+    if (!now.contains(fingerprint)) changes.gone.push_back(fingerprint);
+  }
+  for (const record::Exclusion& exclusion : judge_.exclusions()) {
+    const bool as_before =
+        std::find(written_exclusions_.begin(), written_exclusions_.end(), exclusion) != written_exclusions_.end();
+    if (!as_before) changes.exclusions.push_back(exclusion);
+  }
+  return changes;
+}
+
+void Recorder::written(const store::Store::FindingChanges& changes) {
+  written_revision_ = judge_.revision();
+  for (const record::Finding& finding : changes.changed) written_findings_[finding.fingerprint] = finding;
+  for (const std::string& fingerprint : changes.gone) written_findings_.erase(fingerprint);
+  if (!changes.exclusions.empty()) written_exclusions_ = judge_.exclusions();
 }
 
 Result<void> Recorder::begin(const record::Observation& observation) {
@@ -33,19 +63,12 @@ Result<std::vector<record::Finding>> Recorder::finish(const record::Observation&
   const std::lock_guard lock(mutex_);
   judge_.observe(observation);
   ++finished_;
-  MIGSOAK_TRY(store_.finish(observation, judge_.verdict_of(observation.iteration)));
+  const store::Store::FindingChanges changed = changes();
+  MIGSOAK_TRY(store_.finish(observation, judge_.verdict_of(observation.iteration), changed));
+  written(changed);
   std::vector<record::Finding> fresh;
-  base::Json all = base::Json::array();
-  const std::vector<record::Finding> findings = judge_.findings();
-  for (const record::Finding& finding : findings) {
+  for (const record::Finding& finding : changed.changed) {
     if (known_.insert(finding.fingerprint).second) fresh.push_back(finding);
-    all.push_back(record::to_json(finding));
-  }
-  // Findings are derived data; they are kept up to date so that a killed run's database shows them without `judge`.
-  std::string written = base::content_hash(base::dump_json(all));
-  if (written != last_findings_ && !findings.empty()) {
-    MIGSOAK_TRY(store_.replace_findings(findings, judge_.exclusions()));
-    last_findings_ = std::move(written);
   }
   return fresh;
 }

@@ -1,7 +1,8 @@
 // Recorder: what lanes hand their observations to. Owns the order "row, spawn, judge, commit"; thread-safe.
 #pragma once
 
-#include <functional>
+#include <cstdint>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
@@ -22,7 +23,8 @@ class Recorder {
   base::Result<void> relive(const std::function<void(const record::Observation&)>& visit);
 
   base::Result<void> begin(const record::Observation& observation);
-  // Judges, commits the observation and the findings as they stand now. Returns the findings that are new.
+  // Judges, and commits the observation, its verdict and the findings that it changed as one. Returns those that are
+  // new.
   base::Result<std::vector<record::Finding>> finish(const record::Observation& observation);
   base::Result<void> end(const record::RunEnd& end);
 
@@ -37,8 +39,14 @@ class Recorder {
   store::Store& store_;
   mutable std::mutex mutex_;
   detect::Judge judge_;
+  store::Store::FindingChanges changes() const;
+  void written(const store::Store::FindingChanges& changes);
+
   std::set<std::string> known_;  // fingerprints
-  std::string last_findings_;    // as last written, to write only what changed
+  // As the database has them, to write only what changed.
+  std::uint64_t written_revision_ = 0;
+  std::map<std::string, record::Finding> written_findings_;  // by fingerprint
+  std::vector<record::Exclusion> written_exclusions_;
   std::int64_t last_process_id_ = 0;
   int lineages_ = 0;
   std::int64_t finished_ = 0;

@@ -76,6 +76,7 @@ base::Result<ConfigImage> from_hex(std::string_view digits, std::size_t size) {
   }
   ConfigImage image(size);
   for (std::size_t i = 0; i < digits.size(); i += 2) {
+    if (digits[i] == '0' && digits[i + 1] == '0') continue;  // most of an image
     const int high = digit_of(digits[i]), low = digit_of(digits[i + 1]);
     if (high < 0 || low < 0) {
       return base::fail(base::ErrorKind::bad_input,

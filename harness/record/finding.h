@@ -38,6 +38,8 @@ struct Finding {
   std::string fingerprint;  // stable across runs: no pids, no iteration numbers, no paths
   std::string replay;       // command; filled in when findings leave the database
   base::Json evidence = base::Json::object();
+
+  bool operator==(const Finding&) const = default;
 };
 
 base::Json to_json(const Finding& finding);
@@ -72,6 +74,8 @@ struct Exclusion {
   std::string detector;
   std::string reason;
   std::int64_t count = 0;
+
+  bool operator==(const Exclusion&) const = default;
 };
 
 }  // namespace migsoak::record

@@ -226,18 +226,24 @@ void HotplugTally::add(const HotplugTally& other) {
   skipped += other.skipped;
 }
 
-base::Result<Coverage> coverage_of(const store::Store& store) {
+base::Result<Coverage> coverage_of(const store::Store& store, std::int64_t planned) {
   Coverage coverage;
+  coverage.planned = planned;
   MIGSOAK_TRY(store.for_each_event(record::event_kind::kHotplug,
                                    [&](std::int64_t iteration, const record::Event& event) -> base::Result<void> {
                                      take_operation(coverage, iteration, event);
                                      return {};
                                    }));
-  MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
-  for (const store::Store::IterationRow& row : rows) {
-    if (row.status != record::IterationStatus::started) coverage.planned += row.operations;
-  }
   return coverage;
+}
+
+base::Result<Coverage> coverage_of(const store::Store& store) {
+  std::int64_t planned = 0;
+  MIGSOAK_TRY(store.for_each_iteration({}, [&](const store::Store::IterationRow& row, const store::Store::Values&) {
+    if (row.status != record::IterationStatus::started) planned += row.operations;
+    return base::Result<void>();
+  }));
+  return coverage_of(store, planned);
 }
 
 void print_coverage(Page& page, const Coverage& coverage, const Wishes& wishes) {

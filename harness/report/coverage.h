@@ -40,6 +40,8 @@ struct Coverage {
 };
 
 base::Result<Coverage> coverage_of(const store::Store& store);
+// Where the caller has counted what was planned.
+base::Result<Coverage> coverage_of(const store::Store& store, std::int64_t planned);
 // Nothing when there were no operations.
 void print_coverage(Page& page, const Coverage& coverage, const Wishes& wishes);
 

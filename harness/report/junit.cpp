@@ -5,8 +5,9 @@
 #include <boost/property_tree/ptree.hpp>
 #include <boost/property_tree/xml_parser.hpp>
 #include <map>
+#include <ostream>
 #include <set>
-#include <sstream>
+#include <unordered_map>
 
 #include "base/text.h"
 #include "report/figures.h"
@@ -39,18 +40,28 @@ struct Case {
   std::string output;
 };
 
+struct Counts {
+  std::int64_t tests = 0, failures = 0, errors = 0, skipped = 0;
+  double seconds = 0;
+  void add(const Case& one) {
+    ++tests;
+    failures += one.outcome == "failure" ? 1 : 0;
+    errors += one.outcome == "error" ? 1 : 0;
+    skipped += one.outcome == "skipped" ? 1 : 0;
+    seconds += one.seconds;
+  }
+  void add(const Counts& other) {
+    tests += other.tests;
+    failures += other.failures;
+    errors += other.errors;
+    skipped += other.skipped;
+    seconds += other.seconds;
+  }
+};
+
 struct Suite {
+  std::string name;
   std::vector<Case> cases;
-  std::int64_t count(std::string_view outcome) const {
-    std::int64_t count = 0;
-    for (const Case& one : cases) count += one.outcome == outcome ? 1 : 0;
-    return count;
-  }
-  double seconds() const {
-    double sum = 0;
-    for (const Case& one : cases) sum += one.seconds;
-    return sum;
-  }
 };
 
 Tree to_tree(const Case& one) {
@@ -67,14 +78,19 @@ Tree to_tree(const Case& one) {
   return tree;
 }
 
-void put_counts(Tree& tree, const std::string& name, std::int64_t tests, std::int64_t failures, std::int64_t errors,
-                std::int64_t skipped, double seconds) {
-  tree.put("<xmlattr>.name", name);
-  tree.put("<xmlattr>.tests", tests);
-  tree.put("<xmlattr>.failures", failures);
-  tree.put("<xmlattr>.errors", errors);
-  tree.put("<xmlattr>.skipped", skipped);
-  tree.put("<xmlattr>.time", fmt::format("{:.3f}", seconds));
+std::string attribute(const std::string& text) {
+  return boost::property_tree::xml_parser::encode_char_entities(text);
+}
+
+std::string counts_text(const std::string& name, const Counts& counts) {
+  return fmt::format(R"(name="{}" tests="{}" failures="{}" errors="{}" skipped="{}" time="{:.3f}")", attribute(name),
+                     counts.tests, counts.failures, counts.errors, counts.skipped, counts.seconds);
+}
+
+void write_case(std::ostream& out, const Case& one) {
+  boost::property_tree::xml_parser::write_xml_element(
+      out, std::string("testcase"), to_tree(one), 2,
+      boost::property_tree::xml_parser::xml_writer_settings<std::string>(' ', 1));
 }
 
 std::string describe(const record::Finding& finding) {
@@ -93,7 +109,7 @@ Suite detector_suite(const std::string& suite_name, const std::vector<record::Fi
                      const std::vector<std::string>& detectors, const std::vector<ReadCount>& reads) {
   std::set<std::string> names(detectors.begin(), detectors.end());
   for (const record::Finding& finding : findings) names.insert(finding.detector);
-  Suite suite;
+  Suite suite{suite_name, {}};
   for (const std::string& name : names) {
     Case one{suite_name, xml_text(name), 0, "", "", "", "", ""};
     for (const record::Finding& finding : findings) {
@@ -196,7 +212,7 @@ Case pair_case(const std::string& suite_name, const Matrix& matrix, const record
 }
 
 Suite pair_suite(const std::string& suite_name, const Matrix& matrix, const std::vector<record::Finding>& findings) {
-  Suite suite;
+  Suite suite{suite_name, {}};
   for (const record::SideInfo& row : matrix.sides) {
     for (const record::SideInfo& column : matrix.sides) {
       if (row.name == column.name && matrix.find(row.name, column.name) == nullptr) continue;
@@ -206,58 +222,103 @@ Suite pair_suite(const std::string& suite_name, const Matrix& matrix, const std:
   return suite;
 }
 
+bool is_clean(const store::Store::Tally& tally) {
+  return tally.status != record::IterationStatus::started && tally.verdict == record::Verdict::pass;
+}
+
+// Of the iterations' suite. `clean` stands for all that passed; without output when none did.
+base::Result<Counts> count_iterations(const store::Store& store, Case& clean) {
+  MIGSOAK_ASSIGN(const std::vector<store::Store::Tally> tallies, store.tallies());
+  Counts counts;
+  std::int64_t passed = 0, all = 0;
+  for (const store::Store::Tally& tally : tallies) {
+    all += tally.count;
+    if (is_clean(tally)) {
+      passed += tally.count;
+      clean.seconds += tally.duration_ms / 1000.0;
+      continue;
+    }
+    counts.tests += tally.count;
+    counts.seconds += tally.duration_ms / 1000.0;
+    const bool started = tally.status == record::IterationStatus::started;
+    if (started) counts.skipped += tally.count;
+    if (!started && tally.verdict == record::Verdict::fail) counts.failures += tally.count;
+    if (!started && tally.verdict == record::Verdict::unknown) counts.errors += tally.count;
+  }
+  if (passed == 0) return counts;
+  clean.output = fmt::format("{} of {} passed", passed, all);
+  counts.add(clean);
+  return counts;
+}
+
+class Writer {
+ public:
+  Writer(const store::Store& store, const std::vector<record::Finding>& findings, std::ostream& out)
+      : store_(store), out_(out) {
+    for (const record::Finding& finding : findings) {
+      const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;
+      if (iteration && finding.severity == record::Severity::fail) by_iteration_[*iteration].push_back(&finding);
+    }
+  }
+
+  void suite(const Suite& suite) {
+    Counts counts;
+    for (const Case& one : suite.cases) counts.add(one);
+    out_ << " <testsuite " << counts_text(suite.name, counts) << ">\n";
+    for (const Case& one : suite.cases) write_case(out_, one);
+    out_ << " </testsuite>\n";
+  }
+  base::Result<void> iterations(const std::string& name, const Counts& counts, const Case& clean) {
+    static const std::vector<const record::Finding*> kNone;
+    out_ << " <testsuite " << counts_text(name, counts) << ">\n";
+    if (!clean.output.empty()) write_case(out_, clean);
+    MIGSOAK_TRY(store_.for_each_iteration({}, [&](const store::Store::IterationRow& row, const store::Store::Values&) {
+      if (is_clean({row.status, row.verdict, 1, 0})) return base::Result<void>();
+      const auto found = by_iteration_.find(row.iteration);
+      write_case(out_, iteration_case(name, row, found != by_iteration_.end() ? found->second : kNone));
+      return base::Result<void>();
+    }));
+    out_ << " </testsuite>\n";
+    return {};
+  }
+
+ private:
+  const store::Store& store_;
+  std::ostream& out_;
+  std::unordered_map<std::int64_t, std::vector<const record::Finding*>> by_iteration_;
+};
+
 }  // namespace
 
-base::Result<std::string> junit(const store::Store& store, const std::vector<std::string>& detectors) {
+base::Result<void> junit(const store::Store& store, const std::vector<std::string>& detectors, std::ostream& out) {
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
-  MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
   MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
   MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
   const std::string scenario = xml_text(store.manifest().scenario);
-  std::vector<std::pair<std::string, Suite>> suites;
-  suites.emplace_back(scenario + ".run", Suite{{end_case(scenario + ".run", outcome)}});
-  suites.emplace_back(scenario + ".detectors", detector_suite(scenario + ".detectors", findings, detectors, reads));
+  std::vector<Suite> suites;
+  suites.push_back({scenario + ".run", {end_case(scenario + ".run", outcome)}});
+  suites.push_back(detector_suite(scenario + ".detectors", findings, detectors, reads));
   MIGSOAK_ASSIGN(const std::optional<Matrix> matrix, matrix_of(store, findings));
-  if (matrix) suites.emplace_back(scenario + ".pairs", pair_suite(scenario + ".pairs", *matrix, findings));
-  std::map<std::int64_t, std::vector<const record::Finding*>> by_iteration;
-  for (const record::Finding& finding : findings) {
-    const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;
-    if (iteration && finding.severity == record::Severity::fail) by_iteration[*iteration].push_back(&finding);
-  }
-  Suite iterations;
-  for (const store::Store::IterationRow& row : rows) {
-    iterations.cases.push_back(iteration_case(scenario + ".iterations", row, by_iteration[row.iteration]));
-  }
-  suites.emplace_back(scenario + ".iterations", std::move(iterations));
+  if (matrix) suites.push_back(pair_suite(scenario + ".pairs", *matrix, findings));
+  const std::string iterations = scenario + ".iterations";
+  Case clean{iterations, "iterations that passed", 0, "", "", "", "", ""};
+  MIGSOAK_ASSIGN(const Counts of_iterations, count_iterations(store, clean));
 
-  Tree all;
-  std::int64_t tests = 0, failures = 0, errors = 0, skipped = 0;
-  double seconds = 0;
-  std::vector<Tree> trees;
-  for (const auto& [name, suite] : suites) {
-    Tree tree;
-    put_counts(tree, name, static_cast<std::int64_t>(suite.cases.size()), suite.count("failure"), suite.count("error"),
-               suite.count("skipped"), suite.seconds());
-    for (const Case& one : suite.cases) tree.add_child("testcase", to_tree(one));
-    trees.push_back(std::move(tree));
-    tests += static_cast<std::int64_t>(suite.cases.size());
-    failures += suite.count("failure");
-    errors += suite.count("error");
-    skipped += suite.count("skipped");
-    seconds += suite.seconds();
+  Counts all = of_iterations;
+  for (const Suite& suite : suites) {
+    for (const Case& one : suite.cases) all.add(one);
   }
-  put_counts(all, scenario, tests, failures, errors, skipped, seconds);
-  for (const Tree& tree : trees) all.add_child("testsuite", tree);
-  Tree document;
-  document.add_child("testsuites", all);
   try {
-    std::ostringstream out;
-    boost::property_tree::write_xml(out, document, boost::property_tree::xml_writer_settings<std::string>(' ', 1));
-    return out.str();
+    out << "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<testsuites " << counts_text(scenario, all) << ">\n";
+    Writer writer(store, findings, out);
+    for (const Suite& suite : suites) writer.suite(suite);
+    MIGSOAK_TRY(writer.iterations(iterations, of_iterations, clean));
+    out << "</testsuites>\n";
   } catch (const std::exception& exception) {
     return base::fail(base::ErrorKind::environment, fmt::format("cannot write JUnit XML: {}", exception.what()));
   }
+  return {};
 }
 
 }  // namespace migsoak::report

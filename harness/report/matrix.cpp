@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "report/finding_index.h"
 #include "report/wishes.h"
 
 namespace migsoak::report {
@@ -29,26 +30,6 @@ std::string build_of_side(const Matrix& matrix, const std::string& name) {
     if (side.name == name) return side.qemu_version;
   }
   return "";
-}
-
-bool lists(const record::Finding& finding, const char* key, std::int64_t iteration) {
-  const base::Json listed = base::json_get(finding.evidence, key, base::Json::array());
-  return listed.is_array() && std::find(listed.begin(), listed.end(), base::Json(iteration)) != listed.end();
-}
-
-bool names_iteration(const record::Finding& finding, std::int64_t iteration) {
-  return finding.first_iteration == iteration || finding.detected_iteration == iteration ||
-         lists(finding, "iterations", iteration) ||
-         base::json_get<std::int64_t>(finding.evidence, "refused_in_iteration", -1) == iteration;
-}
-
-// Lists of iterations are bounded: beyond them the span and the direction have to do.
-bool spans_iteration(const record::Finding& finding, const Row& row) {
-  if (!finding.first_iteration || *finding.first_iteration > row.iteration) return false;
-  if (base::json_get<std::int64_t>(finding.evidence, "last_iteration", -1) < row.iteration) return false;
-  const std::string to = base::json_get<std::string>(finding.evidence, "to", "");
-  const std::string from = base::json_get<std::string>(finding.evidence, "from", "");
-  return to == row.destination && (from.empty() || from == row.source);
 }
 
 bool lets_pass(const Matrix& matrix, const record::Waive& waive, const Row& row, const std::string& boot) {
@@ -76,65 +57,32 @@ std::set<std::size_t> waives_for(const Matrix& matrix, const std::set<std::strin
   return best;
 }
 
-Lineages lineages_of(const std::vector<Row>& rows) {
-  Lineages lineages;
-  for (const Row& row : rows) {
-    LineagePair& pair = lineages[{row.lane, row.lineage}];
-    if (pair.boot.empty()) pair.boot = row.source;
-    if (pair.other.empty()) pair.other = row.source != pair.boot ? row.source : row.destination;
-    if (pair.machine.empty()) pair.machine = row.machine;
-  }
-  return lineages;
-}
-
-base::Result<void> take_machine_types(const store::Store& store, const std::vector<Row>& rows, Lineages& lineages) {
-  return store.for_each_event(
-      record::event_kind::kLineageStart, [&](std::int64_t iteration, const record::Event& event) -> base::Result<void> {
+base::Result<std::map<std::pair<int, int>, std::string>> machine_types(const store::Store& store) {
+  std::map<std::pair<int, int>, std::string> types;
+  MIGSOAK_TRY(store.for_each_event_at(
+      record::event_kind::kLineageStart,
+      [&](const store::Store::EventPlace& place, const record::Event& event) -> base::Result<void> {
         const std::string type = base::json_get<std::string>(event.detail, "machine_type", "");
-        const auto row =
-            std::lower_bound(rows.begin(), rows.end(), iteration,
-                             [](const Row& other, std::int64_t wanted) { return other.iteration < wanted; });
-        if (type.empty() || row == rows.end() || row->iteration != iteration) return {};
-        lineages[{row->lane, row->lineage}].machine = type;
+        if (!type.empty()) types[{place.lane, place.lineage}] = type;
         return {};
-      });
-}
-
-bool too_many_sides(const std::vector<Row>& rows, const record::Manifest& manifest, bool pairs) {
-  std::set<std::string> seen;
-  for (const Row& row : rows) {
-    seen.insert(row.source);
-    seen.insert(row.destination);
-    if (seen.size() > kSidesMax) return true;
-  }
-  return !pairs && (seen.size() < 3 || manifest.sides.size() < 3);
+      }));
+  return types;
 }
 
 class Filler {
  public:
   Filler(Matrix& matrix, const std::vector<record::Finding>& findings, std::set<std::string> reasons_used)
-      : matrix_(matrix), findings_(findings), reasons_used_(std::move(reasons_used)) {}
+      : matrix_(matrix), findings_(findings), index_(findings), reasons_used_(std::move(reasons_used)) {}
   void take(const Row& row, const LineagePair& lineage);
 
  private:
   void take_failure(MatrixCell& cell, const Row& row, const LineagePair& lineage);
-  std::set<std::size_t> findings_of(const Row& row) const;
 
   Matrix& matrix_;
   const std::vector<record::Finding>& findings_;
+  FindingIndex index_;
   std::set<std::string> reasons_used_;
 };
-
-std::set<std::size_t> Filler::findings_of(const Row& row) const {
-  std::set<std::size_t> why;
-  for (std::size_t i = 0; i < findings_.size(); ++i) {
-    if (names_iteration(findings_[i], row.iteration)) why.insert(i);
-  }
-  for (std::size_t i = 0; why.empty() && i < findings_.size(); ++i) {
-    if (spans_iteration(findings_[i], row)) why.insert(i);
-  }
-  return why;
-}
 
 void Filler::take_failure(MatrixCell& cell, const Row& row, const LineagePair& lineage) {
   const bool forth = !matrix_.by_boot || row.source == lineage.boot;
@@ -144,7 +92,7 @@ void Filler::take_failure(MatrixCell& cell, const Row& row, const LineagePair& l
     (forth ? cell.forth : cell.back) = true;
   }
   if (!row.machine.empty()) cell.failed_machines.insert(row.machine);
-  const std::set<std::size_t> why = findings_of(row);
+  const std::set<std::size_t> why = index_.explaining(row);
   // The verdict knows: a waived failure is a pass.
   if (why.empty() && row.verdict == record::Verdict::pass) {
     const std::set<std::size_t> waives = waives_for(matrix_, reasons_used_, row, lineage.boot);
@@ -170,9 +118,8 @@ void Filler::take(const Row& row, const LineagePair& lineage) {
     case record::IterationStatus::completed: break;
   }
   ++cell.passed;
-  for (std::size_t i = 0; i < findings_.size(); ++i) {
-    const bool fails = findings_[i].severity == record::Severity::fail;
-    if (fails && names_iteration(findings_[i], row.iteration)) cell.also.insert(i);
+  for (const std::size_t i : index_.naming(row.iteration)) {
+    if (findings_[i].severity == record::Severity::fail) cell.also.insert(i);
   }
 }
 
@@ -308,23 +255,67 @@ std::string cell_text(const MatrixCell& cell) {
   return base::join(parts, " ");
 }
 
-base::Result<std::optional<Matrix>> matrix_of(const store::Store& store, const std::vector<record::Finding>& findings) {
-  MIGSOAK_ASSIGN(const std::vector<Row> rows, store.iterations());
+struct MatrixFold::Impl {
+  Impl(const record::Manifest& manifest, const std::vector<record::Finding>& findings,
+       std::set<std::string> reasons_used)
+      : filler(matrix, findings, std::move(reasons_used)) {
+    matrix.by_boot = wishes_of(manifest).pairs;
+    matrix.sides = manifest.sides;
+    matrix.waives = manifest.gate.waives;
+  }
+
   Matrix matrix;
-  matrix.by_boot = wishes_of(store.manifest()).pairs;
-  matrix.sides = store.manifest().sides;
-  if (rows.empty() || too_many_sides(rows, store.manifest(), matrix.by_boot)) return std::optional<Matrix>();
-  matrix.waives = store.manifest().gate.waives;
-  Lineages lineages = lineages_of(rows);
-  MIGSOAK_TRY(take_machine_types(store, rows, lineages));
+  Filler filler;
+  std::map<std::pair<int, int>, std::string> types;  // of machines, by lane and lineage
+  Lineages lineages;
+  std::set<std::string> seen;  // sides
+};
+
+MatrixFold::MatrixFold(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+MatrixFold::MatrixFold(MatrixFold&&) noexcept = default;
+MatrixFold::~MatrixFold() = default;
+
+base::Result<MatrixFold> MatrixFold::begin(const store::Store& store, const std::vector<record::Finding>& findings) {
   MIGSOAK_ASSIGN(const std::vector<record::Exclusion> exclusions, store.exclusions());
   std::set<std::string> reasons_used;
   for (const record::Exclusion& exclusion : exclusions) {
     if (exclusion.name.starts_with("waive:")) reasons_used.insert(exclusion.reason);
   }
-  Filler filler(matrix, findings, std::move(reasons_used));
-  for (const Row& row : rows) filler.take(row, lineages[{row.lane, row.lineage}]);
-  return std::optional<Matrix>(std::move(matrix));
+  auto impl = std::make_unique<Impl>(store.manifest(), findings, std::move(reasons_used));
+  MIGSOAK_ASSIGN(impl->types, machine_types(store));
+  return MatrixFold(std::move(impl));
+}
+
+void MatrixFold::take(const store::Store::IterationRow& row) {
+  Impl& impl = *impl_;
+  if (impl.seen.size() > kSidesMax) return;
+  impl.seen.insert(row.source);
+  impl.seen.insert(row.destination);
+  const std::pair key(row.lane, row.lineage);
+  LineagePair& pair = impl.lineages[key];
+  if (pair.boot.empty()) pair.boot = row.source;
+  if (pair.other.empty()) pair.other = row.source != pair.boot ? row.source : row.destination;
+  if (pair.machine.empty()) {
+    const auto type = impl.types.find(key);
+    pair.machine = type != impl.types.end() ? type->second : row.machine;
+  }
+  impl.filler.take(row, pair);
+}
+
+std::optional<Matrix> MatrixFold::conclude() {
+  const Matrix& matrix = impl_->matrix;
+  const bool too_few = !matrix.by_boot && (impl_->seen.size() < 3 || matrix.sides.size() < 3);
+  if (matrix.cells.empty() || impl_->seen.size() > kSidesMax || too_few) return std::nullopt;
+  return std::move(impl_->matrix);
+}
+
+base::Result<std::optional<Matrix>> matrix_of(const store::Store& store, const std::vector<record::Finding>& findings) {
+  MIGSOAK_ASSIGN(MatrixFold fold, MatrixFold::begin(store, findings));
+  MIGSOAK_TRY(store.for_each_iteration({}, [&](const Row& row, const store::Store::Values&) -> base::Result<void> {
+    fold.take(row);
+    return {};
+  }));
+  return fold.conclude();
 }
 
 void print_matrix(Page& page, const Matrix& matrix, const std::vector<record::Finding>& findings) {

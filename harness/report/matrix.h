@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -42,7 +43,23 @@ struct Matrix {
   const MatrixCell* find(const std::string& row, const std::string& column) const;
 };
 
-// Nothing when the run has no matrix.
+// Filled row by row, in the order of iterations.
+class MatrixFold {
+ public:
+  // `findings` is borrowed.
+  static base::Result<MatrixFold> begin(const store::Store& store, const std::vector<record::Finding>& findings);
+  MatrixFold(MatrixFold&&) noexcept;
+  ~MatrixFold();
+  void take(const store::Store::IterationRow& row);
+  // Nothing when the run has no matrix.
+  std::optional<Matrix> conclude();
+
+ private:
+  struct Impl;
+  explicit MatrixFold(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+// The same with a walk of its own.
 base::Result<std::optional<Matrix>> matrix_of(const store::Store& store, const std::vector<record::Finding>& findings);
 void print_matrix(Page& page, const Matrix& matrix, const std::vector<record::Finding>& findings);
 

@@ -13,11 +13,11 @@ base::Result<std::vector<ReadCount>> reads_of(const store::Store& store) {
   std::vector<ReadCount> counts;
   std::vector<std::string> metrics;
   for (const record::ReadInfo& read : record::reads()) metrics.push_back(record::read_metric(read.name));
-  MIGSOAK_ASSIGN(const std::vector<store::Store::Tally> tallies, store.tallies("host", metrics));
+  MIGSOAK_ASSIGN(const std::vector<store::Store::SeriesTally> tallies, store.series_tallies("host", metrics));
   bool missed = false;
   for (std::size_t i = 0; i < tallies.size(); ++i) {
     const record::ReadInfo& read = record::reads()[i];
-    const store::Store::Tally& tally = tallies[i];
+    const store::Store::SeriesTally& tally = tallies[i];
     if (tally.iterations == 0) continue;
     counts.push_back({read.name, read.words, read.detectors, tally.iterations, tally.not_zero, -1, ""});
     missed = missed || counts.back().missed() > 0;

@@ -52,21 +52,6 @@ std::map<std::string, std::string> versions_of(const record::Manifest& manifest)
   return versions;
 }
 
-// By iteration.
-base::Result<std::map<std::int64_t, std::string>> builds_of(const store::Store& store) {
-  const std::map<std::string, std::string> versions = versions_of(store.manifest());
-  const auto version = [&](const std::string& side) {
-    const auto found = versions.find(side);
-    return found != versions.end() ? found->second : base::printable(side, 24);
-  };
-  MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
-  std::map<std::int64_t, std::string> builds;
-  for (const store::Store::IterationRow& row : rows) {
-    builds[row.iteration] = version(row.source) + "→" + version(row.destination);
-  }
-  return builds;
-}
-
 void take_restart(Restarts& restarts, const record::Event& event, const std::string& builds) {
   const base::Json& detail = event.detail;
   RestartTally one;
@@ -108,16 +93,18 @@ base::Result<Restarts> restarts_of(const store::Store& store) {
     if (!side.qemu_version.empty()) versions.insert(side.qemu_version);
   }
   restarts.several_builds = versions.size() > 1;
-  std::map<std::int64_t, std::string> builds;
-  if (restarts.several_builds) {
-    MIGSOAK_ASSIGN(builds, builds_of(store));
-  }
-  MIGSOAK_TRY(store.for_each_event(record::event_kind::kTargetRestart,
-                                   [&](std::int64_t iteration, const record::Event& event) -> base::Result<void> {
-                                     const auto found = builds.find(iteration);
-                                     take_restart(restarts, event, found != builds.end() ? found->second : "");
-                                     return {};
-                                   }));
+  const std::map<std::string, std::string> version_of = versions_of(store.manifest());
+  const auto version = [&](const std::string& side) {
+    const auto found = version_of.find(side);
+    return found != version_of.end() ? found->second : base::printable(side, 24);
+  };
+  MIGSOAK_TRY(store.for_each_event_at(
+      record::event_kind::kTargetRestart,
+      [&](const store::Store::EventPlace& place, const record::Event& event) -> base::Result<void> {
+        take_restart(restarts, event,
+                     restarts.several_builds ? version(place.source) + "→" + version(place.destination) : "");
+        return {};
+      }));
   return restarts;
 }
 

@@ -15,6 +15,7 @@
 #include "report/report.h"
 #include "report/restarts.h"
 #include "report/upgrades.h"
+#include "report/walk.h"
 #include "report/wishes.h"
 
 namespace migsoak::report {
@@ -27,7 +28,7 @@ constexpr std::size_t kSparkColumns = 40;
 constexpr std::size_t kHistogramColumns = 12;
 constexpr std::size_t kModesShownMax = 8;
 
-using Series = std::vector<store::Store::Point>;
+using SeriesName = store::Store::SeriesName;
 
 Page::Ink ink_of(record::Verdict verdict) {
   switch (verdict) {
@@ -43,13 +44,6 @@ std::string upper(std::string text) {
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
   }
   return text;
-}
-
-std::vector<double> values_of(const Series& series) {
-  std::vector<double> values;
-  values.reserve(series.size());
-  for (const store::Store::Point& point : series) values.push_back(point.value);
-  return values;
 }
 
 void head(Page& page, const store::Store& store, const store::Store::Summary& summary, const Outcome& outcome) {
@@ -80,40 +74,52 @@ void head(Page& page, const store::Store& store, const store::Store::Summary& su
   }
 }
 
-// The series a finding is about; empty when it is about none.
-base::Result<Series> series_of(const store::Store& store, const record::Finding& finding, std::string& metric) {
-  std::vector<std::string> candidates = {base::json_get(finding.evidence, "metric", std::string())};
-  if (finding.detector == "fd-leak") candidates.insert(candidates.end(), {"fd." + finding.kind, "fd.total"});
-  if (finding.detector == "thread-leak") candidates.push_back("threads");
-  if (finding.detector == "mapping-leak") candidates.push_back("mappings");
+// Metrics that may show what a finding is about, the most telling first.
+std::vector<std::string> metrics_of(const record::Finding& finding) {
+  std::vector<std::string> metrics = {base::json_get(finding.evidence, "metric", std::string())};
+  if (finding.detector == "fd-leak") metrics.insert(metrics.end(), {"fd." + finding.kind, "fd.total"});
+  if (finding.detector == "thread-leak") metrics.push_back("threads");
+  if (finding.detector == "mapping-leak") metrics.push_back("mappings");
   if (finding.detector == "memory-growth") {
-    candidates.insert(candidates.end(), {finding.kind, finding.kind + "_bytes", "rss_bytes"});
+    metrics.insert(metrics.end(), {finding.kind, finding.kind + "_bytes", "rss_bytes"});
   }
-  for (const std::string& candidate : candidates) {
-    if (candidate.empty() || finding.process.empty()) continue;
-    MIGSOAK_ASSIGN(Series series, store.series(finding.process, candidate));
-    if (series.empty()) continue;
-    metric = candidate;
-    return series;
+  return metrics;
+}
+
+std::vector<SeriesName> ledgers_of(const std::vector<SeriesName>& names) {
+  constexpr std::size_t kShownMax = 4;
+  std::vector<SeriesName> ledgers;
+  for (const SeriesName& name : names) {
+    const bool is_shown = name.subject.starts_with("target:") || name.subject == "harness";
+    if (name.metric == "fd.total" && is_shown && ledgers.size() < kShownMax) ledgers.push_back(name);
   }
-  return Series{};
+  return ledgers;
+}
+
+// What the page draws.
+std::vector<SeriesName> wanted_series(const std::vector<record::Finding>& findings,
+                                      const std::vector<SeriesName>& ledgers) {
+  std::vector<SeriesName> wanted = ledgers;
+  for (std::size_t i = 0; i < findings.size() && i < kFindingsShownMax; ++i) {
+    for (const std::string& metric : metrics_of(findings[i])) wanted.push_back({findings[i].process, metric});
+  }
+  return wanted;
 }
 
 std::string value_text(const std::string& metric, double value) {
   return metric.ends_with("_bytes") ? bytes_text(value) : number_text(value);
 }
 
-std::string spark_text(const Page& page, const std::string& metric, const Series& series) {
+std::string spark_text(const Page& page, const std::string& metric, const std::vector<double>& values) {
   const auto columns = std::min<std::size_t>(kSparkColumns, static_cast<std::size_t>(page.width() / 3));
-  const double first = series.front().value, last = series.back().value;
+  const double first = values.front(), last = values.back();
   const std::string range =
       first == last ? value_text(metric, last) : value_text(metric, first) + " → " + value_text(metric, last);
-  return fmt::format("{} {} {}", sparkline(values_of(series), columns), range, base::printable(metric, 60));
+  return fmt::format("{} {} {}", sparkline(values, columns), range, base::printable(metric, 60));
 }
 
 // number: as the matrix names it; 0 when there is none.
-base::Result<void> finding_block(Page& page, const store::Store& store, const record::Finding& finding,
-                                 std::size_t number) {
+void finding_block(Page& page, const Walk& walk, const record::Finding& finding, std::size_t number) {
   const bool fails = finding.severity == record::Severity::fail;
   std::string title = number > 0 ? fmt::format("#{}  ", number) : "";
   title += base::printable(finding.detector, 60);
@@ -130,55 +136,29 @@ base::Result<void> finding_block(Page& page, const store::Store& store, const re
   const std::string evidence = evidence_of(finding, Evidence::brief);
   if (!evidence.empty()) page.paragraph("evidence: " + evidence);
   if (const std::string known = known_of(finding); !known.empty()) page.paragraph(known);
-  std::string metric;
-  MIGSOAK_ASSIGN(const Series series, series_of(store, finding, metric));
-  if (!series.empty()) page.line("  " + spark_text(page, metric, series));
+  for (const std::string& metric : metrics_of(finding)) {
+    const std::vector<double>& values = walk.values_of(finding.process, metric);
+    if (values.empty() || metric.empty() || finding.process.empty()) continue;
+    page.line("  " + spark_text(page, metric, values));
+    break;
+  }
   // Never wrapped: it is there to be pasted.
   if (!finding.replay.empty()) page.line("  replay: " + base::printable(finding.replay, 4096));
-  return {};
 }
 
-base::Result<void> ledger(Page& page, const store::Store& store) {
-  MIGSOAK_ASSIGN(const std::vector<store::Store::SeriesName> names, store.series_names());
-  int shown = 0;
-  for (const store::Store::SeriesName& name : names) {
-    if (name.metric != "fd.total" || (!name.subject.starts_with("target:") && name.subject != "harness")) continue;
-    if (++shown > 4) break;
-    MIGSOAK_ASSIGN(const Series series, store.series(name.subject, name.metric));
-    if (series.empty()) continue;
-    page.labelled(shown == 1 ? "descriptors" : "",
-                  spark_text(page, name.metric, series) + " of " + base::printable(name.subject, 60));
+void ledger(Page& page, const Walk& walk, const std::vector<SeriesName>& ledgers) {
+  for (const SeriesName& name : ledgers) {
+    const std::vector<double>& values = walk.values_of(name.subject, name.metric);
+    if (values.empty()) continue;
+    page.labelled(name == ledgers.front() ? "descriptors" : "",
+                  spark_text(page, name.metric, values) + " of " + base::printable(name.subject, 60));
   }
-  return {};
 }
 
-double sum_of(const Series& series) {
-  double sum = 0;
-  for (const store::Store::Point& point : series) sum += std::isfinite(point.value) ? point.value : 0;
-  return sum;
-}
-
-base::Result<void> verification(Page& page, const store::Store& store) {
-  MIGSOAK_ASSIGN(const std::vector<store::Store::SeriesName> names, store.series_names());
-  double ram = 0, disks = 0, written = 0;
-  std::size_t iterations = 0;
-  for (const store::Store::SeriesName& name : names) {
-    const bool is_ram = name.subject == "guest" && name.metric == "ram_verified_bytes";
-    const bool is_disk = name.subject.starts_with("guest:disk:");
-    if (!is_ram && !is_disk) continue;
-    MIGSOAK_ASSIGN(const Series series, store.series(name.subject, name.metric));
-    if (is_ram) {
-      ram += sum_of(series);
-      iterations = static_cast<std::size_t>(
-          std::count_if(series.begin(), series.end(), [](const auto& point) { return point.value > 0; }));
-    }
-    if (is_disk && name.metric == "verified_bytes") disks += sum_of(series);
-    if (is_disk && name.metric == "written_bytes") written += sum_of(series);
-  }
-  page.labelled("verified",
-                fmt::format("guest RAM {} and disks {} in {}; {} written", bytes_text(ram), bytes_text(disks),
-                            plural(static_cast<std::int64_t>(iterations), "iteration"), bytes_text(written)));
-  return {};
+void verification(Page& page, const Walk& walk) {
+  page.labelled("verified", fmt::format("guest RAM {} and disks {} in {}; {} written", bytes_text(walk.ram_bytes),
+                                        bytes_text(walk.disk_bytes), plural(walk.ram_iterations, "iteration"),
+                                        bytes_text(walk.written_bytes)));
 }
 
 std::string distribution(const std::vector<double>& values) {
@@ -188,54 +168,36 @@ std::string distribution(const std::vector<double>& values) {
 }
 
 // By mode, most used first.
-base::Result<void> downtime(Page& page, const store::Store& store,
-                            const std::vector<store::Store::IterationRow>& rows) {
-  MIGSOAK_ASSIGN(const Series gap, store.series("guest", "heartbeat_gap_ms"));
-  MIGSOAK_ASSIGN(const Series qemus, store.series("migration", "downtime_ms"));
-  std::map<std::int64_t, std::string> mode_of;
-  std::map<std::string, std::pair<std::vector<double>, std::vector<double>>> by_mode;
-  for (const store::Store::IterationRow& row : rows) mode_of[row.iteration] = row.mode;
-  for (const store::Store::Point& point : gap) by_mode[mode_of[point.iteration]].first.push_back(point.value);
-  for (const store::Store::Point& point : qemus) by_mode[mode_of[point.iteration]].second.push_back(point.value);
+void downtime(Page& page, const Walk& walk) {
   std::vector<std::string> modes;
-  for (const auto& [mode, values] : by_mode) modes.push_back(mode);
+  for (const auto& [mode, times] : walk.downtime) modes.push_back(mode);
   std::stable_sort(modes.begin(), modes.end(), [&](const std::string& a, const std::string& b) {
-    return by_mode[a].first.size() > by_mode[b].first.size();
+    return walk.downtime.at(a).clients.size() > walk.downtime.at(b).clients.size();
   });
   if (modes.size() > kModesShownMax) modes.resize(kModesShownMax);
   for (const std::string& mode : modes) {
-    const auto& [clients, qemu] = by_mode[mode];
+    const auto& [clients, qemu] = walk.downtime.at(mode);
     const std::string shape = histogram(clients, kHistogramColumns);
     page.labelled(mode == modes.front() ? "downtime" : "",
                   fmt::format("{}: the guest's clients see {}; QEMU says {}{}", base::printable(mode, 40),
                               distribution(clients), distribution(qemu), shape.empty() ? "" : "; clients: " + shape));
   }
-  if (by_mode.size() > modes.size()) page.labelled("", fmt::format("and {} more modes", by_mode.size() - modes.size()));
-  return {};
+  if (walk.downtime.size() > modes.size()) {
+    page.labelled("", fmt::format("and {} more modes", walk.downtime.size() - modes.size()));
+  }
 }
 
-base::Result<void> timing(Page& page, const store::Store& store) {
-  MIGSOAK_ASSIGN(const std::vector<store::Store::IterationRow> rows, store.iterations());
-  MIGSOAK_ASSIGN(const std::vector<record::ProcessInstance> processes, store.processes());
-  const std::string upgrades = upgrades_text(upgrades_of(rows, processes));
+void timing(Page& page, const Walk& walk) {
+  const std::string upgrades = upgrades_text(walk.upgrades);
   if (!upgrades.empty()) page.labelled("upgrades", upgrades, 3);
-  std::vector<double> durations;
-  double first_ms = 0, last_ms = 0;
-  for (const store::Store::IterationRow& row : rows) {
-    if (row.status == record::IterationStatus::started) continue;
-    const auto start = static_cast<double>(row.started_unix_ms);
-    if (durations.empty()) first_ms = start;
-    last_ms = std::max(last_ms, start + row.duration_ms);
-    durations.push_back(row.duration_ms);
-  }
-  if (durations.empty()) return {};
+  if (walk.durations.empty()) return;
   std::string rate;
-  if (last_ms > first_ms) {
+  if (walk.ended_unix_ms > walk.began_unix_ms) {
     rate = fmt::format("{:.0f} iterations per hour; ",
-                       static_cast<double>(durations.size()) * 3.6e6 / (last_ms - first_ms));
+                       static_cast<double>(walk.durations.size()) * 3.6e6 / (walk.ended_unix_ms - walk.began_unix_ms));
   }
-  page.labelled("rate", rate + "one takes " + distribution(durations));
-  return downtime(page, store, rows);
+  page.labelled("rate", rate + "one takes " + distribution(walk.durations));
+  downtime(page, walk);
 }
 
 base::Result<void> exclusions(Page& page, const store::Store& store) {
@@ -282,9 +244,12 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   } else if (findings.empty()) {
     page.paragraph("No findings.");
   }
-  MIGSOAK_ASSIGN(const std::optional<Matrix> matrix, matrix_of(store, findings));
+  MIGSOAK_ASSIGN(const std::vector<SeriesName> names, store.series_names());
+  const std::vector<SeriesName> ledgers = ledgers_of(names);
+  MIGSOAK_ASSIGN(const Walk walk, report::walk(store, findings, wanted_series(findings, ledgers)));
+  const std::optional<Matrix>& matrix = walk.matrix;
   for (std::size_t i = 0; i < findings.size() && i < kFindingsShownMax; ++i) {
-    MIGSOAK_TRY(finding_block(page, store, findings[i], matrix ? i + 1 : 0));
+    finding_block(page, walk, findings[i], matrix ? i + 1 : 0);
   }
   if (findings.size() > kFindingsShownMax) {
     page.line("");
@@ -293,7 +258,7 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   }
   if (matrix) print_matrix(page, *matrix, findings);
   page.line("");
-  MIGSOAK_ASSIGN(const Coverage coverage, coverage_of(store));
+  MIGSOAK_ASSIGN(const Coverage coverage, coverage_of(store, walk.operations));
   print_coverage(page, coverage, wishes_of(store.manifest()));
   MIGSOAK_ASSIGN(const FailedUpgrades failed_upgrades, failed_upgrades_of(store));
   print_failed_upgrades(page, failed_upgrades);
@@ -301,9 +266,9 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   print_restarts(page, restarts);
   MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
   print_reads(page, reads);
-  MIGSOAK_TRY(ledger(page, store));
-  MIGSOAK_TRY(verification(page, store));
-  MIGSOAK_TRY(timing(page, store));
+  ledger(page, walk, ledgers);
+  verification(page, walk);
+  timing(page, walk);
   MIGSOAK_TRY(exclusions(page, store));
   environment(page, store);
   return page.take();

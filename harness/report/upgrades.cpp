@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
+#include <vector>
 
 #include "base/text.h"
 
@@ -16,28 +16,29 @@ bool is_upgrade(const std::string& mode) {
 }
 }  // namespace
 
-Upgrades upgrades_of(const std::vector<store::Store::IterationRow>& rows,
-                     const std::vector<record::ProcessInstance>& processes) {
-  Upgrades upgrades;
-  std::map<std::pair<int, int>, std::int64_t> by_lineage;
-  for (const store::Store::IterationRow& row : rows) {
-    if (row.status != record::IterationStatus::completed) continue;
-    ++upgrades.migrations;
-    if (!is_upgrade(row.mode)) continue;
-    ++upgrades.by_mode[row.mode];
-    ++upgrades.all;
-    const std::int64_t count = ++by_lineage[{row.lane, row.lineage}];
-    upgrades.most_of_one_guest = std::max(upgrades.most_of_one_guest, count);
-  }
-  upgrades.lineages = static_cast<std::int64_t>(by_lineage.size());
-  std::set<std::pair<std::int64_t, std::int64_t>> pids;
-  for (const record::ProcessInstance& process : processes) {
-    if (!process.name.starts_with("qemu:")) continue;
-    pids.emplace(process.pid, process.start_ticks);
-    upgrades.generations = std::max(upgrades.generations, std::int64_t{process.generation});
-  }
-  upgrades.qemus = static_cast<std::int64_t>(pids.size());
-  return upgrades;
+void UpgradeCount::take(const store::Store::IterationRow& row) {
+  if (row.status != record::IterationStatus::completed) return;
+  ++upgrades_.migrations;
+  if (!is_upgrade(row.mode)) return;
+  ++upgrades_.by_mode[row.mode];
+  ++upgrades_.all;
+  const std::int64_t count = ++by_lineage_[{row.lane, row.lineage}];
+  upgrades_.most_of_one_guest = std::max(upgrades_.most_of_one_guest, count);
+}
+
+base::Result<Upgrades> UpgradeCount::conclude(const store::Store& store) {
+  upgrades_.lineages = static_cast<std::int64_t>(by_lineage_.size());
+  if (upgrades_.all == 0) return upgrades_;
+  std::vector<std::pair<std::int64_t, std::int64_t>> pids;  // with start_ticks: one of a kind
+  MIGSOAK_TRY(store.for_each_process([&](const record::ProcessInstance& process) -> base::Result<void> {
+    if (!process.name.starts_with("qemu:")) return {};
+    pids.emplace_back(process.pid, process.start_ticks);
+    upgrades_.generations = std::max(upgrades_.generations, std::int64_t{process.generation});
+    return {};
+  }));
+  std::sort(pids.begin(), pids.end());
+  upgrades_.qemus = std::unique(pids.begin(), pids.end()) - pids.begin();
+  return upgrades_;
 }
 
 std::string upgrades_text(const Upgrades& upgrades) {

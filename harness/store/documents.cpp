@@ -12,9 +12,8 @@ namespace migsoak::store {
 
 namespace {
 
-// Both caches are bounded: a run whose documents never repeat must not grow the harness or the reader.
+// A run whose documents never repeat must not grow the harness.
 constexpr std::size_t kCachedDocumentSetsMax = 256;
-constexpr std::size_t kLoadedDocumentSetsMax = 64;
 
 }  // namespace
 
@@ -53,8 +52,7 @@ void Store::Impl::write_documents(const record::Observation& observation) {
       .run();
 }
 
-base::Result<const std::vector<Store::Impl::DocumentRow>*> Store::Impl::document_set(std::int64_t id) const {
-  if (const auto it = document_sets_by_id.find(id); it != document_sets_by_id.end()) return &it->second;
+base::Result<Store::Impl::DocumentSet> Store::Impl::document_set(std::int64_t id) const {
   std::string documents;
   {
     Query row(statement("SELECT documents FROM document_set WHERE id = ?"));
@@ -64,43 +62,45 @@ base::Result<const std::vector<Store::Impl::DocumentRow>*> Store::Impl::document
   const std::string context = "database " + base::printable(path) + ", document";
   MIGSOAK_ASSIGN(const base::Json json, parse_stored(documents), context);
   if (!json.is_array()) return damaged(path, "document set is no list");
-  std::vector<DocumentRow> rows;
+  DocumentSet set;
   for (const base::Json& item : json) {
     if (!item.is_array() || item.size() != 5 || !item[0].is_string() || !item[1].is_string() || !item[2].is_string() ||
         !item[3].is_number_integer() || !item[4].is_number_unsigned()) {
       return damaged(path, "document set incomplete");
     }
-    DocumentRow row;
-    row.document.kind = item[0].get<std::string>();
-    row.document.subject = item[1].get<std::string>();
-    row.document.point = item[2].get<std::string>();
-    row.slot = item[4].get<std::size_t>();
+    record::Document& document = set.documents.emplace_back();
+    document.kind = item[0].get<std::string>();
+    document.subject = item[1].get<std::string>();
+    document.point = item[2].get<std::string>();
+    set.slots.push_back(item[4].get<std::size_t>());
     Query content(statement("SELECT value FROM text WHERE id = ?"));
     if (!content.bind(item[3].get<std::int64_t>()).step()) return damaged(path, "document without content");
-    MIGSOAK_ASSIGN(row.document.content, parse_stored(content.text(0)), context);
-    rows.push_back(std::move(row));
+    MIGSOAK_ASSIGN(document.content, parse_stored(content.view(0)), context);
   }
-  if (document_sets_by_id.size() >= kLoadedDocumentSetsMax) document_sets_by_id.clear();
-  return &document_sets_by_id.emplace(id, std::move(rows)).first->second;
+  return set;
 }
 
-base::Result<void> Store::Impl::load_documents(record::Observation& into) const {
-  if (schema < 2) return {};
-  std::int64_t set = 0;
-  std::string process_list;
-  {
-    Query row(statement("SELECT document_set, processes FROM document_list WHERE iteration = ?"));
-    if (!row.bind(into.iteration).step()) return {};
-    set = row.integer(0);
-    process_list = row.text(1);
+base::Result<void> Store::Impl::load_document_lists(Block& into) const {
+  if (schema < 2 || into.size == 0) return {};
+  const std::string context = "database " + base::printable(path) + ", processes of an iteration's documents";
+  Query rows(
+      statement("SELECT iteration, document_set, processes FROM document_list WHERE iteration BETWEEN ? AND ? ORDER BY "
+                "iteration"));
+  rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
+  for (std::size_t i = 0; rows.step();) {
+    while (i < into.size && into.rows[i].observation.iteration < rows.integer(0)) ++i;
+    if (i == into.size) break;
+    if (into.rows[i].observation.iteration != rows.integer(0)) continue;
+    into.rows[i].document_set = rows.integer(1);
+    MIGSOAK_ASSIGN(into.rows[i].document_processes, integers_of(rows.view(2)), context);
   }
-  MIGSOAK_ASSIGN(const std::vector<DocumentRow>* rows, document_set(set));
-  MIGSOAK_ASSIGN(const std::vector<std::int64_t> processes, integers_of(process_list),
-                 "database " + base::printable(path) + ", processes of an iteration's documents");
-  for (const DocumentRow& row : *rows) {
-    if (row.slot >= processes.size()) return damaged(path, "document without its process");
-    into.documents.push_back(row.document);
-    into.documents.back().process_id = processes[row.slot];
+  return {};
+}
+
+base::Result<void> Store::Impl::name_processes(const Loaded& loaded, DocumentSet& set) const {
+  for (std::size_t i = 0; i < set.documents.size(); ++i) {
+    if (set.slots[i] >= loaded.document_processes.size()) return damaged(path, "document without its process");
+    set.documents[i].process_id = loaded.document_processes[set.slots[i]];
   }
   return {};
 }

@@ -72,9 +72,9 @@ Store::Impl::~Impl() {
   }
 }
 
-SQLite::Statement& Store::Impl::statement(const char* sql) const {
+const Statement& Store::Impl::statement(const char* sql) const {
   auto& slot = statements[sql];
-  if (!slot) slot = std::make_unique<SQLite::Statement>(*db, sql);
+  if (!slot) slot = std::make_unique<Statement>(*db, sql);
   return *slot;
 }
 
@@ -96,18 +96,21 @@ base::Result<void> Store::Impl::check_schema() {
       return bad(fmt::format("database {} is damaged: table {} is missing", shown, table));
     }
   }
-  if (version < 2 && writable) {  // an old run goes on: what is missing is made
+  if (version < kSchemaVersion && writable) {  // an old run goes on, or is judged: what is missing is made
+    statements.clear();                        // an open one would lock the table that it has looked at
     SQLite::Transaction transaction(*db, SQLite::TransactionBehavior::IMMEDIATE);
-    db->exec(kSchema2Sql);
+    if (version < 2) db->exec(kSchema2Sql);
+    db->exec(kSchema3Sql);
     transaction.commit();
   }
   schema = writable ? kSchemaVersion : version;
-  for (const char* table : {"document_set", "document_list"}) {
+  for (const auto& [table, since] : {std::pair("document_set", 2), {"document_list", 2}, {"process_again", 3}}) {
     Query found(statement("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?"));
-    if (schema >= 2 && !found.bind(std::string(table)).step()) {
+    if (schema >= since && !found.bind(std::string(table)).step()) {
       return bad(fmt::format("database {} is damaged: table {} is missing", shown, table));
     }
   }
+  if (writable) last_process_before = db->execAndGet("SELECT coalesce(max(id), 0) FROM process").getInt64();
   Query row(statement("SELECT manifest FROM run"));
   if (!row.step()) return bad("database " + shown + " is damaged: it has no run");
   MIGSOAK_ASSIGN(const base::Json json, parse_stored(row.text(0)), "database " + shown + ", manifest");
@@ -160,12 +163,13 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
   impl->schema = kSchemaVersion;
   bool published = false;
   base::Result<void> made = impl->guarded([&]() -> base::Result<void> {
-    impl->db = std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    impl->db = std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
     {
       // Before WAL, so that the file itself is complete.
       SQLite::Transaction transaction(*impl->db);
       impl->db->exec(kSchemaSql);
       impl->db->exec(kSchema2Sql);
+      impl->db->exec(kSchema3Sql);
       Query(impl->statement("INSERT INTO run (id, run, scenario, seed, iterations_planned, started_unix_ms, "
                             "migsoak_version, manifest) VALUES (1, ?, ?, ?, ?, ?, ?, ?)"))
           .bind(manifest.run, manifest.scenario, std::to_string(manifest.seed), manifest.iterations_planned,
@@ -177,7 +181,7 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
     impl->db.reset();
     MIGSOAK_TRY(publish(temporary, path));
     published = true;
-    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_FULLMUTEX, kBusyMs);
+    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
     impl->db->exec("PRAGMA journal_mode = WAL");
     configure(*impl->db);
     return {};
@@ -201,7 +205,8 @@ bool is_damage(const SQLite::Exception& exception) {
 
 base::Result<void> Store::Impl::connect_as(const std::string& name, int flags) {
   statements.clear();
-  db = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_FULLMUTEX, kBusyMs);
+  // Our own mutex is held around each use; SQLite's would be taken for each column of each row.
+  db = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_NOMUTEX, kBusyMs);
   if ((flags & SQLite::OPEN_READWRITE) != 0) configure(*db);
   if (!writable) db->exec("PRAGMA query_only = ON");
   return check_schema();

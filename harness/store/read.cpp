@@ -1,5 +1,6 @@
-// Reading observations back, exactly as they were given to finish().
-#include <algorithm>
+// Reading observations back, exactly as they were given to finish(): in blocks of iterations, each table once per
+// block.
+#include <charconv>
 #include <cmath>
 
 #include "base/text.h"
@@ -12,24 +13,34 @@ namespace {
 // Details wrap what QMP or the agent said, which base::parse_json bounds already; the file itself may be hostile.
 constexpr int kStoredDepthMax = 4 * base::kJsonDepthMax;
 
+// Caches are bounded: a record whose texts never repeat must not grow the reader.
+constexpr std::size_t kKeptTextsMax = 8192;
+constexpr std::size_t kKeptTextBytesMax = 512;
+constexpr std::size_t kKeptJsonMax = 1024;
+constexpr std::size_t kKeptJsonBytesMax = 4096;
+
 }  // namespace
 
 tl::unexpected<base::Error> damaged(const std::string& path, const std::string& what) {
   return base::fail(base::ErrorKind::bad_input, "database " + base::printable(path) + " is damaged: " + what);
 }
 
-base::Result<std::vector<std::int64_t>> integers_of(const std::string& text) {
-  MIGSOAK_ASSIGN(const base::Json json, parse_stored(text));
+base::Result<std::vector<std::int64_t>> integers_of(std::string_view text) {
+  const auto bad = [] { return base::fail(base::ErrorKind::bad_input, "not a list of integers"); };
   std::vector<std::int64_t> values;
-  if (!json.is_array()) return base::fail(base::ErrorKind::bad_input, "not a list");
-  for (const base::Json& item : json) {
-    if (!item.is_number_integer()) return base::fail(base::ErrorKind::bad_input, "not a list of integers");
-    values.push_back(item.get<std::int64_t>());
+  if (text.size() < 2 || text.front() != '[' || text.back() != ']') return bad();
+  const char* const end = text.data() + text.size() - 1;
+  for (const char* at = text.data() + 1; at < end;) {
+    std::int64_t value = 0;
+    const auto [next, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || (next != end && (*next != ',' || next + 1 == end))) return bad();
+    values.push_back(value);
+    at = next == end ? end : next + 1;
   }
   return values;
 }
 
-base::Result<base::Json> parse_stored(const std::string& text) {
+base::Result<base::Json> parse_stored(std::string_view text) {
   bool too_deep = false;
   const auto guard = [&too_deep](int depth, base::Json::parse_event_t, base::Json&) {
     too_deep = too_deep || depth > kStoredDepthMax;
@@ -38,6 +49,30 @@ base::Result<base::Json> parse_stored(const std::string& text) {
   base::Json value = base::Json::parse(text, guard, /*allow_exceptions=*/false);
   if (too_deep || value.is_discarded()) return base::fail(base::ErrorKind::bad_input, "stored JSON cannot be read");
   return value;
+}
+
+const std::string& Store::Impl::text_of(std::int64_t id) const {
+  if (const auto it = texts_by_id.find(id); it != texts_by_id.end()) return it->second;
+  if (texts_by_id.size() >= kKeptTextsMax) texts_by_id.clear();
+  Query row(statement("SELECT value FROM text WHERE id = ?"));
+  std::string value;
+  if (row.bind(id).step()) value = row.text(0);
+  if (value.size() <= kKeptTextBytesMax) return texts_by_id.emplace(id, std::move(value)).first->second;
+  return texts_by_id.insert_or_assign(0, std::move(value)).first->second;  // ids count from 1: this one is not kept
+}
+
+// Until the next call. A text that is not there is {}, as one that is NULL.
+base::Result<const base::Json*> Store::Impl::json_of(std::int64_t id, const char* what) const {
+  if (const auto it = json_by_id.find(id); it != json_by_id.end()) return &it->second;
+  if (json_by_id.size() >= kKeptJsonMax) json_by_id.clear();
+  Query row(statement("SELECT value FROM text WHERE id = ?"));
+  base::Json value = base::Json::object();
+  std::size_t bytes = 0;
+  if (row.bind(id).step()) {
+    bytes = row.view(0).size();
+    MIGSOAK_ASSIGN(value, parse_stored(row.view(0)), "database " + base::printable(path) + ", " + what);
+  }
+  return &json_by_id.insert_or_assign(bytes <= kKeptJsonBytesMax ? id : 0, std::move(value)).first->second;
 }
 
 const SeriesKey& Store::Impl::series_of(std::int64_t id) const {
@@ -50,185 +85,253 @@ const SeriesKey& Store::Impl::series_of(std::int64_t id) const {
 
 base::Result<const Store::Impl::SampleSet*> Store::Impl::sample_set(std::int64_t id) const {
   if (const auto it = sets_by_id.find(id); it != sets_by_id.end()) return &it->second;
+  const std::string context = "database " + base::printable(path) + ", sample set";
   Query row(statement("SELECT series, slots FROM sample_set WHERE id = ?"));
   if (!row.bind(id).step()) return damaged(path, "sample set missing");
   SampleSet set;
-  MIGSOAK_ASSIGN(set.series, integers_of(row.text(0)), "database " + base::printable(path) + ", sample set");
-  MIGSOAK_ASSIGN(const std::vector<std::int64_t> slots, integers_of(row.text(1)),
-                 "database " + base::printable(path) + ", sample set");
+  MIGSOAK_ASSIGN(set.series, integers_of(row.view(0)), context);
+  MIGSOAK_ASSIGN(const std::vector<std::int64_t> slots, integers_of(row.view(1)), context);
   for (const std::int64_t slot : slots) set.slots.push_back(static_cast<std::size_t>(slot));
   if (set.slots.size() != set.series.size()) return damaged(path, "sample set incomplete");
   return &sets_by_id.emplace(id, std::move(set)).first->second;
 }
 
-base::Result<void> Store::Impl::load_samples(std::int64_t set_id, const std::string& processes,
-                                             record::Observation& into) const {
-  MIGSOAK_ASSIGN(const SampleSet* set, sample_set(set_id));
-  MIGSOAK_ASSIGN(const std::vector<std::int64_t> process_ids, integers_of(processes),
-                 "database " + base::printable(path) + ", processes of an iteration");
-  into.samples.reserve(set->series.size());
-  for (std::size_t i = 0; i < set->series.size(); ++i) {
-    const SeriesKey& key = series_of(set->series[i]);
-    if (set->slots[i] >= process_ids.size()) return damaged(path, "sample without its process");
-    Query row(
-        statement("SELECT value FROM sample WHERE series = ? AND iteration <= ? ORDER BY iteration DESC LIMIT 1"));
-    if (!row.bind(set->series[i], into.iteration).step()) return damaged(path, "sample without a value");
-    into.samples.push_back(
-        {key.subject, process_ids[set->slots[i]], key.metric, row.is_null(0) ? std::nan("") : row.real(0)});
+// Columns: source destination mode transport machine plan.
+base::Result<record::Plan> Store::Impl::plan_of(std::int64_t iteration, const Query& row, int first_column) const {
+  record::Plan plan;
+  plan.iteration = iteration;
+  plan.source_side = row.text(first_column);
+  plan.destination_side = row.text(first_column + 1);
+  plan.mode = row.text(first_column + 2);
+  plan.transport = row.text(first_column + 3);
+  if (!row.is_null(first_column + 4)) plan.machine = row.text(first_column + 4);
+  if (row.is_null(first_column + 5)) return plan;
+  MIGSOAK_ASSIGN(const base::Json* beyond, json_of(row.integer(first_column + 5), "plan"));
+  base::Json json = record::to_json(plan);
+  if (!beyond->is_object()) return damaged(path, "plan is no object");
+  json.update(*beyond);
+  return record::plan_from_json(json);
+}
+
+base::Result<void> Store::Impl::load_rows(std::int64_t first, std::int64_t last, std::size_t rows_max,
+                                          Block& into) const {
+  static const char* const kSelect =
+      "SELECT iteration, lane, lineage, status, source, destination, mode, transport, machine, plan, phase, context, "
+      "started_unix_ms, duration_ms, sample_set, processes, first_descriptor, descriptor_count FROM iteration "
+      "WHERE iteration BETWEEN ? AND ? AND status <> 'started' ORDER BY iteration LIMIT ?";
+  static const char* const kOld =
+      "SELECT iteration, lane, lineage, status, source, destination, mode, transport, NULL, plan, phase, context, "
+      "started_unix_ms, duration_ms, sample_set, processes, first_descriptor, descriptor_count FROM iteration "
+      "WHERE iteration BETWEEN ? AND ? AND status <> 'started' ORDER BY iteration LIMIT ?";
+  const std::string context = "database " + base::printable(path) + ", processes of an iteration";
+  Query row(statement(schema < 3 ? kOld : kSelect));
+  row.bind(first, last, static_cast<std::int64_t>(rows_max));
+  into.size = 0;
+  while (row.step()) {
+    if (into.size == into.rows.size()) into.rows.emplace_back();
+    Loaded& loaded = into.rows[into.size++];
+    record::Observation& o = loaded.observation;
+    o.iteration = row.integer(0);
+    o.lane = row.small(1);
+    o.lineage = row.small(2);
+    MIGSOAK_ASSIGN(o.status, record::iteration_status_from(row.text(3)));
+    MIGSOAK_ASSIGN(o.plan, plan_of(o.iteration, row, 4));
+    o.phase = row.view(10);
+    o.context = row.view(11);
+    o.started_unix_ms = row.integer(12);
+    o.duration_ms = row.real(13);
+    loaded.sample_set = row.integer(14);  // 0 where it is NULL
+    loaded.sample_processes.clear();
+    if (!row.is_null(15)) {
+      MIGSOAK_ASSIGN(loaded.sample_processes, integers_of(row.view(15)), context);
+    }
+    loaded.first_descriptor = row.integer(16);
+    loaded.descriptor_count = row.integer(17);
+    loaded.document_set = 0;
+    o.processes_born.clear();
+    o.processes_ended.clear();
+    o.births.clear();
+    o.deaths.clear();
+    o.events.clear();
+    o.documents.clear();
   }
   return {};
 }
 
-base::Result<void> Store::Impl::load_series(std::int64_t id, std::vector<Point>& into) const {
-  const SeriesKey key = series_of(id);
-  // Iterations of the lane beside the series' changes: one walk over both.
-  Query changes(statement("SELECT iteration, value FROM sample WHERE series = ? ORDER BY iteration"));
-  changes.bind(id);
-  bool more = changes.step();
-  double value = 0;
-  std::unordered_map<std::int64_t, bool> set_has;
-  Query rows(
-      statement("SELECT iteration, sample_set FROM iteration WHERE lane = ? AND sample_set IS NOT NULL "
-                "ORDER BY iteration"));
-  rows.bind(key.lane);
-  while (rows.step()) {
+namespace {
+
+// The rows of a table that is read in the order of iterations, beside those of a block.
+template <typename Block, typename Visit>
+void beside(Query& rows, Block& block, Visit&& visit) {
+  if (block.size == 0) return;
+  for (std::size_t i = 0; rows.step();) {
     const std::int64_t iteration = rows.integer(0);
-    while (more && changes.integer(0) <= iteration) {
-      value = changes.is_null(1) ? std::nan("") : changes.real(1);
-      more = changes.step();
-    }
-    const auto [has, is_new] = set_has.try_emplace(rows.integer(1), false);
-    if (is_new) {
-      MIGSOAK_ASSIGN(const SampleSet* set, sample_set(rows.integer(1)));
-      has->second = std::find(set->series.begin(), set->series.end(), id) != set->series.end();
-    }
-    if (has->second) into.push_back({iteration, value});
+    while (i < block.size && block.rows[i].observation.iteration < iteration) ++i;
+    if (i == block.size) return;
+    if (block.rows[i].observation.iteration == iteration) visit(block.rows[i].observation);
   }
-  return {};
 }
 
-void Store::Impl::load_processes(record::Observation& into) const {
+}  // namespace
+
+void Store::Impl::load_processes(Block& into) const {
+  if (into.size == 0) return;
+  static const char* const kSelect =
+      "SELECT p.iteration, p.position, p.id, p.name, p.pid, p.start_ticks, p.generation, p.command, p.born_iteration, "
+      "p.fd_limit FROM process p WHERE p.iteration BETWEEN ?1 AND ?2 UNION ALL "
+      "SELECT a.iteration, a.position, p.id, p.name, p.pid, p.start_ticks, p.generation, p.command, p.born_iteration, "
+      "p.fd_limit FROM process_again a JOIN process p ON p.id = a.process_id WHERE a.iteration BETWEEN ?1 AND ?2 "
+      "ORDER BY 1, 2";
+  static const char* const kOld =
+      "SELECT iteration, position, id, name, pid, start_ticks, generation, command, born_iteration, fd_limit FROM "
+      "process WHERE iteration BETWEEN ?1 AND ?2 ORDER BY iteration, position";
+  const std::int64_t first = into.rows.front().observation.iteration;
+  const std::int64_t last = into.rows[into.size - 1].observation.iteration;
   {
-    Query rows(
-        statement("SELECT id, name, pid, start_ticks, generation, command, born_iteration, fd_limit "
-                  "FROM process WHERE iteration = ? ORDER BY position"));
-    rows.bind(into.iteration);
-    while (rows.step()) {
-      into.processes_born.push_back({rows.integer(0), rows.text(1), rows.integer(2), rows.integer(3), rows.small(4),
-                                     rows.text(5), rows.integer(6), rows.integer(7)});
-    }
+    Query rows(statement(schema < 3 ? kOld : kSelect));
+    rows.bind(first, last);
+    beside(rows, into, [&](record::Observation& o) {
+      o.processes_born.push_back({rows.integer(2), rows.text(3), rows.integer(4), rows.integer(5), rows.small(6),
+                                  rows.text(7), rows.integer(8), rows.integer(9)});
+    });
   }
   Query rows(
-      statement("SELECT e.process_id, e.expected, e.exit_code, e.signal, e.core_dumped, coalesce(t.value, '') FROM "
-                "process_end e LEFT JOIN text t ON t.id = e.last_lines WHERE e.iteration = ? ORDER BY e.position"));
-  rows.bind(into.iteration);
-  while (rows.step()) {
-    into.processes_ended.push_back(
-        {rows.integer(0), rows.small(1) != 0, rows.small(2), rows.small(3), rows.small(4) != 0, rows.text(5)});
-  }
-}
-
-void Store::Impl::load_descriptors(std::int64_t first, std::int64_t count, record::Observation& into) const {
-  if (count > 0) {
-    Query rows(
-        statement("SELECT d.process_id, d.fd, coalesce(k.value, ''), coalesce(t.value, '') FROM descriptor d LEFT JOIN "
-                  "text k ON k.id = d.kind LEFT JOIN text t ON t.id = d.detail WHERE d.id >= ? AND d.id < ? "
-                  "ORDER BY d.id"));
-    rows.bind(first, first + count);
-    while (rows.step()) into.births.push_back({rows.integer(0), rows.small(1), rows.text(2), rows.text(3)});
-  }
-  Query rows(
-      statement("SELECT d.process_id, d.fd FROM descriptor_death x JOIN descriptor d ON d.id BETWEEN x.first_id AND "
-                "x.last_id WHERE x.iteration = ? ORDER BY x.position, d.id"));
-  rows.bind(into.iteration);
-  while (rows.step()) into.deaths.push_back({rows.integer(0), rows.small(1)});
-}
-
-base::Result<record::Event> Store::Impl::event_of(const Query& row) const {
-  record::Event event;
-  event.kind = row.text(0);
-  event.subject = row.text(1);
-  event.process_id = row.integer(2);
-  event.phase = row.text(3);
-  event.at_ms = row.real(4);
-  event.text = row.text(5);
-  if (!row.is_null(6)) {
-    MIGSOAK_ASSIGN(event.detail, parse_stored(row.text(6)), "database " + base::printable(path) + ", event");
-  }
-  return event;
-}
-
-base::Result<void> Store::Impl::load_events(record::Observation& into) const {
-  Query rows(
-      statement("SELECT e.kind, e.subject, e.process_id, e.phase, e.at_ms, coalesce(t.value, ''), d.value FROM event e "
-                "LEFT JOIN text t ON t.id = e.text LEFT JOIN text d ON d.id = e.detail WHERE e.iteration = ? "
-                "ORDER BY e.position"));
-  rows.bind(into.iteration);
-  while (rows.step()) {
-    MIGSOAK_ASSIGN(record::Event event, event_of(rows));
-    into.events.push_back(std::move(event));
-  }
-  return {};
-}
-
-base::Result<void> Store::for_each_event(
-    const std::string& kind,
-    const std::function<base::Result<void>(std::int64_t iteration, const record::Event&)>& visit) const {
-  return impl_->guarded([&]() -> base::Result<void> {
-    Query rows(
-        impl_->statement("SELECT e.kind, e.subject, e.process_id, e.phase, e.at_ms, coalesce(t.value, ''), d.value, "
-                         "e.iteration FROM event e JOIN iteration i ON i.iteration = e.iteration LEFT JOIN text t ON "
-                         "t.id = e.text LEFT JOIN text d ON d.id = e.detail WHERE e.kind = ? AND i.status <> 'started' "
-                         "ORDER BY e.iteration, e.position"));
-    rows.bind(kind);
-    while (rows.step()) {
-      MIGSOAK_ASSIGN(const record::Event event, impl_->event_of(rows));
-      MIGSOAK_TRY(visit(rows.integer(7), event));
-    }
-    return {};
+      statement("SELECT iteration, process_id, expected, exit_code, signal, core_dumped, last_lines FROM process_end "
+                "WHERE iteration BETWEEN ? AND ? AND position >= 0 ORDER BY iteration, position"));
+  rows.bind(first, last);
+  beside(rows, into, [&](record::Observation& o) {
+    o.processes_ended.push_back({rows.integer(1), rows.small(2) != 0, rows.small(3), rows.small(4), rows.small(5) != 0,
+                                 rows.is_null(6) ? "" : text_of(rows.integer(6))});
   });
 }
 
-base::Result<record::Observation> Store::Impl::load(std::int64_t iteration) const {
-  record::Observation observation;
-  std::int64_t first_descriptor = 0, descriptor_count = 0, set = 0;
-  std::string processes;
-  {
-    Query row(
-        statement("SELECT i.lane, i.lineage, i.status, i.source, i.destination, i.mode, i.transport, i.phase, "
-                  "i.context, i.started_unix_ms, i.duration_ms, p.value, coalesce(i.sample_set, 0), "
-                  "coalesce(i.processes, '[]'), coalesce(i.first_descriptor, 0), i.descriptor_count "
-                  "FROM iteration i LEFT JOIN text p ON p.id = i.plan WHERE i.iteration = ?"));
-    if (!row.bind(iteration).step()) {
-      return base::fail(base::ErrorKind::bad_input,
-                        "no iteration " + std::to_string(iteration) + " in " + base::printable(path));
+void Store::Impl::load_descriptors(Block& into) const {
+  if (into.size == 0) return;
+  for (std::size_t i = 0; i < into.size; ++i) {
+    const Loaded& loaded = into.rows[i];
+    if (loaded.descriptor_count <= 0) continue;
+    Query rows(statement("SELECT process_id, fd, kind, detail FROM descriptor WHERE id >= ? AND id < ? ORDER BY id"));
+    rows.bind(loaded.first_descriptor, loaded.first_descriptor + loaded.descriptor_count);
+    std::vector<record::DescriptorBirth>& births = into.rows[i].observation.births;
+    while (rows.step()) {
+      record::DescriptorBirth& birth = births.emplace_back();
+      birth.process_id = rows.integer(0);
+      birth.fd = rows.small(1);
+      if (!rows.is_null(2)) birth.kind = text_of(rows.integer(2));
+      if (!rows.is_null(3)) birth.detail = text_of(rows.integer(3));
     }
-    observation.iteration = iteration;
-    observation.lane = row.small(0);
-    observation.lineage = row.small(1);
-    MIGSOAK_ASSIGN(observation.status, record::iteration_status_from(row.text(2)));
-    base::Json plan = plan_of_columns(iteration, row.text(3), row.text(4), row.text(5), row.text(6));
-    if (!row.is_null(11)) {
-      MIGSOAK_ASSIGN(plan, parse_stored(row.text(11)), "database " + base::printable(path) + ", plan");
+  }
+  Query rows(statement(
+      "SELECT x.iteration, d.process_id, d.fd FROM descriptor_death x CROSS JOIN descriptor d ON d.id BETWEEN "
+      "x.first_id AND x.last_id WHERE x.iteration BETWEEN ? AND ? AND x.position >= 0 ORDER BY x.iteration, "
+      "x.position, d.id"));
+  rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
+  beside(rows, into, [&](record::Observation& o) { o.deaths.push_back({rows.integer(1), rows.small(2)}); });
+}
+
+// Columns: kind subject process_id phase at_ms text detail took_ms.
+void Store::Impl::read_event(const Query& row, record::Event& into) const {
+  into.kind = row.view(0);
+  into.subject = row.view(1);
+  into.process_id = row.integer(2);
+  into.phase = row.view(3);
+  into.at_ms = row.real(4);
+  into.text.clear();
+  if (!row.is_null(5)) into.text = text_of(row.integer(5));
+}
+
+base::Result<void> Store::Impl::read_detail(const Query& row, base::Json& into) const {
+  into = base::Json::object();
+  if (!row.is_null(6)) {
+    MIGSOAK_ASSIGN(const base::Json* detail, json_of(row.integer(6), "event"));
+    into = *detail;
+  }
+  if (!row.is_null(7) && into.is_object()) into[kTookMs] = row.real(7);
+  return {};
+}
+
+base::Result<void> Store::Impl::load_events(Block& into) const {
+  if (into.size == 0) return {};
+  static const char* const kSelect =
+      "SELECT kind, subject, process_id, phase, at_ms, text, detail, took_ms, iteration FROM event WHERE iteration "
+      "BETWEEN ? AND ? ORDER BY iteration, position";
+  static const char* const kOld =
+      "SELECT kind, subject, process_id, phase, at_ms, text, detail, NULL, iteration FROM event WHERE iteration "
+      "BETWEEN ? AND ? ORDER BY iteration, position";
+  Query rows(statement(schema < 3 ? kOld : kSelect));
+  rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
+  for (std::size_t i = 0; rows.step();) {
+    const std::int64_t iteration = rows.integer(8);
+    while (i < into.size && into.rows[i].observation.iteration < iteration) ++i;
+    if (i == into.size) break;
+    if (into.rows[i].observation.iteration != iteration) continue;
+    record::Event& event = into.rows[i].observation.events.emplace_back();
+    read_event(rows, event);
+    MIGSOAK_TRY(read_detail(rows, event.detail));
+  }
+  return {};
+}
+
+void Store::Impl::carry_to(std::int64_t series, std::int64_t first, std::int64_t last, Carried& carried) const {
+  if (carried.loaded_to < 0) {
+    Query before(
+        statement("SELECT value FROM sample WHERE series = ? AND iteration <= ? ORDER BY iteration DESC LIMIT 1"));
+    if (before.bind(series, first).step()) carried.value = before.is_null(0) ? std::nan("") : before.real(0);
+    carried.loaded_to = first;
+  }
+  if (carried.loaded_to >= last) return;
+  while (carried.next < carried.changes.size()) carried.value = carried.changes[carried.next++].second;
+  carried.changes.clear();
+  carried.next = 0;
+  Query rows(
+      statement("SELECT iteration, value FROM sample WHERE series = ? AND iteration > ? AND iteration <= ? ORDER BY "
+                "iteration"));
+  rows.bind(series, carried.loaded_to, last);
+  while (rows.step()) carried.changes.emplace_back(rows.integer(0), rows.is_null(1) ? std::nan("") : rows.real(1));
+  carried.loaded_to = last;
+}
+
+base::Result<void> Store::Impl::load_samples(Carry& carry, Block& into) const {
+  if (into.size == 0) return {};
+  const std::int64_t first = into.rows.front().observation.iteration;
+  const std::int64_t last = into.rows[into.size - 1].observation.iteration;
+  for (std::size_t i = 0; i < into.size; ++i) {
+    const Loaded& loaded = into.rows[i];
+    std::vector<record::Sample>& samples = into.rows[i].observation.samples;
+    if (loaded.sample_set == 0) {
+      samples.clear();
+      continue;
     }
-    MIGSOAK_ASSIGN(observation.plan, record::plan_from_json(plan));
-    observation.phase = row.text(7);
-    observation.context = row.text(8);
-    observation.started_unix_ms = row.integer(9);
-    observation.duration_ms = row.real(10);
-    set = row.integer(12);
-    processes = row.text(13);
-    first_descriptor = row.integer(14);
-    descriptor_count = row.integer(15);
+    MIGSOAK_ASSIGN(const SampleSet* set, sample_set(loaded.sample_set));
+    samples.resize(set->series.size());
+    for (std::size_t at = 0; at < samples.size(); ++at) {
+      if (set->slots[at] >= loaded.sample_processes.size()) return damaged(path, "sample without its process");
+      Carried& carried = carry[set->series[at]];
+      carry_to(set->series[at], first, last, carried);
+      while (carried.next < carried.changes.size() &&
+             carried.changes[carried.next].first <= loaded.observation.iteration) {
+        carried.value = carried.changes[carried.next++].second;
+      }
+      if (!carried.value) return damaged(path, "sample without a value");
+      const SeriesKey& key = series_of(set->series[at]);
+      record::Sample& sample = samples[at];
+      sample.subject = key.subject;
+      sample.process_id = loaded.sample_processes[set->slots[at]];
+      sample.metric = key.metric;
+      sample.value = *carried.value;
+    }
   }
-  load_processes(observation);
-  if (set != 0) {
-    MIGSOAK_TRY(load_samples(set, processes, observation));
-  }
-  load_descriptors(first_descriptor, descriptor_count, observation);
-  MIGSOAK_TRY(load_events(observation));
-  MIGSOAK_TRY(load_documents(observation));
-  return observation;
+  return {};
+}
+
+base::Result<void> Store::Impl::load_block(std::int64_t first, std::int64_t last, std::size_t rows_max, Carry& carry,
+                                           Block& into) const {
+  MIGSOAK_TRY(load_rows(first, last, rows_max, into));
+  load_processes(into);
+  MIGSOAK_TRY(load_samples(carry, into));
+  load_descriptors(into);
+  MIGSOAK_TRY(load_events(into));
+  return load_document_lists(into);
 }
 
 }  // namespace migsoak::store

@@ -32,9 +32,17 @@ class Store {
   // noted as interrupted; a finished one is refused (kind bad_input). A run that had ended goes on: its end is taken
   // back.
   base::Result<void> begin(const record::Observation& observation);
-  // The whole observation and what the judge says of it, in one transaction. kind environment: disk full, I/O error.
-  // After an error nothing of it is in the database, and finish() may be tried again.
-  base::Result<void> finish(const record::Observation& observation, record::Verdict verdict);
+  // Findings that are new or no longer what they were.
+  struct FindingChanges {
+    std::vector<record::Finding> changed;  // by fingerprint
+    std::vector<std::string> gone;         // fingerprints
+    std::vector<record::Exclusion> exclusions;
+  };
+  // The whole observation, what the judge says of it, and how that changes the findings, in one transaction. kind
+  // environment: disk full, I/O error. After an error nothing of it is in the database, and finish() may be tried
+  // again. A process of an earlier lineage of this lane, or of an earlier session, that has no end on record is closed.
+  base::Result<void> finish(const record::Observation& observation, record::Verdict verdict,
+                            const FindingChanges& changes = {});
   // Replaces all findings and exclusions (they are derived data).
   base::Result<void> replace_findings(const std::vector<record::Finding>& findings,
                                       const std::vector<record::Exclusion>& exclusions);
@@ -43,6 +51,7 @@ class Store {
   // The run's end: verdict and why it ended (record::end_reason).
   base::Result<void> end_run(record::Verdict verdict, const std::string& reason);
 
+  // Worst first, as the judge sorts them.
   base::Result<std::vector<record::Finding>> findings() const;
   base::Result<std::vector<record::Exclusion>> exclusions() const;
   // Finished iterations in order, streamed (lane order = iteration order). Stops when `visit` returns an error.
@@ -55,6 +64,17 @@ class Store {
   base::Result<void> for_each_event(
       const std::string& kind,
       const std::function<base::Result<void>(std::int64_t iteration, const record::Event&)>& visit) const;
+  // The same with what the event's iteration says of itself.
+  struct EventPlace {
+    std::int64_t iteration = 0;
+    int lane = 0, lineage = 0;
+    std::string source, destination;
+  };
+  base::Result<void> for_each_event_at(
+      const std::string& kind,
+      const std::function<base::Result<void>(const EventPlace&, const record::Event&)>& visit) const;
+  // The first iteration of the lineage to which `iteration`, a finished one, belongs; nothing when it is none.
+  base::Result<std::optional<std::int64_t>> lineage_begin(std::int64_t iteration) const;
 
   struct Summary {
     std::int64_t iterations_finished = 0;
@@ -78,10 +98,11 @@ class Store {
 
   // Series of one subject, counted and not listed: iterations that have a value, and how many of the values are not 0.
   // In the order of the metrics.
-  struct Tally {
+  struct SeriesTally {
     std::int64_t iterations = 0, not_zero = 0;
   };
-  base::Result<std::vector<Tally>> tallies(const std::string& subject, const std::vector<std::string>& metrics) const;
+  base::Result<std::vector<SeriesTally>> series_tallies(const std::string& subject,
+                                                        const std::vector<std::string>& metrics) const;
 
   // The subject and metric of every series on record, sorted.
   struct SeriesName {
@@ -90,7 +111,7 @@ class Store {
   };
   base::Result<std::vector<SeriesName>> series_names() const;
 
-  // The iterations' own rows, interrupted ones (status started) included, in order; cheap.
+  // The iterations' own rows, interrupted ones (status started) included, in order.
   struct IterationRow {
     std::int64_t iteration = 0;
     int lane = 0, lineage = 0;
@@ -103,9 +124,24 @@ class Store {
     std::int64_t operations = 0;  // hotplug operations that the plan asked for
   };
   base::Result<std::vector<IterationRow>> iterations() const;
+  // The same without holding them all, and with each the values that these series had in it: nothing where it was not
+  // sampled. One pass, whatever is asked. `visit` must not call back into the store.
+  using Values = std::vector<std::optional<double>>;
+  base::Result<void> for_each_iteration(
+      const std::vector<SeriesName>& series,
+      const std::function<base::Result<void>(const IterationRow&, const Values&)>& visit) const;
+  // How many iterations there are of each status and verdict, and how long they took.
+  struct Tally {
+    record::IterationStatus status = record::IterationStatus::started;
+    std::optional<record::Verdict> verdict;
+    std::int64_t count = 0;
+    double duration_ms = 0;
+  };
+  base::Result<std::vector<Tally>> tallies() const;
 
-  // Every process instance of finished iterations, in the order of their births; cheap.
-  base::Result<std::vector<record::ProcessInstance>> processes() const;
+  // Every process instance of finished iterations, in the order of their births.
+  base::Result<void> for_each_process(
+      const std::function<base::Result<void>(const record::ProcessInstance&)>& visit) const;
 
  private:
   struct Impl;

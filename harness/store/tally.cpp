@@ -21,8 +21,8 @@ Store::Impl::SetCounts Store::Impl::count_sets(int lane, std::int64_t first, std
 }
 
 // `known`: stretches without an end that were counted already; several series begin in the same iteration.
-base::Result<Store::Tally> Store::Impl::tally_series(std::int64_t id,
-                                                     std::map<std::pair<int, std::int64_t>, SetCounts>& known) const {
+base::Result<Store::SeriesTally> Store::Impl::tally_series(
+    std::int64_t id, std::map<std::pair<int, std::int64_t>, SetCounts>& known) const {
   const SeriesKey key = series_of(id);
   struct Stretch {
     std::int64_t first = 0;
@@ -34,7 +34,7 @@ base::Result<Store::Tally> Store::Impl::tally_series(std::int64_t id,
     changes.bind(id);
     while (changes.step()) stretches.push_back({changes.integer(0), !changes.is_null(1) && changes.real(1) == 0});
   }
-  Tally tally;
+  SeriesTally tally;
   for (std::size_t i = 0; i < stretches.size(); ++i) {
     const bool last = i + 1 == stretches.size();
     const auto cached = known.find({key.lane, stretches[i].first});
@@ -52,10 +52,10 @@ base::Result<Store::Tally> Store::Impl::tally_series(std::int64_t id,
   return tally;
 }
 
-base::Result<std::vector<Store::Tally>> Store::tallies(const std::string& subject,
-                                                       const std::vector<std::string>& metrics) const {
-  return impl_->guarded([&]() -> base::Result<std::vector<Tally>> {
-    std::vector<Tally> sums;
+base::Result<std::vector<Store::SeriesTally>> Store::series_tallies(const std::string& subject,
+                                                                    const std::vector<std::string>& metrics) const {
+  return impl_->guarded([&]() -> base::Result<std::vector<SeriesTally>> {
+    std::vector<SeriesTally> sums;
     std::map<std::pair<int, std::int64_t>, Impl::SetCounts> known;
     for (const std::string& metric : metrics) {
       std::vector<std::int64_t> ids;
@@ -64,9 +64,9 @@ base::Result<std::vector<Store::Tally>> Store::tallies(const std::string& subjec
         rows.bind(subject, metric);
         while (rows.step()) ids.push_back(rows.integer(0));
       }
-      Tally& sum = sums.emplace_back();
+      SeriesTally& sum = sums.emplace_back();
       for (const std::int64_t id : ids) {
-        MIGSOAK_ASSIGN(const Tally one, impl_->tally_series(id, known));
+        MIGSOAK_ASSIGN(const SeriesTally one, impl_->tally_series(id, known));
         sum.iterations += one.iterations;
         sum.not_zero += one.not_zero;
       }

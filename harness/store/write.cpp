@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <cmath>
+#include <set>
 
 #include "base/text.h"
 #include "store/impl.h"
@@ -16,8 +17,6 @@ namespace {
 constexpr std::size_t kCachedTextsMax = 4096;
 constexpr std::size_t kCachedTextBytesMax = 1024;
 constexpr std::size_t kCachedSetsMax = 256;
-// Descriptors of an ended process may still be reported dead for so many iterations.
-constexpr std::int64_t kEndedKeptIterations = 8;
 
 bool same_value(double a, double b) {
   return a == b || (std::isnan(a) && std::isnan(b));
@@ -26,6 +25,14 @@ bool same_value(double a, double b) {
 // Columns that are NOT NULL can't hold what SQLite keeps as NULL.
 double finite_or_zero(double value) {
   return std::isnan(value) ? 0.0 : value;
+}
+
+// Nothing unless it is a finite fraction: anything else stays in the JSON, where its type is kept.
+std::optional<double> took_ms_of(const base::Json& detail) {
+  if (!detail.is_object()) return std::nullopt;
+  const auto found = detail.find(kTookMs);
+  if (found == detail.end() || !found->is_number_float() || !std::isfinite(found->get<double>())) return std::nullopt;
+  return found->get<double>();
 }
 
 }  // namespace
@@ -101,50 +108,109 @@ std::int64_t Store::Impl::last_finished_of(int lane) {
   return cache.last_finished[lane] = found.integer(0);
 }
 
-base::Json plan_of_columns(std::int64_t iteration, const std::string& source, const std::string& destination,
-                           const std::string& mode, const std::string& transport) {
-  record::Plan plan;
-  plan.iteration = iteration;
-  plan.source_side = source;
-  plan.destination_side = destination;
-  plan.mode = mode;
-  plan.transport = transport;
-  return record::to_json(plan);
+// What the columns don't say: the same text in many iterations, or none.
+std::optional<std::string> plan_beyond_columns(const record::Plan& plan, std::int64_t iteration) {
+  base::Json json = record::to_json(plan);
+  for (const char* column : {"source", "destination", "mode", "transport", "machine"}) json.erase(column);
+  if (plan.iteration == iteration) json.erase("iteration");
+  if (json.empty()) return std::nullopt;
+  return base::dump_json(json);
 }
 
 void Store::Impl::write_iteration(const record::Observation& observation, std::optional<record::Verdict> verdict) {
   const record::Plan& plan = observation.plan;
-  const base::Json as_json = record::to_json(plan);
   std::optional<std::int64_t> plan_id;
-  if (as_json !=
-      plan_of_columns(observation.iteration, plan.source_side, plan.destination_side, plan.mode, plan.transport)) {
-    plan_id = text_id(base::dump_json(as_json));
-  }
+  if (const auto text = plan_beyond_columns(plan, observation.iteration)) plan_id = text_id(*text);
   std::optional<std::string> verdict_name;
   if (verdict) verdict_name = record::to_string(*verdict);
   Query(statement("INSERT INTO iteration (iteration, lane, lineage, status, verdict, source, destination, mode, "
-                  "transport, phase, context, started_unix_ms, duration_ms, plan) "
-                  "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (iteration) DO UPDATE SET "
+                  "transport, phase, context, started_unix_ms, duration_ms, plan, machine, operations) "
+                  "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (iteration) DO UPDATE SET "
                   "lane = excluded.lane, lineage = excluded.lineage, status = excluded.status, "
                   "verdict = excluded.verdict, source = excluded.source, destination = excluded.destination, "
                   "mode = excluded.mode, transport = excluded.transport, phase = excluded.phase, "
                   "context = excluded.context, started_unix_ms = excluded.started_unix_ms, "
-                  "duration_ms = excluded.duration_ms, plan = excluded.plan"))
+                  "duration_ms = excluded.duration_ms, plan = excluded.plan, machine = excluded.machine, "
+                  "operations = excluded.operations"))
       .bind(observation.iteration, observation.lane, observation.lineage,
             verdict ? record::to_string(observation.status) : std::string("started"), verdict_name, plan.source_side,
             plan.destination_side, plan.mode, plan.transport, observation.phase, observation.context,
-            observation.started_unix_ms, finite_or_zero(observation.duration_ms), plan_id)
+            observation.started_unix_ms, finite_or_zero(observation.duration_ms), plan_id, plan.machine,
+            static_cast<std::int64_t>(plan.operations.size()))
       .run();
 }
 
-void Store::Impl::write_processes(const record::Observation& observation) {
+base::Result<bool> Store::Impl::is_known(const record::ProcessInstance& process) const {
+  Query row(statement(
+      "SELECT name = ? AND pid = ? AND start_ticks = ? AND generation = ? AND command = ? AND born_iteration = "
+      "? AND fd_limit = ? FROM process WHERE id = ?"));
+  row.bind(process.name, process.pid, process.start_ticks, process.generation, process.command, process.born_iteration,
+           process.fd_limit, process.id);
+  if (!row.step()) return false;
+  if (row.small(0) == 0) {
+    return base::fail(base::ErrorKind::bad_input, fmt::format("process {} is on record already, as another one, in {}",
+                                                              process.id, base::printable(path)));
+  }
+  return true;
+}
+
+void Store::Impl::load_open_processes() {
+  if (cache.processes_loaded) return;
+  const auto take = [&](Query& rows) {
+    while (rows.step()) cache.open_processes[rows.integer(0)] = {rows.small(1), rows.small(2)};
+  };
+  Query born(statement(
+      "SELECT p.id, i.lane, i.lineage FROM process p JOIN iteration i ON i.iteration = p.iteration WHERE p.id "
+      "NOT IN (SELECT process_id FROM process_end)"));
+  take(born);
+  Query again(
+      statement("SELECT a.process_id, i.lane, i.lineage FROM process_again a JOIN iteration i ON i.iteration = "
+                "a.iteration WHERE a.process_id NOT IN (SELECT process_id FROM process_end) ORDER BY a.iteration"));
+  take(again);
+  cache.processes_loaded = true;
+}
+
+// Nobody saw these end: the lineage was over, or the session was killed. In positions below 0, which no observation
+// gets back.
+void Store::Impl::close_processes(const record::Observation& observation) {
+  load_open_processes();
+  std::set<std::int64_t> named;
+  for (const record::ProcessInstance& process : observation.processes_born) named.insert(process.id);
+  int position = -1;
+  for (auto open = cache.open_processes.begin(); open != cache.open_processes.end();) {
+    const auto& [id, place] = *open;
+    const bool is_over =
+        id <= last_process_before || (place.first == observation.lane && place.second != observation.lineage);
+    if (!is_over || named.contains(id)) {
+      ++open;
+      continue;
+    }
+    Query(statement("INSERT INTO process_end (iteration, position, process_id, expected, exit_code, signal, "
+                    "core_dumped) VALUES (?, ?, ?, 1, -1, 0, 0)"))
+        .bind(observation.iteration, position--, id)
+        .run();
+    cache.ended.emplace_back(observation.iteration, id);
+    open = cache.open_processes.erase(open);
+  }
+}
+
+base::Result<void> Store::Impl::write_processes(const record::Observation& observation) {
+  close_processes(observation);
   int position = 0;
   for (const record::ProcessInstance& process : observation.processes_born) {
-    Query(statement("INSERT INTO process (iteration, position, id, name, pid, start_ticks, generation, command, "
-                    "born_iteration, fd_limit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"))
-        .bind(observation.iteration, position++, process.id, process.name, process.pid, process.start_ticks,
-              process.generation, process.command, process.born_iteration, process.fd_limit)
-        .run();
+    MIGSOAK_ASSIGN(const bool again, is_known(process));
+    if (again) {
+      Query(statement("INSERT INTO process_again (iteration, position, process_id) VALUES (?, ?, ?)"))
+          .bind(observation.iteration, position++, process.id)
+          .run();
+    } else {
+      Query(statement("INSERT INTO process (iteration, position, id, name, pid, start_ticks, generation, command, "
+                      "born_iteration, fd_limit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"))
+          .bind(observation.iteration, position++, process.id, process.name, process.pid, process.start_ticks,
+                process.generation, process.command, process.born_iteration, process.fd_limit)
+          .run();
+    }
+    cache.open_processes[process.id] = {observation.lane, observation.lineage};
   }
   position = 0;
   for (const record::ProcessEnd& end : observation.processes_ended) {
@@ -153,7 +219,9 @@ void Store::Impl::write_processes(const record::Observation& observation) {
         .bind(observation.iteration, position++, end.process_id, end.expected, end.exit_code, end.signal,
               end.core_dumped, optional_text_id(end.last_lines))
         .run();
+    cache.open_processes.erase(end.process_id);
   }
+  return {};
 }
 
 void Store::Impl::write_samples(const record::Observation& observation) {
@@ -212,91 +280,23 @@ void Store::Impl::write_value(std::int64_t series, const record::Observation& ob
   if (!in_order) cache.last_values.erase(known);
 }
 
-void Store::Impl::load_open_descriptors() {
-  if (cache.descriptors_loaded) return;
-  Query open(
-      statement("SELECT id, process_id, fd FROM descriptor_life d WHERE died_iteration IS NULL AND born_iteration IS "
-                "NOT NULL AND NOT EXISTS (SELECT 1 FROM process_end e WHERE e.process_id = d.process_id) ORDER BY id"));
-  while (open.step()) cache.open_descriptors[{open.integer(1), open.small(2)}] = open.integer(0);
-  cache.descriptors_loaded = true;
-}
-
-void Store::Impl::write_deaths(const record::Observation& observation) {
-  struct Run {
-    std::int64_t first, last;
-    int position;
-  };
-  std::vector<Run> runs;
-  int position = 0;
-  for (const record::DescriptorDeath& death : observation.deaths) {
-    std::int64_t id = 0;
-    const auto open = cache.open_descriptors.find({death.process_id, death.fd});
-    if (open != cache.open_descriptors.end()) {
-      id = open->second;
-      cache.open_descriptors.erase(open);
-    } else {
-      Query(statement("INSERT INTO descriptor (process_id, fd) VALUES (?, ?)")).bind(death.process_id, death.fd).run();
-      id = db->getLastInsertRowid();
-    }
-    if (!runs.empty() && runs.back().last + 1 == id) {
-      runs.back().last = id;
-    } else {
-      runs.push_back({id, id, position});
-    }
-    ++position;
-  }
-  for (const Run& run : runs) {
-    Query(statement("INSERT INTO descriptor_death (first_id, last_id, iteration, position) VALUES (?, ?, ?, ?)"))
-        .bind(run.first, run.last, observation.iteration, run.position)
-        .run();
-  }
-}
-
-void Store::Impl::write_descriptors(const record::Observation& observation) {
-  if (observation.births.empty() && observation.deaths.empty() && observation.processes_ended.empty()) return;
-  load_open_descriptors();
-  // Deaths first: a number may die and be born again within one iteration.
-  write_deaths(observation);
-  std::int64_t first = 0;
-  for (const record::DescriptorBirth& birth : observation.births) {
-    Query(statement("INSERT INTO descriptor (process_id, fd, kind, detail, born_iteration) VALUES (?, ?, ?, ?, ?)"))
-        .bind(birth.process_id, birth.fd, text_id(birth.kind), optional_text_id(birth.detail), observation.iteration)
-        .run();
-    const std::int64_t id = db->getLastInsertRowid();
-    if (first == 0) first = id;
-    cache.open_descriptors[{birth.process_id, birth.fd}] = id;
-  }
-  if (first != 0) {
-    Query(statement("UPDATE iteration SET first_descriptor = ?, descriptor_count = ? WHERE iteration = ?"))
-        .bind(first, static_cast<std::int64_t>(observation.births.size()), observation.iteration)
-        .run();
-  }
-  forget_ended(observation.iteration, observation);
-}
-
-// Keeps the ledger in memory as small as the topology: descriptors of processes long gone are not asked for again.
-void Store::Impl::forget_ended(std::int64_t iteration, const record::Observation& observation) {
-  for (const record::ProcessEnd& end : observation.processes_ended) cache.ended.emplace_back(iteration, end.process_id);
-  while (!cache.ended.empty() && cache.ended.front().first + kEndedKeptIterations < iteration) {
-    const std::int64_t process = cache.ended.front().second;
-    cache.ended.pop_front();
-    const auto begin = cache.open_descriptors.lower_bound({process, std::numeric_limits<int>::min()});
-    auto end = begin;
-    while (end != cache.open_descriptors.end() && end->first.first == process) ++end;
-    cache.open_descriptors.erase(begin, end);
-  }
-}
-
 void Store::Impl::write_events(const record::Observation& observation) {
   int position = 0;
   for (const record::Event& event : observation.events) {
-    const bool plain = event.detail.is_object() && event.detail.empty();
     std::optional<std::int64_t> detail;
-    if (!plain) detail = text_id(base::dump_json(event.detail));
-    Query(statement("INSERT INTO event (iteration, position, kind, subject, process_id, phase, at_ms, text, detail) "
-                    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"))
+    std::optional<double> took_ms;
+    if (const auto took = took_ms_of(event.detail)) {
+      base::Json rest = event.detail;
+      rest.erase(kTookMs);
+      took_ms = took;
+      if (!rest.empty()) detail = text_id(base::dump_json(rest));
+    } else if (!event.detail.is_object() || !event.detail.empty()) {
+      detail = text_id(base::dump_json(event.detail));
+    }
+    Query(statement("INSERT INTO event (iteration, position, kind, subject, process_id, phase, at_ms, text, detail, "
+                    "took_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"))
         .bind(observation.iteration, position++, event.kind, event.subject, event.process_id, event.phase,
-              finite_or_zero(event.at_ms), optional_text_id(event.text), detail)
+              finite_or_zero(event.at_ms), optional_text_id(event.text), detail, took_ms)
         .run();
   }
 }

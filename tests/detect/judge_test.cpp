@@ -8,6 +8,7 @@
 #include <set>
 
 #include "detect/catalog.h"
+#include "detect/staircase.h"
 #include "soak_model.h"
 
 namespace migsoak::detect {
@@ -61,6 +62,26 @@ TEST(Judge, VerdictsAreHonest) {
   EXPECT_EQ(judge.verdict_of(7), Verdict::fail);
   EXPECT_EQ(judge.verdict_of(8), Verdict::pass);
   EXPECT_EQ(judge.verdict_of(99), Verdict::unknown);
+}
+
+// A soak of a million iterations: what the judge remembers of each has an end.
+TEST(Judge, VerdictsOfLongAgoAreForgotten) {
+  Judge judge(manifest());
+  Soak soak;
+  const int iterations = static_cast<int>(Judge::kVerdictsKept) + 1;
+  run(judge, soak, iterations);
+  EXPECT_EQ(judge.verdict_of(0), Verdict::unknown);
+  EXPECT_EQ(judge.verdict_of(1), Verdict::pass);
+  EXPECT_EQ(judge.verdict_of(iterations - 1), Verdict::pass);
+  EXPECT_EQ(judge.verdict(), Verdict::pass);
+}
+
+TEST(Staircase, KeepsTheNewestSteps) {
+  Staircase stairs;
+  const auto steps = static_cast<std::int32_t>(3 * Staircase::kLevelsMax);
+  for (std::int32_t i = 0; i < steps; ++i) stairs.add(i, i);
+  EXPECT_LE(stairs.levels().size(), Staircase::kLevelsMax);
+  EXPECT_EQ(stairs.levels().back().since, steps - 1);
 }
 
 TEST(Judge, GateLowersSeverity) {

@@ -154,6 +154,9 @@ TEST_F(Commands, ARecordIsReadJudgedReplayedAndResumed) {
   const std::string xml = read(path("junit.xml"));
   EXPECT_THAT(xml, AllOf(HasSubstr("<testsuite"), HasSubstr("fd-leak"), HasSubstr("<failure")));
   EXPECT_EQ(xml_trouble(xml), "") << xml;
+  for (const base::Json& detector : json({"list", "detectors", "--json"})) {  // those that found nothing have passed
+    EXPECT_THAT(xml, HasSubstr(" classname=\"commands.detectors\" name=\"" + detector.value("name", "?") + "\""));
+  }
   EXPECT_EQ(migsoak({"report", db, "--junit", path("no/such/dir.xml")}).status, 2);
 
   const Outcome judged = migsoak({"judge", db});

@@ -4,12 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
 
+#include "report/report.h"
 #include "store/scratch.h"
 #include "store/store.h"
 #include "store/synthetic.h"
 
 namespace migsoak::report {
+
+// The JUnit file as one text.
+inline base::Result<std::string> junit_text(const store::Store& store, const std::vector<std::string>& detectors = {}) {
+  std::ostringstream out;
+  MIGSOAK_TRY(junit(store, detectors, out));
+  return out.str();
+}
 
 inline record::Finding leak() {
   record::Finding finding;

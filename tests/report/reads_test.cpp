@@ -58,7 +58,7 @@ TEST_F(ReadsReport, FindingsSayItToMachines) {
 }
 
 TEST_F(ReadsReport, ADetectorThatCouldNotLookHasNotPassed) {
-  const auto xml = junit(*store_, {"config-space-drift", "fd-leak"});
+  const auto xml = junit_text(*store_, {"config-space-drift", "fd-leak"});
   ASSERT_TRUE(xml) << xml.error().describe();
   const std::size_t drift = xml->find("name=\"config-space-drift\""), leak = xml->find("name=\"fd-leak\"");
   ASSERT_NE(drift, std::string::npos);

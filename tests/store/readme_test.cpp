@@ -1,8 +1,9 @@
-// results/README.md promises its queries work: each ```sql block is run against a synthetic run and must find
-// something.
+// results/README.md promises its queries work: each ```sql block is run against a synthetic run and must answer what
+// readme_queries.txt holds. MIGSOAK_UPDATE_GOLDEN=1 writes that file anew.
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <sstream>
 
@@ -57,28 +58,93 @@ void make_run(const std::string& path) {
   ASSERT_TRUE((*store)->replace_findings({finding}, {{"name", "log-signature", "because", 1}}));
 }
 
-TEST(ResultsReadme, EveryQueryWorks) {
+// Rows as lines, cells between bars; the first ones of a long answer, and how many there were.
+std::string answer(const std::string& path, const std::string& query) {
+  constexpr int kRowsShownMax = 6;
+  struct Rows {
+    std::string text;
+    int count = 0;
+  } rows;
+  sqlite3* db = nullptr;
+  EXPECT_EQ(sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
+  const auto take = [](void* to, int columns, char** values, char**) {
+    auto& all = *static_cast<Rows*>(to);
+    if (all.count++ >= kRowsShownMax) return 0;
+    for (int i = 0; i < columns; ++i)
+      all.text += (i > 0 ? "|" : "") + std::string(values[i] == nullptr ? "-" : values[i]);
+    all.text += "\n";
+    return 0;
+  };
+  char* message = nullptr;
+  EXPECT_EQ(sqlite3_exec(db, query.c_str(), take, &rows, &message), SQLITE_OK) << (message != nullptr ? message : "");
+  sqlite3_free(message);
+  sqlite3_close(db);
+  EXPECT_GT(rows.count, 0) << query;
+  return rows.text + "= " + std::to_string(rows.count) + " rows\n";
+}
+
+TEST(ResultsReadme, EveryQueryAnswersAsBefore) {
   const scratch::Directory directory;
   const std::string path = directory.file("results.db");
   make_run(path);
   const auto blocks = sql_blocks(std::string(MIGSOAK_SOURCE_DIR) + "/results/README.md");
   EXPECT_GE(blocks.size(), 10u);
-  sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
-  for (const std::string& block : blocks) {
-    SCOPED_TRACE(block);
-    int rows = 0;
-    const auto count = [](void* to, int, char**, char**) {
-      ++*static_cast<int*>(to);
-      return 0;
-    };
-    char* message = nullptr;
-    EXPECT_EQ(sqlite3_exec(db, block.c_str(), count, &rows, &message), SQLITE_OK)
-        << (message != nullptr ? message : "");
-    sqlite3_free(message);
-    EXPECT_GT(rows, 0);
+  std::string all;
+  for (const std::string& block : blocks) all += block + answer(path, block) + "\n";
+  const std::string file = std::string(MIGSOAK_SOURCE_DIR) + "/tests/store/readme_queries.txt";
+  if (std::getenv("MIGSOAK_UPDATE_GOLDEN") != nullptr) std::ofstream(file) << all;
+  std::ifstream in(file);
+  std::ostringstream golden;
+  golden << in.rdbuf();
+  EXPECT_EQ(all, golden.str());
+}
+
+record::DescriptorBirth eventfd(std::int64_t process, int fd) {
+  return {process, fd, "eventfd", "anon_inode:[eventfd]"};
+}
+
+// The harness is named by each lineage, and what it holds is listed again.
+record::Observation lineage_start(int lineage, std::int64_t first_process) {
+  record::Observation o;
+  o.iteration = lineage * 2;
+  o.lineage = lineage;
+  o.status = record::IterationStatus::completed;
+  o.plan = {o.iteration, "a", "b", "precopy", "unix"};
+  o.processes_born = {{1, "harness", 100, 5, 0, "migsoak", 0, 1024},
+                      {first_process, "target:disk0", 100 + first_process, 7, 0, "qsd", o.iteration, 1024},
+                      {first_process + 1, "qemu:b", 200 + first_process, 9, 0, "qemu", o.iteration, 1024}};
+  o.births = {eventfd(1, 4), eventfd(first_process, 5), eventfd(first_process + 1, 6)};
+  return o;
+}
+
+std::string still_open(const std::string& path) {
+  for (const std::string& block : sql_blocks(std::string(MIGSOAK_SOURCE_DIR) + "/results/README.md")) {
+    if (block.find("still_open") != std::string::npos) return answer(path, block);
   }
-  sqlite3_close(db);
+  return "no such query";
+}
+
+TEST(ResultsReadme, StillOpenCountsEachDescriptorOnce) {
+  const scratch::Directory directory;
+  const std::string path = directory.file("results.db");
+  {
+    auto store = Store::create(path, synthetic::manifest());
+    ASSERT_TRUE(store);
+    ASSERT_TRUE((*store)->finish(lineage_start(0, 2), record::Verdict::pass));
+    // Nobody tells the end of a lineage's processes: the next one's beginning does.
+    ASSERT_TRUE((*store)->finish(lineage_start(1, 4), record::Verdict::pass));
+  }
+  EXPECT_EQ(still_open(path), "harness|0|eventfd|1|4\nqemu:b|2|eventfd|1|6\ntarget:disk0|2|eventfd|1|5\n= 3 rows\n");
+  // A session that was killed leaves its processes behind, the harness as well; the next one closes them.
+  {
+    auto store = Store::open(path, /*writable=*/true);
+    ASSERT_TRUE(store);
+    record::Observation resumed = lineage_start(2, 11);
+    resumed.processes_born[0].id = 10;
+    resumed.births[0].process_id = 10;
+    ASSERT_TRUE((*store)->finish(resumed, record::Verdict::pass));
+  }
+  EXPECT_EQ(still_open(path), "harness|4|eventfd|1|4\nqemu:b|4|eventfd|1|6\ntarget:disk0|4|eventfd|1|5\n= 3 rows\n");
 }
 
 // The views are for people, series() for the report: they must agree.

@@ -47,6 +47,9 @@ class Random {
   base::Json detail() {
     if (one_in(2)) return base::Json::object();
     base::Json json = {{"count", rng_.below(5)}, {"text", "ü\n"}, {"real", 0.1}, {"big", 18446744073709551615ull}};
+    if (one_in(3)) json["took_ms"] = 0.1 + static_cast<double>(rng_.below(99));
+    if (one_in(6)) json["took_ms"] = 7;
+    if (one_in(9)) return base::Json{{"took_ms", 1.5}};
     if (one_in(4)) json = base::Json::array({1, nullptr, true});
     // As deep as a detail can get that wraps what QMP said.
     if (one_in(4)) {
@@ -61,14 +64,22 @@ class Random {
     o.lane = lane;
     o.lineage = static_cast<int>(rng_.below(3));
     o.plan = {one_in(10) ? iteration + 1 : iteration, text(), text(), text(), text()};
+    if (one_in(2)) o.plan.machine = text();
+    if (one_in(3)) o.plan.operations.push_back({text(), "plug", "settled", text(), "", "0x5"});
+    if (one_in(5)) o.plan.restarts.push_back({text(), "kill", "during", "recovers"});
+    if (one_in(5)) o.plan.expect = text();
     o.status = static_cast<record::IterationStatus>(1 + rng_.below(4));
     o.phase = text();
     o.started_unix_ms = static_cast<std::int64_t>(rng_.next() >> 1);
     o.duration_ms = 0.5 * static_cast<double>(rng_.below(99999));
     o.context = text();
     for (std::uint64_t i = rng_.below(4); i > 0; --i) {
-      o.processes_born.push_back(
-          {process(), text(), number(), number(), static_cast<int>(rng_.below(5)), text(), number(), number()});
+      const bool again = !born_.empty() && one_in(4);  // as each lineage names the harness
+      if (!again) {
+        born_.push_back({static_cast<std::int64_t>(born_.size() + 1), text(), number(), number(),
+                         static_cast<int>(rng_.below(5)), text(), number(), number()});
+      }
+      o.processes_born.push_back(again ? born_[rng_.below(born_.size())] : born_.back());
     }
     for (std::uint64_t i = rng_.below(3); i > 0; --i) {
       o.processes_ended.push_back({process(), one_in(2), static_cast<int>(rng_.below(256)) - 1,
@@ -98,6 +109,7 @@ class Random {
   std::int64_t number() { return static_cast<std::int64_t>(rng_.next()); }
   base::Rng rng_;
   std::vector<record::Document> documents_;
+  std::vector<record::ProcessInstance> born_;
 };
 
 class RoundTrip : public testing::TestWithParam<std::uint64_t> {};

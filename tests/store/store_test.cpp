@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "store/equal.h"
+#include "store/opened.h"
 #include "store/scratch.h"
 #include "store/synthetic.h"
 
@@ -13,18 +14,6 @@ namespace migsoak::store {
 namespace {
 
 using record::Verdict;
-
-std::unique_ptr<Store> created(const std::string& path) {
-  auto store = Store::create(path, synthetic::manifest());
-  EXPECT_TRUE(store) << store.error().describe();
-  return store ? std::move(*store) : nullptr;
-}
-
-std::unique_ptr<Store> opened(const std::string& path, bool writable = false) {
-  auto store = Store::open(path, writable);
-  EXPECT_TRUE(store) << store.error().describe();
-  return store ? std::move(*store) : nullptr;
-}
 
 TEST(Store, KeepsTheManifest) {
   const scratch::Directory directory;
@@ -325,37 +314,6 @@ TEST(Store, LanesWriteFromTheirOwnThreads) {
     return {};
   }));
   EXPECT_EQ(next, kLanes * kEach);
-}
-
-// A database as schema 1 left it.
-void turn_back_to_schema_1(const std::string& path) {
-  SQLite::Database db(path, SQLite::OPEN_READWRITE);
-  db.exec("PRAGMA foreign_keys = OFF");
-  for (const char* sql :
-       {"DROP VIEW document", "DROP TABLE document_list", "DROP TABLE document_set", "PRAGMA user_version = 1"}) {
-    db.exec(sql);
-  }
-}
-
-TEST(Store, ADatabaseOfSchema1IsReadAndGoesOn) {
-  const scratch::Directory directory;
-  const std::string path = directory.file("results.db");
-  synthetic::Run run;
-  record::Observation first = run.next();
-  ASSERT_TRUE(created(path)->finish(first, Verdict::pass));
-  turn_back_to_schema_1(path);
-  first.documents.clear();  // there was no place for them
-  record::expect_equal(first, *opened(path)->observation(0));
-  // Reading it does not change it.
-  EXPECT_EQ(SQLite::Database(path).execAndGet("PRAGMA user_version").getInt(), 1);
-
-  const record::Observation second = run.next();
-  ASSERT_FALSE(second.documents.empty());
-  ASSERT_TRUE(opened(path, true)->finish(second, Verdict::pass));
-  const auto store = opened(path);
-  record::expect_equal(first, *store->observation(0));
-  record::expect_equal(second, *store->observation(1));
-  EXPECT_EQ(SQLite::Database(path).execAndGet("PRAGMA user_version").getInt(), 2);
 }
 
 TEST(Store, DocumentsThatStayTheSameCostAReference) {

@@ -29,7 +29,7 @@ TEST(Tally, CountsWhatIsThereAndWhatIsNotZero) {
     ASSERT_TRUE((*store)->begin(o));
     ASSERT_TRUE((*store)->finish(o, record::Verdict::pass));
   }
-  const auto tallies = (*store)->tallies("host", {"read.x", "other", "read.none"});
+  const auto tallies = (*store)->series_tallies("host", {"read.x", "other", "read.none"});
   ASSERT_TRUE(tallies) << tallies.error().describe();
   ASSERT_EQ(tallies->size(), 3U);
   EXPECT_EQ((*tallies)[0].iterations, wanted);

@@ -109,8 +109,8 @@ TEST(StoreTrouble, EachKindOfWrongFileIsSaid) {
   write_file(directory.file("magic.db"), std::string("SQLite format 3\0", 16) + std::string(5000, 'x'));
   check("magic.db", "");
   fill(directory.file("newer.db"), 1);
-  meddle(directory.file("newer.db"), "PRAGMA user_version = 3");
-  check("newer.db", "was written by a newer migsoak (schema 3, this one reads up to 2)");
+  meddle(directory.file("newer.db"), "PRAGMA user_version = 4");
+  check("newer.db", "was written by a newer migsoak (schema 4, this one reads up to 3)");
   fill(directory.file("older.db"), 1);
   meddle(directory.file("older.db"), "PRAGMA user_version = 0");
   check("older.db", "has schema 0, which no migsoak wrote");
