@@ -24,7 +24,7 @@ struct Check {
   bool good = false;
   bool needed = true;  // a run can't do without it
   std::string found;
-  std::string mend;        // a command or a sentence; empty when good
+  std::string fix;         // a command or a sentence; empty when good
   std::string known = {};  // of a QEMU build: defects that lose guests
 };
 
@@ -39,7 +39,7 @@ bool in_path(const std::string& program) {
 Check program(const std::string& name, const std::string& package, bool needed, const std::string& what_for) {
   Check check{name, in_path(name), needed, "", ""};
   check.found = check.good ? "in PATH: " + what_for : "not in PATH: " + what_for;
-  if (!check.good) check.mend = "apt-get install " + package;
+  if (!check.good) check.fix = "apt-get install " + package;
   return check;
 }
 
@@ -56,7 +56,7 @@ Check guest_image() {
   const auto image = guest::locate_image();
   Check check{"guest image", image.has_value(), true, "", ""};
   check.found = image ? image->kernel_version : image.error().describe();
-  if (!image) check.mend = "harness/setup.sh";
+  if (!image) check.fix = "harness/setup.sh";
   return check;
 }
 
@@ -141,7 +141,7 @@ std::vector<Check> all_checks() {
 void add_doctor(CLI::App& app, Session& session) {
   auto json_output = std::make_shared<bool>(false);
   CLI::App* command =
-      app.add_subcommand("doctor", "What this machine can run, what is missing, the command that mends it");
+      app.add_subcommand("doctor", "What this machine can run, what is missing, the command that fixes it");
   command->add_flag("--json", *json_output, "One JSON object");
   command->callback([json_output, &session] {
     bool good = true;
@@ -152,7 +152,8 @@ void add_doctor(CLI::App& app, Session& session) {
                       {"good", check.good},
                       {"needed", check.needed},
                       {"found", check.found},
-                      {"mend", check.mend},
+                      {"fix", check.fix},
+                      {"mend", check.fix},  // its name of before; goes with the next version
                       {"known", check.known}});
       if (*json_output) continue;
       const std::string indent = "\n" + std::string(30, ' ');
@@ -161,7 +162,7 @@ void add_doctor(CLI::App& app, Session& session) {
                         : check.needed ? "MISSING"
                                        : "limited",
                         check.name, base::printable(check.found),
-                        check.mend.empty() ? "" : indent + "mend: " + check.mend,
+                        check.fix.empty() ? "" : indent + "fix: " + check.fix,
                         check.known.empty() ? "" : indent + check.known));
     }
     if (*json_output)
