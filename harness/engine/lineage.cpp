@@ -186,6 +186,12 @@ probes::Scene Lineage::scene() const {
   return scene;
 }
 
+Player* Lineage::find(std::int64_t process_id) {
+  const auto found = std::find_if(players_.begin(), players_.end(),
+                                  [process_id](const Player& player) { return player.process_id == process_id; });
+  return found != players_.end() ? &*found : nullptr;
+}
+
 bool Lineage::can_raise_early() const {
   return std::all_of(targets_.begin(), targets_.end(),
                      [](const TargetPlayer& p) { return p.target->has_spare_slots(); });

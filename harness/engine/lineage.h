@@ -18,6 +18,7 @@
 #include "hypervisor/device_tree_reader.h"
 #include "ops/modes/mode.h"
 #include "probes/probe.h"
+#include "record/journal.h"
 #include "target/target.h"
 
 namespace migsoak::engine {
@@ -69,11 +70,11 @@ struct Player {
   std::int64_t start_ticks = 0;
   int agent_stream = -1;
   int console_stream = -1;
-  std::string slot;                                 // of the targets' exports
-  std::shared_ptr<RamFile> ram;                     // null: a memfd
-  int generation = 0;                               // of exec, in its pid
+  std::string slot;                     // of the targets' exports
+  std::shared_ptr<RamFile> ram;         // null: a memfd
+  int generation = 0;                   // of exec, in its pid
   std::string main_socket, cpr_socket;  // as prepared
-  hypervisor::DeviceSet devices;                    // what its command line named
+  hypervisor::DeviceSet devices;        // what its command line named
   bool protocol_error_told = false;
   bool asked_to_quit = false;  // its end is expected
   base::Clock::time_point spawned;
@@ -106,28 +107,30 @@ class Lineage {
   PreparedPlayer prepare(const std::string& side, const ops::Mode* mode, const Player* source,
                          const hypervisor::DeviceSet& devices);
   // Spawns it and returns it; not ready yet.
-  base::Result<Player*> spawn(PreparedPlayer prepared, record::Observation& into);
+  base::Result<Player*> spawn(PreparedPlayer prepared, record::Journal& journal);
   // What `source` has to exec to become `next`: its command line, and the environment that differs.
   base::Result<std::vector<std::string>> exec_command(const Player& source, const PreparedPlayer& next) const;
   // `old` has exec'ed into `next`: one pid, the next generation. `old` is forgotten, its end on record.
-  base::Result<Player*> take_over(Player& old, PreparedPlayer next, record::Observation& into);
+  base::Result<Player*> take_over(Player& old, PreparedPlayer next, record::Journal& journal);
   // Waits for QMP, then attaches its console and agent channel.
   base::Result<void> make_ready(Player& player, base::Deadline deadline);
-  // Forgets a player (its process ends, expected or not, recorded in `into`).
-  void retire(Player& player, bool by_quit, record::Observation& into);
+  // Forgets a player (its process ends, expected or not, and that is recorded).
+  void retire(Player& player, bool by_quit, record::Journal& journal);
   // Records unexpected ends of any process that is still held; true when there was one.
-  bool note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms);
+  bool note_unexpected_ends(record::Journal& journal);
   // A planned restart: the target's process has ended as asked; another one has taken its place.
   void note_target_stopped(TargetPlayer& player, record::Observation& into, const std::string& phase, double at_ms);
   void note_target_started(TargetPlayer& player, record::Observation& into);
   // Log and console lines since the last call become events.
-  void drain_logs(record::Observation& into, const std::string& phase, double at_ms);
+  void drain_logs(record::Journal& journal);
 
   // The probes' view of this lineage now.
   probes::Scene scene() const;
   std::set<pid_t> known_pids() const;
 
   std::list<Player>& players() { return players_; }
+  // By its id in the record; null: forgotten.
+  Player* find(std::int64_t process_id);
   std::vector<TargetPlayer>& targets() { return targets_; }
   Player* current() { return current_; }
   void set_current(Player* player) { current_ = player; }
@@ -161,14 +164,13 @@ class Lineage {
   hypervisor::MachineSpec machine_spec(const std::string& side, const std::string& slot,
                                        const hypervisor::DeviceSet& devices);
   Player& enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
-                 record::Observation& into);
+                 record::Journal& journal);
   void forget(Player& player);
   std::string image_of(const std::string& device_id) const;
   record::ProcessInstance register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
                                            const std::string& command, std::int64_t iteration);
-  void record_lines(const std::string& subject, std::int64_t process_id, const std::vector<std::string>& lines,
-                    std::uint64_t dropped_bytes, const char* kind, record::Observation& into, const std::string& phase,
-                    double at_ms);
+  // For note_target_stopped().
+  void drain_logs(record::Observation& into, const std::string& phase, double at_ms);
 
   LaneContext context_;
   int number_;
