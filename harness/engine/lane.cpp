@@ -67,10 +67,10 @@ class LaneLoop {
       observation.processes_born.push_back(context_.harness);
     }
     IterationRunner runner(*lineage_, observation, side_after(observation.plan));
-    if (!fresh || runner.boot()) runner.run();
+    const StepResult result = runner.run(/*boots=*/fresh);
     observation.duration_ms = base::milliseconds_between(began, base::Clock::now());
     observation.samples.push_back({"host", 0, "iteration_ms", observation.duration_ms});
-    if (runner.interrupted()) {
+    if (result == StepResult::interrupted) {
       result_.interrupted = true;
       return false;
     }

@@ -48,7 +48,7 @@ Lineage::~Lineage() {
   for (const std::string& image : images_) fs::remove(image, ignored);
 }
 
-Result<void> Lineage::start_targets(record::Observation& into, std::string& blamed) {
+Result<void> Lineage::start_targets(record::Journal& journal, std::string& blamed) {
   const Scenario& scenario = context_.scenario;
   for (const DeviceScenario& device : scenario.devices) {
     if (!hypervisor::needs_image(device.type)) continue;
@@ -64,7 +64,7 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
     for (const TargetPlace& place : target_places(scenario, target)) {
       if (!place.slot.empty()) continue;
       blamed = target_process_name(target, place.side);
-      MIGSOAK_TRY(start_target(target, place, into));
+      MIGSOAK_TRY(start_target(target, place, journal));
     }
   }
   blamed.clear();
@@ -131,6 +131,12 @@ probes::Scene Lineage::scene() const {
     if (ours) scene.expected_files.insert(entry.path());
   }
   return scene;
+}
+
+Player* Lineage::find(std::int64_t process_id) {
+  const auto found = std::find_if(players_.begin(), players_.end(),
+                                  [process_id](const Player& player) { return player.process_id == process_id; });
+  return found != players_.end() ? &*found : nullptr;
 }
 
 bool Lineage::can_raise_early() const {

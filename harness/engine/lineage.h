@@ -19,6 +19,7 @@
 #include "hypervisor/device_tree_reader.h"
 #include "ops/modes/mode.h"
 #include "probes/probe.h"
+#include "record/journal.h"
 #include "target/target.h"
 
 namespace migsoak::engine {
@@ -105,36 +106,38 @@ class Lineage {
 
   // Makes disk images, starts the targets that outlive a VM. Errors of kind subject name the target: `blamed` is set to
   // it.
-  base::Result<void> start_targets(record::Observation& into, std::string& blamed);
+  base::Result<void> start_targets(record::Journal& journal, std::string& blamed);
   // The QEMU on `side` that boots the guest (`mode` null), or that `mode` brings it to from `source`. Its devices are
   // `devices`.
   PreparedPlayer prepare(const std::string& side, const ops::Mode* mode, const Player* source,
                          const hypervisor::DeviceSet& devices);
   // Spawns it and returns it; not ready yet.
-  base::Result<Player*> spawn(PreparedPlayer prepared, record::Observation& into);
+  base::Result<Player*> spawn(PreparedPlayer prepared, record::Journal& journal);
   // What `source` has to exec to become `next`: its command line, and the environment that differs.
   base::Result<std::vector<std::string>> exec_command(const Player& source, const PreparedPlayer& next) const;
   // `old` has exec'ed into `next`: one pid, the next generation. `old` is forgotten, its end on record.
-  base::Result<Player*> take_over(Player& old, PreparedPlayer next, record::Observation& into);
+  base::Result<Player*> take_over(Player& old, PreparedPlayer next, record::Journal& journal);
   // Waits for QMP, then attaches its console and agent channel.
   base::Result<void> make_ready(Player& player, base::Deadline deadline);
-  // Forgets a player (its process ends, expected or not, recorded in `into`).
-  void retire(Player& player, bool by_quit, record::Observation& into);
+  // Forgets a player (its process ends, expected or not, and that is recorded).
+  void retire(Player& player, bool by_quit, record::Journal& journal);
   // Records unexpected ends of any process that is still held; true when there was one.
-  bool note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms);
+  bool note_unexpected_ends(record::Journal& journal);
   // A planned restart: the target's process has ended as asked; another one has taken its place.
-  void note_target_stopped(TargetPlayer& player, record::Observation& into, const std::string& phase, double at_ms);
-  void note_target_started(TargetPlayer& player, record::Observation& into);
+  void note_target_stopped(TargetPlayer& player, record::Journal& journal);
+  void note_target_started(TargetPlayer& player, record::Journal& journal);
   // What the targets count themselves, as samples "target.<figure>".
-  void sample_targets(record::Observation& into);
+  void sample_targets(record::Journal& journal);
   // Log and console lines since the last call become events.
-  void drain_logs(record::Observation& into, const std::string& phase, double at_ms);
+  void drain_logs(record::Journal& journal);
 
   // The probes' view of this lineage now.
   probes::Scene scene() const;
   std::set<pid_t> known_pids() const;
 
   std::list<Player>& players() { return players_; }
+  // By its id in the record; null: forgotten.
+  Player* find(std::int64_t process_id);
   std::list<TargetPlayer>& targets() { return targets_; }
   Player* current() { return current_; }
   void set_current(Player* player) { current_ = player; }
@@ -163,28 +166,25 @@ class Lineage {
                                     const std::string& slot) const;
 
  private:
-  base::Result<void> start_target(const TargetScenario& spec, const TargetPlace& place, record::Observation& into);
+  base::Result<void> start_target(const TargetScenario& spec, const TargetPlace& place, record::Journal& journal);
   // Of targets with share = "per-vm": they come before their QEMU and go after it.
-  base::Result<void> start_targets_of(const PreparedPlayer& prepared, record::Observation& into);
-  void end_targets_of(const std::string& slot, record::Observation& into, const std::string& phase, double at_ms);
+  base::Result<void> start_targets_of(const PreparedPlayer& prepared, record::Journal& journal);
+  void end_targets_of(const std::string& slot, record::Journal& journal);
   // Where a QEMU meets the target; the process may be yet to come.
   base::Result<target::Endpoint> endpoint_for(const TargetScenario& target, const std::string& device,
                                               const std::string& side, const std::string& slot) const;
   bool ends_with_its_vm(const TargetPlayer& player) const;
   void note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
-                           record::Observation& into, const std::string& phase, double at_ms);
+                           record::Journal& journal);
   std::string free_slot(const std::string& side) const;
   hypervisor::MachineSpec machine_spec(const std::string& side, const std::string& slot,
                                        const hypervisor::DeviceSet& devices);
   Player& enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
-                 record::Observation& into);
+                 record::Journal& journal);
   void forget(Player& player);
   std::string image_of(const std::string& device_id) const;
   record::ProcessInstance register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
                                            const std::string& command, std::int64_t iteration);
-  void record_lines(const std::string& subject, std::int64_t process_id, const std::vector<std::string>& lines,
-                    std::uint64_t dropped_bytes, const char* kind, record::Observation& into, const std::string& phase,
-                    double at_ms);
 
   LaneContext context_;
   int number_;

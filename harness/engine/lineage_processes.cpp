@@ -20,23 +20,17 @@ namespace {
 constexpr int kHotCpusMax = 3;
 constexpr int kMemorySlots = 4;
 
-record::Event process_end_event(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
-                                const std::vector<std::string>& lines, const std::string& phase, double at_ms) {
-  record::Event event;
-  event.kind = record::event_kind::kUnexpectedExit;
-  event.subject = subject;
-  event.process_id = process_id;
-  event.phase = phase;
-  event.at_ms = at_ms;
-  event.text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
-  if (!lines.empty()) event.text += "; last line: " + lines.back();
-  event.detail = {{"last_lines", lines}, {"core_dumped", status.core_dumped}};
+void record_unexpected_exit(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
+                            const std::vector<std::string>& lines, record::Journal& journal) {
+  auto event = journal.event(record::event_kind::kUnexpectedExit, subject);
+  std::string text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
+  if (!lines.empty()) text += "; last line: " + lines.back();
+  event.process(process_id).text(text).detail({{"last_lines", lines}, {"core_dumped", status.core_dumped}});
   if (status.signal != 0) {
-    event.detail["signal"] = status.signal;
+    event.detail("signal", status.signal);
   } else {
-    event.detail["exit_code"] = status.exit_code;
+    event.detail("exit_code", status.exit_code);
   }
-  return event;
 }
 
 record::ProcessEnd process_end(std::int64_t id, bool expected, const proc::ExitStatus& status,
@@ -146,7 +140,7 @@ PreparedPlayer Lineage::prepare(const std::string& side, const ops::Mode* mode, 
 }
 
 Player& Lineage::enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
-                        record::Observation& into) {
+                        record::Journal& journal) {
   Player& player = players_.emplace_back();
   player.name = "qemu:" + prepared.spec.side;
   player.slot = std::move(prepared.slot);
@@ -158,24 +152,24 @@ Player& Lineage::enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Mac
   player.machine = std::move(machine);
   player.spawned = base::Clock::now();
   const proc::ChildProcess& child = player.machine->child();
-  record::ProcessInstance instance =
-      register_process(player.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), into.iteration);
+  record::ProcessInstance instance = register_process(
+      player.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), journal.observation().iteration);
   instance.generation = generation;
   player.process_id = instance.id;
   player.start_ticks = instance.start_ticks;
-  into.processes_born.push_back(std::move(instance));
+  journal.born(std::move(instance));
   return player;
 }
 
-Result<Player*> Lineage::spawn(PreparedPlayer prepared, record::Observation& into) {
+Result<Player*> Lineage::spawn(PreparedPlayer prepared, record::Journal& journal) {
   const base::Clock::time_point now = base::Clock::now();
-  MIGSOAK_TRY(start_targets_of(prepared, into));
+  MIGSOAK_TRY(start_targets_of(prepared, journal));
   auto machine = hypervisor::Machine::spawn(context_.reactor, context_.containment, prepared.spec);
   if (!machine) {
-    end_targets_of(prepared.slot, into, into.phase, 0);
+    end_targets_of(prepared.slot, journal);
     return tl::unexpected(std::move(machine.error()));
   }
-  Player& player = enlist(std::move(prepared), *std::move(machine), /*generation=*/0, into);
+  Player& player = enlist(std::move(prepared), *std::move(machine), /*generation=*/0, journal);
   player.spawned = now;
   probes::adopt(probe_state_, {player.name, player.process_id, player.machine->child().pid(), {}});
   return &player;
@@ -195,15 +189,15 @@ Result<std::vector<std::string>> Lineage::exec_command(const Player& source, con
   return command;
 }
 
-Result<Player*> Lineage::take_over(Player& old, PreparedPlayer next, record::Observation& into) {
-  drain_logs(into, into.phase, 0);
+Result<Player*> Lineage::take_over(Player& old, PreparedPlayer next, record::Journal& journal) {
+  drain_logs(journal);
   MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::take_over(context_.reactor, *old.machine, next.spec));
-  Player& player = enlist(std::move(next), std::move(machine), old.generation + 1, into);
+  Player& player = enlist(std::move(next), std::move(machine), old.generation + 1, journal);
   probes::adopt_generation(probe_state_, old.process_id,
                            {player.name, player.process_id, player.machine->child().pid(), {}});
   record::ProcessEnd end;
   end.process_id = old.process_id;  // expected, with no status: the pid lives on
-  into.processes_ended.push_back(end);
+  journal.ended(end);
   forget(old);
   return &player;
 }
@@ -227,7 +221,7 @@ void Lineage::forget(Player& player) {
   players_.remove_if([&player](const Player& other) { return &other == &player; });
 }
 
-void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
+void Lineage::retire(Player& player, bool by_quit, record::Journal& journal) {
   hypervisor::Machine& machine = *player.machine;
   // A process that had ended before it was asked to is note_unexpected_ends' business.
   if (by_quit && machine.alive()) {
@@ -235,27 +229,29 @@ void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
   } else {
     machine.kill();
   }
-  drain_logs(into, "teardown", 0);
-  into.processes_ended.push_back(process_end(player.process_id, true,
-                                             machine.child().exit_status().value_or(proc::ExitStatus{}),
-                                             machine.child().last_lines()));
-  end_targets_of(player.slot, into, "teardown", 0);
+  {
+    const record::PhaseScope teardown(journal, "teardown");
+    drain_logs(journal);
+    journal.ended(process_end(player.process_id, true, machine.child().exit_status().value_or(proc::ExitStatus{}),
+                              machine.child().last_lines()));
+    end_targets_of(player.slot, journal);
+  }
   forget(player);
 }
 
 void Lineage::note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
-                                  record::Observation& into, const std::string& phase, double at_ms) {
+                                  record::Journal& journal) {
   const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
-  into.events.push_back(process_end_event(name, id, status, child.last_lines(), phase, at_ms));
-  into.processes_ended.push_back(process_end(id, false, status, child.last_lines()));
+  record_unexpected_exit(name, id, status, child.last_lines(), journal);
+  journal.ended(process_end(id, false, status, child.last_lines()));
 }
 
-bool Lineage::note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms) {
+bool Lineage::note_unexpected_ends(record::Journal& journal) {
   bool any = false;
   for (TargetPlayer& player : targets_) {
     if (player.lost || player.restarting || !player.target->child().exited() || ends_with_its_vm(player)) continue;
     any = player.lost = true;
-    note_unexpected_end(player.name, player.process_id, player.target->child(), into, phase, at_ms);
+    note_unexpected_end(player.name, player.process_id, player.target->child(), journal);
   }
   for (auto it = players_.begin(); it != players_.end();) {
     if (it->asked_to_quit || !it->machine->child().exited()) {
@@ -263,10 +259,10 @@ bool Lineage::note_unexpected_ends(record::Observation& into, const std::string&
       continue;
     }
     any = true;
-    drain_logs(into, phase, at_ms);
-    note_unexpected_end(it->name, it->process_id, it->machine->child(), into, phase, at_ms);
+    drain_logs(journal);
+    note_unexpected_end(it->name, it->process_id, it->machine->child(), journal);
     Player& gone = *it++;
-    end_targets_of(gone.slot, into, phase, at_ms);
+    end_targets_of(gone.slot, journal);
     forget(gone);
   }
   return any;

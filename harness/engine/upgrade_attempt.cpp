@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 #include "engine/blame.h"
-#include "engine/iteration.h"
+#include "engine/quiet_point.h"
 #include "ops/modes/end_settings.h"
 #include "ops/modes/status.h"
 
@@ -48,14 +48,14 @@ bool answers(const Player& player) {
 
 }  // namespace
 
-UpgradeAttempt::UpgradeAttempt(Lineage& lineage, record::Observation& into, const ops::Mode& mode,
-                               const ops::UpgradeFailure& failure, Scribe scribe)
-    : lineage_(lineage),
-      context_(lineage.context()),
-      into_(into),
-      mode_(mode),
+UpgradeAttempt::UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFailure& failure,
+                               Verification& verification)
+    : lineage_(iteration.lineage),
+      context_(iteration.lineage.context()),
+      journal_(iteration.journal),
+      mode_(iteration.mode),
       failure_(failure),
-      scribe_(std::move(scribe)) {}
+      verification_(verification) {}
 
 Result<Player*> UpgradeAttempt::run(Player& source) {
   began_ = base::Clock::now();
@@ -95,7 +95,7 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
       error_ += fmt::format("; verification by the guest: {}", verified.error().describe());
     }
   }
-  record("qemu:" + into_.plan.destination_side, next_id_);
+  record("qemu:" + journal_.plan().destination_side, next_id_);
   return guest_;
 }
 
@@ -103,7 +103,7 @@ ops::MigrationContext UpgradeAttempt::context(Deadline deadline) {
   ops::MigrationContext migration{context_.reactor,
                                   source_->machine.get(),
                                   next_ != nullptr ? next_->machine.get() : nullptr,
-                                  into_.plan.transport,
+                                  journal_.plan().transport,
                                   context_.run_dir,
                                   prepared_.spec.instance,
                                   deadline,
@@ -126,7 +126,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
     failed.result = error.kind == ErrorKind::timeout ? MigrationResult::hang : MigrationResult::destination_lost;
     return failed;
   };
-  prepared_ = lineage_.prepare(into_.plan.destination_side, &mode_, source_, lineage_.devices());
+  prepared_ = lineage_.prepare(journal_.plan().destination_side, &mode_, source_, lineage_.devices());
   const std::string qemu = prepared_.spec.qemu;
   if (failure_.strike_machine != nullptr) {
     const auto struck = failure_.strike_machine(prepared_.spec, succession, prepared_.state_file);
@@ -139,7 +139,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   // the old image is gone (Lineage::exec_command).
   if (prepared_.spec.qemu != qemu) prepared_.spec.env = source_->machine->spec().env;
   if (succession == Succession::beside || succession == Succession::waiting) {
-    const Result<Player*> spawned = lineage_.spawn(prepared_, into_);
+    const Result<Player*> spawned = lineage_.spawn(prepared_, journal_);
     if (!spawned) return fail_with(spawned.error());
     next_ = *spawned;
     next_id_ = next_->process_id;
@@ -152,7 +152,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
     auto command = lineage_.exec_command(*source_, prepared_);
     if (!command) return fail_with(command.error());
     migration.exec_command = std::move(*command);
-    scribe_.look_before_end(*source_);
+    sample_before_teardown(lineage_, journal_, *source_);
   }
   if (failure_.strike_migration != nullptr) failure_.strike_migration(migration, succession);
   state_file_ = migration.state_file;
@@ -161,9 +161,9 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
 
 Result<hypervisor::Machine*> UpgradeAttempt::raise(Deadline deadline) {
   if (mode_.needs.succession == Succession::afterwards) {
-    MIGSOAK_ASSIGN(next_, lineage_.spawn(prepared_, into_));
+    MIGSOAK_ASSIGN(next_, lineage_.spawn(prepared_, journal_));
   } else if (mode_.needs.succession == Succession::in_place) {
-    MIGSOAK_ASSIGN(next_, lineage_.take_over(*source_, prepared_, into_));
+    MIGSOAK_ASSIGN(next_, lineage_.take_over(*source_, prepared_, journal_));
     source_ = nullptr;
   }
   next_id_ = next_->process_id;
@@ -177,8 +177,8 @@ Result<void> UpgradeAttempt::release_source() {
   std::error_code error;
   fs::create_hard_link(state_file_, kept_file_, error);
   if (error) return base::fail(ErrorKind::environment, "can't keep " + state_file_ + ": " + error.message());
-  scribe_.look_before_end(*source_);
-  lineage_.retire(*std::exchange(source_, nullptr), /*by_quit=*/true, into_);
+  sample_before_teardown(lineage_, journal_, *source_);
+  lineage_.retire(*std::exchange(source_, nullptr), /*by_quit=*/true, journal_);
   return {};
 }
 
@@ -214,10 +214,10 @@ void UpgradeAttempt::keep_lines(const Player& player) {
 
 // An expected end, whatever its status.
 void UpgradeAttempt::end(Player& player) {
-  lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
+  lineage_.drain_logs(journal_);
   player.machine->kill();
-  lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
-  lineage_.retire(player, /*by_quit=*/false, into_);
+  lineage_.drain_logs(journal_);
+  lineage_.retire(player, /*by_quit=*/false, journal_);
 }
 
 // The new side's process goes, hung or not, before anybody else touches the guest.
@@ -266,7 +266,7 @@ void UpgradeAttempt::start_again() {
   past.ram = ram_;
   const Deadline deadline = Deadline::in(seconds(context_.scenario.deadline.spawn_s));
   PreparedPlayer again = lineage_.prepare(source_side_, &mode_, &past, lineage_.devices());
-  const Result<Player*> spawned = lineage_.spawn(std::move(again), into_);
+  const Result<Player*> spawned = lineage_.spawn(std::move(again), journal_);
   if (!spawned) {
     error_ += "; the old build does not start again: " + spawned.error().describe();
     return;
@@ -324,7 +324,7 @@ Result<void> UpgradeAttempt::verify() {
                                            Deadline::in(seconds(context_.scenario.deadline.answer_s))));
   intact_ = report.ram.good() && std::all_of(report.disks.begin(), report.disks.end(),
                                              [](const guest::DiskReport& disk) { return disk.good(); });
-  if (!*intact_) scribe_.record_damage(report);
+  if (!*intact_) verification_.record(report);
   return {};
 }
 
@@ -343,58 +343,29 @@ void UpgradeAttempt::remove_traces() const {
 }
 
 void UpgradeAttempt::record(const std::string& new_side, std::int64_t process_id) {
-  lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
+  lineage_.drain_logs(journal_);
   error_ = to_the_point(base::printable(error_, 2000), said_before_);
   const guest::HeartbeatGap gap = lineage_.channel().take_gap();
-  record::Event& event =
-      scribe_.add_event(kind::kUpgradeFailure, new_side, process_id,
-                        fmt::format("upgrade by {} made to fail ({}): {}; the guest: {}{}", mode_.name, failure_.name,
-                                    error_.empty() ? result_ : error_, fate_, how_.empty() ? "" : " (" + how_ + ")"));
-  event.detail = {{"failure", failure_.name}, {"mode", mode_.name},
-                  {"error", error_},          {"took_ms", base::milliseconds_between(began_, base::Clock::now())},
-                  {"result", result_},        {"fate", fate_}};
-  if (!how_.empty()) event.detail["how"] = how_;
-  if (guest_ != nullptr) event.detail["gap_ms"] = gap.host_ms;
-  if (intact_) event.detail["intact"] = *intact_;
-  if (!log_.empty()) event.detail["log"] = log_;
-  if (!hang_.is_null()) event.detail["hang"] = hang_;
-  event_ = into_.events.size() - 1;
+  auto event = journal_.event(kind::kUpgradeFailure, new_side);
+  event.process(process_id)
+      .text(fmt::format("upgrade by {} made to fail ({}): {}; the guest: {}{}", mode_.name, failure_.name,
+                        error_.empty() ? result_ : error_, fate_, how_.empty() ? "" : " (" + how_ + ")"))
+      .detail({{"failure", failure_.name},
+               {"mode", mode_.name},
+               {"error", error_},
+               {"took_ms", base::milliseconds_between(began_, base::Clock::now())},
+               {"result", result_},
+               {"fate", fate_}});
+  if (!how_.empty()) event.detail("how", how_);
+  if (guest_ != nullptr) event.detail("gap_ms", gap.host_ms);
+  if (intact_) event.detail("intact", *intact_);
+  if (!log_.empty()) event.detail("log", log_);
+  if (!hang_.is_null()) event.detail("hang", hang_);
+  event_ = event.commit();
 }
 
 void UpgradeAttempt::conclude(bool migrates) {
-  if (guest_ == nullptr || event_ >= into_.events.size()) return;
-  record::Event& event = into_.events[event_];
-  if (event.kind == kind::kUpgradeFailure) event.detail["migrates"] = migrates;
-}
-
-// Before anything else of the iteration. False: the lineage can't go on, or interrupted.
-bool IterationRunner::attempt_upgrade() {
-  const ops::UpgradeFailure* failure = ops::find_upgrade_failure(into_.plan.upgrade_failure);
-  // An iteration that had to turn round (a guest that was not where the plan has it) may have nothing to strike at.
-  if (failure == nullptr || !ops::applies(*failure, *mode_, into_.plan.transport)) return true;
-  phase(kind::kFailedUpgradePhase);
-  retire_unused();
-  if (const auto settled = ask_to_settle(); !settled) {
-    if (!still_whole()) return false;
-    return give_up("guest", 0, settled.error(), "settling of the guest's disks");
-  }
-  attempt_ = std::make_unique<UpgradeAttempt>(
-      lineage_, into_, *mode_, *failure,
-      UpgradeAttempt::Scribe{
-          [this](const char* event_kind, const std::string& subject, std::int64_t process_id, const std::string& text)
-              -> record::Event& { return add_event(event_kind, subject, process_id, text); },
-          [this] { return at_ms(); }, [this](const guest::VerifyReport& report) { record_verification(report); },
-          [this](const Player& player) { look_before_end(player); }});
-  const Result<Player*> guest_in = attempt_->run(*source_);
-  source_ = guest_in ? *guest_in : nullptr;
-  if (!guest_in) return give_up("harness", 0, guest_in.error(), "end of an upgrade that was made to fail");
-  if (source_ == nullptr) {
-    (void)lineage_.note_unexpected_ends(into_, into_.phase, at_ms());
-    into_.status = record::IterationStatus::lost;
-    return false;
-  }
-  into_.plan.source_side = source_->machine->spec().side;
-  return still_whole();
+  if (guest_ != nullptr && event_) journal_.amend(*event_, "migrates", migrates);
 }
 
 }  // namespace migsoak::engine

@@ -3,33 +3,20 @@
 // never a hang or an unexpected end; nothing of the attempt is left when run() returns.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "engine/lineage.h"
-#include "ops/modes/mode.h"
+#include "engine/iteration_context.h"
+#include "engine/verification.h"
 #include "ops/upgrade_failures/upgrade_failure.h"
 
 namespace migsoak::engine {
 
 class UpgradeAttempt {
  public:
-  // What it needs of the iteration.
-  struct Scribe {
-    std::function<record::Event&(const char* kind, const std::string& subject, std::int64_t process_id,
-                                 const std::string& text)>
-        add_event;
-    std::function<double()> at_ms;
-    // The guest was verified and is not intact.
-    std::function<void(const guest::VerifyReport& report)> record_damage;
-    // What is to be seen of a process before it ends.
-    std::function<void(const Player& player)> look_before_end;
-  };
-  // Borrows lineage, observation, mode and failure.
-  UpgradeAttempt(Lineage& lineage, record::Observation& into, const ops::Mode& mode, const ops::UpgradeFailure& failure,
-                 Scribe scribe);
+  // Borrows all. `verification` records what the guest finds damaged afterwards.
+  UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFailure& failure, Verification& verification);
 
   // `source` runs the guest. Returns the QEMU that has the guest afterwards, null when it is lost. Errors: interrupted;
   // environment (the sabotage could not be done).
@@ -58,10 +45,10 @@ class UpgradeAttempt {
 
   Lineage& lineage_;
   const LaneContext& context_;
-  record::Observation& into_;
+  record::Journal& journal_;
   const ops::Mode& mode_;
   const ops::UpgradeFailure& failure_;
-  Scribe scribe_;
+  Verification& verification_;
   base::Clock::time_point began_;
   std::string source_side_;
   std::shared_ptr<RamFile> ram_;  // of the guest, whoever maps it
@@ -79,7 +66,7 @@ class UpgradeAttempt {
   base::Json log_ = base::Json::array(), hang_;
   std::optional<bool> intact_;
   std::optional<base::Error> harness_error_;
-  std::size_t event_ = 0;  // in the observation
+  std::optional<std::size_t> event_;  // its place in the journal
 };
 
 }  // namespace migsoak::engine

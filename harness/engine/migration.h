@@ -1,0 +1,60 @@
+// Migration: from the moment both ends are as they should be until the guest has shown itself on its destination and
+// the source is gone. What comes when depends on how the mode's processes follow each other (ops::Succession).
+#pragma once
+
+#include <string>
+
+#include "engine/destination.h"
+#include "engine/iteration_context.h"
+#include "engine/operations.h"
+#include "engine/quiet_point.h"
+#include "engine/restart_steps.h"
+#include "engine/step.h"
+#include "engine/verification.h"
+
+namespace migsoak::engine {
+
+class Migration {
+ public:
+  // What it uses of the iteration. All borrowed.
+  struct Parts {
+    OperationRunner& operations;
+    RestartSteps& restarts;
+    Destination& destination;
+    Verification& verification;
+    DescriptorPeaks& peaks;
+  };
+  Migration(IterationContext& iteration, Parts parts) : iteration_(iteration), ends_(iteration.ends), with_(parts) {}
+
+  // One step, first sign of life on the destination included: whoever ends before that was in the migration, and what
+  // is declared of it counts.
+  StepOutcome run();
+  StepOutcome end_source();
+  // It was run, and the guest is to be on the source still.
+  bool failed() const { return failed_ != Failure::none; }
+  StepOutcome look_at_source_after_failure();
+
+ private:
+  enum class Failure { none, declared, undeclared };
+
+  ops::MigrationContext context_of(PreparedPlayer& prepared);
+  base::Result<hypervisor::Machine*> raise(PreparedPlayer& prepared, base::Deadline deadline);
+  base::Result<void> release_source();
+  StepOutcome conclude(const ops::MigrationOutcome& outcome);
+  StepOutcome switch_over();
+  StepOutcome conclude_failed(const ops::MigrationOutcome& outcome);
+  StepOutcome conclude_declared(const ops::MigrationOutcome& outcome);
+  StepOutcome lose_as_declared(const std::string& result, const std::string& error);
+  void note_declared(const std::string& result, const std::string& error);
+  void clear_destination(const ops::MigrationOutcome& outcome);
+  void ask_source_to_quit();
+  void retire_source();
+
+  IterationContext& iteration_;
+  Ends& ends_;
+  Parts with_;
+  Failure failed_ = Failure::none;
+  base::Clock::time_point quit_began_;
+};
+
+}  // namespace migsoak::engine
