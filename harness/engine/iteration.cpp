@@ -64,7 +64,7 @@ std::vector<Step> IterationRunner::iteration_steps() {
       {"match the destination's devices", nullptr, starts_before, [this] { return destination_.match_devices(); }},
       {"hold the migration for restarts", "migrate", restarts("during"), [this] { return restarts_.hold_migration(); }},
       {"migrate", "migrate", {}, [this] { return migration_.run(); }},
-      {"end the source", "teardown", {}, [this] { return migration_.end_source(); }},
+      {"end the source", "teardown", {}, [this] { return migration_.finish_source(); }},
 
       {"conclude plugs and unplugs", "hotplug", plugs,
        [this] { return operations_.conclude(*context_.ends.destination); }},

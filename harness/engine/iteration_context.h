@@ -2,18 +2,12 @@
 #pragma once
 
 #include "engine/lineage.h"
+#include "engine/migration_session.h"
 #include "engine/readings.h"
 #include "ops/modes/mode.h"
 #include "record/journal.h"
 
 namespace migsoak::engine {
-
-// The QEMUs of an iteration. Null: not there yet, or gone.
-struct Ends {
-  Player* source = nullptr;
-  Player* destination = nullptr;
-  Player* next = nullptr;  // destination of the next iteration, raised early
-};
 
 struct IterationContext {
   Lineage& lineage;

@@ -17,29 +17,27 @@ using ops::Succession;
 using std::chrono::seconds;
 namespace kind = record::event_kind;
 
-// Starts (or execs into) a destination that can only be reached after the source has sent or saved its state, and waits
-// for its QMP.
-base::Result<hypervisor::Machine*> Migration::raise(PreparedPlayer& prepared, Deadline deadline) {
-  const Succession succession = iteration_.mode.needs.succession;
-  Lineage& lineage = iteration_.lineage;
-  if (succession == Succession::afterwards) {
-    MIGSOAK_ASSIGN(ends_.destination, lineage.spawn(prepared, iteration_.journal));
-  } else if (succession == Succession::in_place) {
-    Player& old = *std::exchange(ends_.source, nullptr);
-    MIGSOAK_ASSIGN(ends_.destination, lineage.take_over(old, prepared, iteration_.journal));
-  }
-  MIGSOAK_TRY(lineage.make_ready(*ends_.destination, deadline));
-  iteration_.journal.sample("host", 0, "spawn_ms", ends_.destination->spawn_ms);
-  if (succession == Succession::afterwards) {
-    // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
-    // configuration space holds is compared when the guest leaves it.
-    iteration_.readings.config(ends_.destination, hypervisor::ReadPoint::destination, /*running=*/false);
-  }
-  return ends_.destination->machine.get();
+void Migration::started() {
+  with_.operations.send_refused(*ends_.source);
+  with_.restarts.run_during();
+}
+
+void Migration::progress() {
+  with_.peaks.sample();
+  const double passed_ms = base::milliseconds_between(began_, base::Clock::now());
+  if (raise_next_after_ms_ > 0 && passed_ms >= raise_next_after_ms_) with_.destination.begin_raising_next();
+}
+
+void Migration::destination_ready(Player& destination) {
+  iteration_.journal.sample("host", 0, "spawn_ms", destination.spawn_ms);
+  if (iteration_.mode.needs.succession != Succession::afterwards) return;
+  // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
+  // configuration space holds is compared when the guest leaves it.
+  iteration_.readings.config(&destination, hypervisor::ReadPoint::destination, /*running=*/false);
 }
 
 // The source has saved its state and ends before its successor begins.
-base::Result<void> Migration::release_source() {
+base::Result<void> Migration::end_source() {
   iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/false);
   iteration_.journal.begin_phase("teardown");
   retire_source();
@@ -51,57 +49,18 @@ base::Result<void> Migration::release_source() {
   return {};
 }
 
-ops::MigrationContext Migration::context_of(PreparedPlayer& prepared) {
-  const Player* destination = ends_.destination;
-  // The next destination starts half-way, by what the last migration took: the bulk of memory has been copied then, and
-  // QEMU waits for its first measurement of the bandwidth (after 100 ms, BUFFER_DELAY) before it switches over. Sooner,
-  // it would take time from the copying; what is left to copy is downtime (10 ms became 80 on two busy cores).
-  const double raise_after_ms = iteration_.lineage.last_migration_ms / 2;
-  const auto progress = [this, raise_after_ms, began = base::Clock::now()] {
-    with_.peaks.sample();
-    const double passed_ms = base::milliseconds_between(began, base::Clock::now());
-    if (raise_after_ms > 0 && passed_ms >= raise_after_ms) with_.destination.begin_raising_next();
-  };
-  ops::MigrationContext migration{
-      iteration_.lineage.context().reactor,
-      ends_.source->machine.get(),
-      destination != nullptr ? destination->machine.get() : nullptr,
-      iteration_.plan().transport,
-      iteration_.lineage.context().run_dir,
-      destination != nullptr ? destination->machine->spec().instance : prepared.spec.instance,
-      Deadline::in(seconds(iteration_.scenario().deadline.migrate_s)),
-      progress};
-  migration.on_started = [this] {
-    with_.operations.send_refused(*ends_.source);
-    with_.restarts.run_during();
-  };
-  migration.raise = [this, &prepared](Deadline deadline) { return raise(prepared, deadline); };
-  migration.release_source = [this] { return release_source(); };
-  migration.state_file = prepared.state_file;
-  if (destination != nullptr) {
-    migration.main_socket = destination->main_socket;
-    migration.cpr_socket = destination->cpr_socket;
-  }
-  return migration;
-}
-
 StepOutcome Migration::run() {
   Lineage& lineage = iteration_.lineage;
-  PreparedPlayer prepared;
-  if (!iteration_.starts_before()) {
-    prepared = lineage.prepare(iteration_.plan().destination_side, &iteration_.mode, ends_.source, lineage.devices());
-  }
+  if (!iteration_.starts_before()) session_.prepare();
   const hypervisor::MachineSpec& next_spec =
-      ends_.destination != nullptr ? ends_.destination->machine->spec() : prepared.spec;
+      ends_.destination != nullptr ? ends_.destination->machine->spec() : session_.prepared().spec;
   assert(ops::wrong_ram(iteration_.mode, ends_.source->machine->spec(), next_spec).empty());
-  ops::MigrationContext migration = context_of(prepared);
+  auto migration = session_.begin(Deadline::in(seconds(iteration_.scenario().deadline.migrate_s)), *this);
+  if (!migration) {
+    return Trouble{"qemu:" + iteration_.plan().destination_side, 0, migration.error(), "its command line",
+                   /*explained_by_ends=*/false};
+  }
   if (iteration_.mode.needs.succession == Succession::in_place) {
-    auto command = lineage.exec_command(*ends_.source, prepared);
-    if (!command) {
-      return Trouble{"qemu:" + iteration_.plan().destination_side, 0, command.error(), "its command line",
-                     /*explained_by_ends=*/false};
-    }
-    migration.exec_command = std::move(*command);
     // Nothing can be asked of this image any more once it execs.
     iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/true);
     sample_before_teardown(lineage, iteration_.journal, *ends_.source);
@@ -111,13 +70,20 @@ StepOutcome Migration::run() {
   iteration_.readings.device_set(*ends_.source, "source");
   if (ends_.destination != nullptr) iteration_.readings.device_set(*ends_.destination, "destination");
   iteration_.readings.finish_config(hypervisor::ReadPoint::destination);
-  const ops::MigrationOutcome outcome = iteration_.mode.run(migration);
+  // The next destination starts half-way, by what the last migration took: the bulk of memory has been copied then, and
+  // QEMU waits for its first measurement of the bandwidth (after 100 ms, BUFFER_DELAY) before it switches over. Sooner,
+  // it would take time from the copying; what is left to copy is downtime (10 ms became 80 on two busy cores).
+  raise_next_after_ms_ = lineage.last_migration_ms / 2;
+  began_ = base::Clock::now();
+  const ops::MigrationOutcome outcome = iteration_.mode.run(*migration);
   if (auto restarted = with_.restarts.conclude_during()) return std::move(*restarted);
   // Where nobody took it, it is all that is left of the guest, and nobody will.
-  if (!prepared.state_file.empty()) ::unlink(prepared.state_file.c_str());
+  const std::string& state_file = session_.prepared().state_file;
+  if (!state_file.empty()) ::unlink(state_file.c_str());
   if (!iteration_.starts_before() && ends_.destination != nullptr) {
     iteration_.readings.device_set(*ends_.destination, "destination");
   }
+  session_.forget_ram();
   return conclude(outcome);
 }
 
@@ -184,7 +150,7 @@ void Migration::ask_source_to_quit() {
   source.machine->begin_quit();
 }
 
-StepOutcome Migration::end_source() {
+StepOutcome Migration::finish_source() {
   if (ends_.source != nullptr) retire_source();  // else it ended unasked, and was noted, or was released before
   return StepResult::ok;
 }

@@ -6,6 +6,7 @@
 
 #include "engine/destination.h"
 #include "engine/iteration_context.h"
+#include "engine/migration_session.h"
 #include "engine/operations.h"
 #include "engine/quiet_point.h"
 #include "engine/restart_steps.h"
@@ -14,7 +15,7 @@
 
 namespace migsoak::engine {
 
-class Migration {
+class Migration : private MigrationListener {
  public:
   // What it uses of the iteration. All borrowed.
   struct Parts {
@@ -24,12 +25,16 @@ class Migration {
     Verification& verification;
     DescriptorPeaks& peaks;
   };
-  Migration(IterationContext& iteration, Parts parts) : iteration_(iteration), ends_(iteration.ends), with_(parts) {}
+  Migration(IterationContext& iteration, Parts parts)
+      : iteration_(iteration),
+        ends_(iteration.ends),
+        with_(parts),
+        session_(iteration.lineage, iteration.journal, iteration.mode, iteration.ends) {}
 
   // One step, first sign of life on the destination included: whoever ends before that was in the migration, and what
   // is declared of it counts.
   StepOutcome run();
-  StepOutcome end_source();
+  StepOutcome finish_source();
   // It was run, and the guest is to be on the source still.
   bool failed() const { return failed_ != Failure::none; }
   StepOutcome look_at_source_after_failure();
@@ -37,9 +42,10 @@ class Migration {
  private:
   enum class Failure { none, declared, undeclared };
 
-  ops::MigrationContext context_of(PreparedPlayer& prepared);
-  base::Result<hypervisor::Machine*> raise(PreparedPlayer& prepared, base::Deadline deadline);
-  base::Result<void> release_source();
+  void started() override;
+  void progress() override;
+  base::Result<void> end_source() override;
+  void destination_ready(Player& destination) override;
   StepOutcome conclude(const ops::MigrationOutcome& outcome);
   StepOutcome switch_over();
   StepOutcome conclude_failed(const ops::MigrationOutcome& outcome);
@@ -53,6 +59,9 @@ class Migration {
   IterationContext& iteration_;
   Ends& ends_;
   Parts with_;
+  MigrationSession session_;
+  double raise_next_after_ms_ = 0;  // 0: not while the migration runs
+  base::Clock::time_point began_;
   Failure failed_ = Failure::none;
   base::Clock::time_point quit_began_;
 };

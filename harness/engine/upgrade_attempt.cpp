@@ -55,11 +55,12 @@ UpgradeAttempt::UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFa
       journal_(iteration.journal),
       mode_(iteration.mode),
       failure_(failure),
-      verification_(verification) {}
+      verification_(verification),
+      session_(lineage_, journal_, mode_, ends_) {}
 
 Result<Player*> UpgradeAttempt::run(Player& source) {
   began_ = base::Clock::now();
-  source_ = &source;
+  ends_.source = &source;
   source_side_ = source.machine->spec().side;
   ram_ = source.ram;
   said_before_ = source.machine->child().last_lines();
@@ -70,12 +71,12 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
   result_ = ops::to_string(outcome.result);
   interrupted_ = outcome.interrupted;
   if (harness_error_) return tl::unexpected<base::Error>(*harness_error_);
-  const bool arrived = outcome.result == MigrationResult::completed && next_ != nullptr;
+  const bool arrived = outcome.result == MigrationResult::completed && ends_.destination != nullptr;
   if (!interrupted_ && arrived && new_side_runs(deadline)) {
     // The sabotage came to nothing; the guest must not be taken from where it runs.
-    guest_ = next_;
+    guest_ = ends_.destination;
     fate_ = "destination";
-    if (source_ != nullptr) end(*std::exchange(source_, nullptr));
+    if (ends_.source != nullptr) end(*std::exchange(ends_.source, nullptr));
     lineage_.set_current(guest_);
   } else if (!interrupted_) {
     if (outcome.result == MigrationResult::hang) note_hang();
@@ -83,7 +84,7 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
     rescue();
   }
   remove_traces();
-  prepared_.ram.reset();  // files of guest RAM go with their last owner
+  session_.forget_ram();
   ram_.reset();
   if (interrupted_ || context_.stop.level() >= 2) {
     return base::fail(ErrorKind::interrupted, "interrupted while an upgrade was made to fail");
@@ -99,23 +100,6 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
   return guest_;
 }
 
-ops::MigrationContext UpgradeAttempt::context(Deadline deadline) {
-  ops::MigrationContext migration{context_.reactor,
-                                  source_->machine.get(),
-                                  next_ != nullptr ? next_->machine.get() : nullptr,
-                                  journal_.plan().transport,
-                                  context_.run_dir,
-                                  prepared_.spec.instance,
-                                  deadline,
-                                  {}};
-  migration.raise = [this](Deadline by) { return raise(by); };
-  migration.release_source = [this] { return release_source(); };
-  migration.state_file = prepared_.state_file;
-  migration.main_socket = prepared_.main_socket;
-  migration.cpr_socket = prepared_.cpr_socket;
-  return migration;
-}
-
 // The migration of the plan as it would be, but for the sabotage.
 ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   const Succession succession = mode_.needs.succession;
@@ -126,10 +110,11 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
     failed.result = error.kind == ErrorKind::timeout ? MigrationResult::hang : MigrationResult::destination_lost;
     return failed;
   };
-  prepared_ = lineage_.prepare(journal_.plan().destination_side, &mode_, source_, lineage_.devices());
-  const std::string qemu = prepared_.spec.qemu;
+  session_.prepare();
+  PreparedPlayer& prepared = session_.prepared();
+  const std::string qemu = prepared.spec.qemu;
   if (failure_.strike_machine != nullptr) {
-    const auto struck = failure_.strike_machine(prepared_.spec, succession, prepared_.state_file);
+    const auto struck = failure_.strike_machine(prepared.spec, succession, prepared.state_file);
     if (!struck) {
       harness_error_ = struck.error();
       return fail_with(struck.error());
@@ -137,57 +122,43 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   }
   // What is no QEMU needs no environment. In place it would be env(1) that is exec'ed and finds the file missing, when
   // the old image is gone (Lineage::exec_command).
-  if (prepared_.spec.qemu != qemu) prepared_.spec.env = source_->machine->spec().env;
+  if (prepared.spec.qemu != qemu) prepared.spec.env = ends_.source->machine->spec().env;
   if (succession == Succession::beside || succession == Succession::waiting) {
-    const Result<Player*> spawned = lineage_.spawn(prepared_, journal_);
+    const Result<Player*> spawned = lineage_.spawn(prepared, journal_);
     if (!spawned) return fail_with(spawned.error());
-    next_ = *spawned;
-    next_id_ = next_->process_id;
+    ends_.destination = *spawned;
+    next_id_ = ends_.destination->process_id;
   }
   if (succession == Succession::beside) {
-    if (const auto ready = lineage_.make_ready(*next_, deadline); !ready) return fail_with(ready.error());
+    if (const auto ready = lineage_.make_ready(*ends_.destination, deadline); !ready) return fail_with(ready.error());
   }
-  ops::MigrationContext migration = context(deadline);
-  if (succession == Succession::in_place) {
-    auto command = lineage_.exec_command(*source_, prepared_);
-    if (!command) return fail_with(command.error());
-    migration.exec_command = std::move(*command);
-    sample_before_teardown(lineage_, journal_, *source_);
-  }
-  if (failure_.strike_migration != nullptr) failure_.strike_migration(migration, succession);
-  state_file_ = migration.state_file;
-  return mode_.run(migration);
+  auto migration = session_.begin(deadline, *this);
+  if (!migration) return fail_with(migration.error());
+  if (succession == Succession::in_place) sample_before_teardown(lineage_, journal_, *ends_.source);
+  if (failure_.strike_migration != nullptr) failure_.strike_migration(*migration, succession);
+  state_file_ = migration->state_file;
+  const ops::MigrationOutcome outcome = mode_.run(*migration);
+  if (ends_.destination != nullptr) next_id_ = ends_.destination->process_id;
+  return outcome;
 }
 
-Result<hypervisor::Machine*> UpgradeAttempt::raise(Deadline deadline) {
-  if (mode_.needs.succession == Succession::afterwards) {
-    MIGSOAK_ASSIGN(next_, lineage_.spawn(prepared_, journal_));
-  } else if (mode_.needs.succession == Succession::in_place) {
-    MIGSOAK_ASSIGN(next_, lineage_.take_over(*source_, prepared_, journal_));
-    source_ = nullptr;
-  }
-  next_id_ = next_->process_id;
-  MIGSOAK_TRY(lineage_.make_ready(*next_, deadline));
-  return next_->machine.get();
-}
-
-Result<void> UpgradeAttempt::release_source() {
+Result<void> UpgradeAttempt::end_source() {
   // The mode drops the file when it has been loaded; until the guest runs, it is the only way back.
   kept_file_ = state_file_ + ".kept";
   std::error_code error;
   fs::create_hard_link(state_file_, kept_file_, error);
   if (error) return base::fail(ErrorKind::environment, "can't keep " + state_file_ + ": " + error.message());
-  sample_before_teardown(lineage_, journal_, *source_);
-  lineage_.retire(*std::exchange(source_, nullptr), /*by_quit=*/true, journal_);
+  sample_before_teardown(lineage_, journal_, *ends_.source);
+  lineage_.retire(*std::exchange(ends_.source, nullptr), /*by_quit=*/true, journal_);
   return {};
 }
 
 // The mode says that the guest has arrived. Strikes, and asks.
 bool UpgradeAttempt::new_side_runs(Deadline deadline) {
-  if (failure_.strike_arrived != nullptr) failure_.strike_arrived(*next_->machine);
-  const auto status = next_->machine->qmp().execute("query-status", base::Json::object(),
-                                                    Deadline::in(kArrivedAnswerMax).sooner(deadline));
-  if (status && base::json_get<bool>(*status, "running", false)) return guest_beats(*next_);
+  if (failure_.strike_arrived != nullptr) failure_.strike_arrived(*ends_.destination->machine);
+  const auto status = ends_.destination->machine->qmp().execute("query-status", base::Json::object(),
+                                                                Deadline::in(kArrivedAnswerMax).sooner(deadline));
+  if (status && base::json_get<bool>(*status, "running", false)) return guest_beats(*ends_.destination);
   if (status) {
     error_ = fmt::format("the new process has loaded the guest's state and does not run it (status {})",
                          base::printable(base::json_get<std::string>(*status, "status", "?"), 60));
@@ -195,7 +166,7 @@ bool UpgradeAttempt::new_side_runs(Deadline deadline) {
   }
   error_ = "the new process has loaded the guest's state: " + status.error().describe();
   result_ = ops::to_string(MigrationResult::hang);
-  if (answers(*next_)) note_hang();
+  if (answers(*ends_.destination)) note_hang();
   return false;
 }
 
@@ -222,40 +193,40 @@ void UpgradeAttempt::end(Player& player) {
 
 // The new side's process goes, hung or not, before anybody else touches the guest.
 void UpgradeAttempt::clear_new_side() {
-  if (next_ == nullptr) return;
-  ran_on_new_side_ = next_->machine->qmp().has_event("RESUME");
-  keep_lines(*next_);
+  if (ends_.destination == nullptr) return;
+  ran_on_new_side_ = ends_.destination->machine->qmp().has_event("RESUME");
+  keep_lines(*ends_.destination);
   // Failing is expected of it, dying of a signal is not: that is left to note_unexpected_ends().
-  const auto status = next_->machine->child().exit_status();
-  if (!status || status->signal == 0) end(*next_);
-  next_ = nullptr;
+  const auto status = ends_.destination->machine->child().exit_status();
+  if (!status || status->signal == 0) end(*ends_.destination);
+  ends_.destination = nullptr;
 }
 
 // What an operator would do: go on with the old process; where it has gone, start the old build again from the state
 // that it saved.
 void UpgradeAttempt::rescue() {
   const Succession succession = mode_.needs.succession;
-  const bool quits_first = source_ == nullptr && succession == Succession::afterwards;
+  const bool quits_first = ends_.source == nullptr && succession == Succession::afterwards;
   fate_ = "lost";
-  if (source_ != nullptr && answers(*source_)) {
+  if (ends_.source != nullptr && answers(*ends_.source)) {
     if (return_to_source()) return;
-  } else if (source_ != nullptr && source_->machine->alive() && succession != Succession::in_place) {
+  } else if (ends_.source != nullptr && ends_.source->machine->alive() && succession != Succession::in_place) {
     fate_ = "unknown";  // it does not answer, and may well go on running the guest
   }
-  if (source_ != nullptr) {
-    keep_lines(*source_);
-    end(*std::exchange(source_, nullptr));
+  if (ends_.source != nullptr) {
+    keep_lines(*ends_.source);
+    end(*std::exchange(ends_.source, nullptr));
   }
   if (quits_first && !ran_on_new_side_) start_again();
 }
 
 bool UpgradeAttempt::return_to_source() {
-  ops::MigrationContext migration = context(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
-  const bool stopped = source_->machine->qmp().has_event("STOP");
+  ops::MigrationContext migration = session_.context(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  const bool stopped = ends_.source->machine->qmp().has_event("STOP");
   // A guest that ran on the new side has gone on from there: its memory, shared or its disks, is not as it was.
   if (!ops::restore_source(migration, /*may_continue=*/!ran_on_new_side_)) return false;
-  if (!guest_beats(*source_)) return false;
-  guest_ = source_;
+  if (!guest_beats(*ends_.source)) return false;
+  guest_ = ends_.source;
   fate_ = "source";
   how_ = stopped ? "resumed" : "kept-running";
   return true;
@@ -330,11 +301,12 @@ Result<void> UpgradeAttempt::verify() {
 
 // Sockets of processes that were killed, and what the sabotage made. Anything else that is left shows at the quiet
 // point.
-void UpgradeAttempt::remove_traces() const {
-  std::vector<std::string> paths = {prepared_.main_socket, prepared_.cpr_socket, prepared_.state_file, state_file_,
+void UpgradeAttempt::remove_traces() {
+  const PreparedPlayer& prepared = session_.prepared();
+  std::vector<std::string> paths = {prepared.main_socket, prepared.cpr_socket, prepared.state_file, state_file_,
                                     kept_file_};
   if (failure_.traces != nullptr) {
-    for (std::string& path : failure_.traces(prepared_.spec)) paths.push_back(std::move(path));
+    for (std::string& path : failure_.traces(prepared.spec)) paths.push_back(std::move(path));
   }
   std::error_code ignored;
   for (const std::string& path : paths) {

@@ -13,7 +13,7 @@
 
 namespace migsoak::engine {
 
-class UpgradeAttempt {
+class UpgradeAttempt : private MigrationListener {
  public:
   // Borrows all. `verification` records what the guest finds damaged afterwards.
   UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFailure& failure, Verification& verification);
@@ -26,9 +26,7 @@ class UpgradeAttempt {
 
  private:
   ops::MigrationOutcome attempt(base::Deadline deadline);
-  ops::MigrationContext context(base::Deadline deadline);
-  base::Result<hypervisor::Machine*> raise(base::Deadline deadline);
-  base::Result<void> release_source();
+  base::Result<void> end_source() override;
   bool new_side_runs(base::Deadline deadline);
   void note_hang();
   void keep_lines(const Player& player);
@@ -39,7 +37,7 @@ class UpgradeAttempt {
   base::Result<void> load_again(Player& player, base::Deadline deadline);
   bool guest_beats(Player& player);
   base::Result<void> verify();
-  void remove_traces() const;
+  void remove_traces();
   void end(Player& player);
   void record(const std::string& new_side, std::int64_t process_id);
 
@@ -52,11 +50,10 @@ class UpgradeAttempt {
   base::Clock::time_point began_;
   std::string source_side_;
   std::shared_ptr<RamFile> ram_;  // of the guest, whoever maps it
-  PreparedPlayer prepared_;
-  std::string state_file_;  // as the source was told
-  std::string kept_file_;   // the same file under another name
-  Player* source_ = nullptr;
-  Player* next_ = nullptr;   // the new side's process
+  Ends ends_;                     // destination: the new side's process
+  MigrationSession session_;
+  std::string state_file_;   // as the source was told
+  std::string kept_file_;    // the same file under another name
   Player* guest_ = nullptr;  // who has the guest, in the end
   std::int64_t next_id_ = 0;
   bool ran_on_new_side_ = false;

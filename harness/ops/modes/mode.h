@@ -38,6 +38,11 @@ struct ModeNeeds {
   std::string upgrade_only = {};  // why it does not go back to an older build; empty: it does
 };
 
+// How far a migration has come, by its source's word (QAPI MigrationStatus). They come in this order; not every mode,
+// setting and build passes through all.
+enum class MigrationPhase { setup, active, pre_switchover, device, completed };
+std::string to_string(MigrationPhase phase);  // as QAPI spells it
+
 // run() empties both event inboxes when it starts: whoever wants earlier events takes them before.
 struct MigrationContext {
   proc::Reactor& reactor;
@@ -63,6 +68,8 @@ struct MigrationContext {
   std::string main_socket = {};                // waiting: -incoming unix:… of the destination
   std::string cpr_socket = {};                 // waiting: its -incoming cpr channel
   std::vector<std::string> exec_command = {};  // in_place: argv of the next image, command_line() of its spec
+  // Called for each phase when the source has reached it, at the earliest opportunity; may be empty.
+  std::function<void(MigrationPhase)> on_phase = {};
 };
 
 enum class MigrationResult {
