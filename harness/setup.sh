@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Installs what is missing of harness/packages.txt, then configures and builds.
 #
-#   harness/setup.sh [--tests] [--sanitize] [--packages-only] [--target NAME]...
+#   harness/setup.sh [--tests] [--sanitize WHAT] [--packages-only] [--target NAME]...
 #
 #   --tests          also the packages only the tests need
-#   --sanitize       build/asan (AddressSanitizer, UndefinedBehaviorSanitizer) instead of build/release
+#   --sanitize WHAT  instead of build/release: address is build/asan (AddressSanitizer, UndefinedBehaviorSanitizer),
+#                    thread is build/tsan (ThreadSanitizer)
 #   --packages-only  no build
 #   --target NAME    build only this target (may be given again); default: everything
 #
@@ -28,8 +29,13 @@ while (($#)); do
   case $1 in
     --tests) groups='build run tests' ;;
     --sanitize)
-      build=$root/build/asan
-      cmake_flags=(-DMIGSOAK_SANITIZE=ON)
+      case ${2:-} in
+        address) build=$root/build/asan ;;
+        thread) build=$root/build/tsan ;;
+        *) say '--sanitize needs a word: address or thread'; exit 2 ;;
+      esac
+      cmake_flags=("-DMIGSOAK_SANITIZE=$2")
+      shift
       ;;
     --packages-only) packages_only=yes ;;
     --target)
@@ -49,7 +55,7 @@ while (($#)); do
   shift
 done
 
-# Names of the wanted groups, one per line.
+# Names of the wanted groups, one entry per line: NAME or NAME|NAME, one of which will do.
 wanted_packages() {
   awk -v wanted=" $groups " '
     /^[[:space:]]*(#|$)/ { next }
@@ -57,11 +63,24 @@ wanted_packages() {
     on { print $1 }' "$root/harness/packages.txt"
 }
 
+# "install ok installed", or "hold ok installed" for a pinned one.
+is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q ' ok installed$'; }
+
+# Of an entry with several names the first that apt knows, else the first.
 missing_packages() {
-  local package
-  for package in $(wanted_packages); do
-    # "install ok installed", or "hold ok installed" for a pinned one.
-    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' ok installed$' || printf '%s\n' "$package"
+  local entry package names found
+  for entry in $(wanted_packages); do
+    IFS='|' read -ra names <<<"$entry"
+    found=
+    for package in "${names[@]}"; do is_installed "$package" && found=installed; done
+    [[ -z $found ]] || continue
+    for package in "${names[@]}"; do
+      if ((${#names[@]} > 1)) && apt_knows "$package"; then
+        found=$package
+        break
+      fi
+    done
+    printf '%s\n' "${found:-${names[0]}}"
   done
 }
 
@@ -100,6 +119,7 @@ install_missing() {
   # An index that knows every name may still be stale (404 on download), hence the second try.
   if ! apt_knows "${missing[@]}" || ! "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1; then
     "${apt[@]}" update </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get update failed'
+    mapfile -t missing < <(missing_packages)
     apt_knows "${missing[@]}" || die "apt does not know: $(unknown_to_apt "${missing[@]}")
 setup: migsoak is made for Debian 12 (bookworm); this is $(sed -n 's/^PRETTY_NAME=//p' /etc/os-release)"
     "${apt[@]}" install "${missing[@]}" </dev/null >>"$log" 2>&1 || apt_failed "$log" 'apt-get install failed'
@@ -123,7 +143,8 @@ refresh_index_for_kernel() {
 unknown_to_apt() {
   local package
   for package in "$@"; do
-    apt-cache show --no-all-versions "$package" >/dev/null 2>&1 || printf '%s ' "$package"
+    # A name that others only mention has no candidate; `apt-cache show` knows it all the same.
+    [[ $(LC_ALL=C apt-cache policy "$package" 2>/dev/null) =~ 'Candidate: '[^\(] ]] || printf '%s ' "$package"
   done
 }
 apt_knows() { [[ -z $(unknown_to_apt "$@") ]]; }

@@ -2,8 +2,8 @@
 # All tests, on a machine with nothing but git: installs what is missing, builds, then
 #
 #   tests      everything under CTest, in build/release: unit, style, faults, integration, a smoke run of the benchmark
-#   sanitized  the unit tests again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
-#   lint       clang-format and clang-tidy (tests/style/lint.sh)
+#   sanitized  the rooms' tests again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+#   lint       clang-format and clang-tidy (tests/style/lint.sh); every file compiles alone (tests/style/alone.sh)
 #
 #   tests/run.sh [PART]...     only these parts
 #
@@ -129,18 +129,19 @@ if wants sanitized; then
   targets=()
   for folder in "$root"/tests/*/; do
     room=$(basename "$folder")
-    # Rooms only: the rest starts QEMU, which the sanitizers say nothing about.
+    # Rooms only: the integration tests start the binary that users have.
     [[ -d $root/harness/$room ]] && compgen -G "$folder*_test.cpp" >/dev/null && targets+=(--target "test_$room")
   done
-  set_up --sanitize "${targets[@]}"
+  set_up --sanitize address "${targets[@]}"
   heading 'unit tests, sanitized'
   # The guest image is the same for both trees; the release build made it.
   export MIGSOAK_GUEST_IMAGE=${MIGSOAK_GUEST_IMAGE:-$root/build/release/guest-images}
-  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L unit
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L '^(unit|process|qemu|root)$'
 fi
 if wants lint; then
   heading 'lint'
   check clang-format "$root/tests/style/lint.sh" --format
+  check compiles-alone "$root/tests/style/alone.sh"
   check clang-tidy "$root/tests/style/lint.sh" --tidy --lean
 fi
 

@@ -12,6 +12,7 @@
 #               database opens, --resume goes on (tests/integration/kill_test.cpp)
 #   upgrades    scenarios/cpr-reboot, cpr-transfer, cpr-exec and upgrade-chain, whole: 500 hot upgrades of one guest each
 #   restarts    scenarios/target-restart.toml, whole: a vhost target killed and stopped under eight writers
+#   fresh       a stranger's machine: minimal Debians, a clone, the README's two commands (tests/fresh.sh); needs root
 #   bench       the soak loop against a bare one (tests/bench): its own figures, and the ratios in the table
 #
 #   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
@@ -23,7 +24,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 migsoak=$root/build/release/migsoak
 faults=$root/build/release/tests/faults
 scenario=$root/scenarios/vhost-fd-exhaustion.toml
-all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts bench)
+all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts bench fresh)
 parts=() shrink=1
 for argument in "$@"; do
   case $argument in
@@ -187,6 +188,17 @@ part_upgrades() {
 
 part_restarts() {
   whole target-restart
+}
+
+part_fresh() {
+  "$root/tests/fresh.sh" </dev/null >"$out/fresh.log" 2>&1
+  figure 'exit status' $? = 0
+  cat "$out/fresh.log" >&2
+  local quickstart tests
+  quickstart=$(awk -F '\t' '$2 == "quickstart" && $4 > most { most = $4 } END { print most }' "$root/build/fresh/table.tsv")
+  tests=$(awk -F '\t' '$2 == "tests" && $4 > most { most = $4 } END { print most }' "$root/build/fresh/table.tsv")
+  figure 'clone to the first report, slowest (s)' "$quickstart" '<=' 300
+  figure 'tests/run.sh, slowest (s)' "$tests" '<=' 1200
 }
 
 part_bench() {

@@ -14,7 +14,8 @@ using base::ErrorKind;
 using base::fail;
 using base::Result;
 
-const std::vector<KeySpec>& scenario_keys() {
+// A table: one line per key of the scenario file.
+const std::vector<KeySpec>& scenario_keys() {  // NOLINT(readability-function-size)
   static const std::vector<KeySpec> keys = [] {
     using enum KeyType;
     std::vector<KeySpec> list = {{"name", string},

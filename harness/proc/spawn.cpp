@@ -190,6 +190,8 @@ void reap_failed_child(pid_t pid) {
 }
 
 // One go. `failure` tells what the child reported, if anything.
+// One fork from its pipes to its verdict; each step needs the locals of the last.
+// NOLINTNEXTLINE(readability-function-size)
 base::Result<pid_t> launch(const SpawnRequest& request, const std::string& executable, ChildFailure& failure) {
   BirthPlan plan;
   plan.request = &request;

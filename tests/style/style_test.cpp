@@ -122,39 +122,5 @@ TEST(Code, BlanksCommentsAndLiteralsButKeepsLines) {
   EXPECT_EQ(code_only("1'000'000 + x"), "1'000'000 + x");
 }
 
-TEST(Code, FindsFunctionsOfAllForms) {
-  const std::string code = R"(
-namespace a { namespace {
-struct S final : B<int> {
-  S() : a_{1}, b_(2) {
-    x;
-  }
-  int inline_one() const { return 1; }
-  bool operator==(const S& other) const = default;
-  int table_[2] = {1, 2};
-};
-const auto kTable = make({1, 2});
-template <typename T = int>
-T
-wide(T t) {
-  auto f = [&](int) { return t; };
-  return f(1);
-}
-}}
-#define MACRO(x) \
-  if (x) {
-TEST(Suite, Case) {
-}
-extern "C" {
-int c_linkage(void) { return 0; }
-}
-)";
-  std::string seen;
-  for (const FunctionSpan& span : functions(code_only(code))) {
-    seen += span.name + " " + std::to_string(span.first_line) + "+" + std::to_string(span.lines) + "\n";
-  }
-  EXPECT_EQ(seen, "S 4+3\ninline_one 7+1\nwide 12+6\nSuite.Case 21+2\nc_linkage 24+1\n");
-}
-
 }  // namespace
 }  // namespace migsoak::style
