@@ -30,8 +30,8 @@ base::Error as_subjects(base::Error error, bool has_wrapper) {
 StepOutcome Destination::spawn() {
   Ends& ends = iteration_.ends;
   const std::string name = "qemu:" + iteration_.plan().destination_side;
-  for (Player& player : iteration_.lineage.players()) {
-    if (&player != ends.source && player.name == name) ends.destination = &player;  // raised early
+  for (Vm& vm : iteration_.lineage.vms()) {
+    if (&vm != ends.source && vm.name == name) ends.destination = &vm;  // raised early
   }
   retire_unused();
   if (ends.destination != nullptr || !iteration_.starts_before()) return StepResult::ok;
@@ -42,7 +42,7 @@ StepOutcome Destination::spawn_with(const DeviceSet& devices) {
   const std::string& side = iteration_.plan().destination_side;
   const std::string name = "qemu:" + side;
   Lineage& lineage = iteration_.lineage;
-  const base::Result<Player*> spawned =
+  const base::Result<Vm*> spawned =
       lineage.spawn(lineage.prepare(side, &iteration_.mode, iteration_.ends.source, devices), iteration_.journal);
   if (!spawned) {
     const bool has_wrapper = !iteration_.scenario().side(side).wrapper.empty();
@@ -53,7 +53,7 @@ StepOutcome Destination::spawn_with(const DeviceSet& devices) {
 }
 
 StepOutcome Destination::raise() {
-  Player* destination = iteration_.ends.destination;
+  Vm* destination = iteration_.ends.destination;
   if (destination == nullptr) return StepResult::stays_on_source;  // ended since its start, and was noted
   if (iteration_.mode.needs.succession == ops::Succession::waiting) return StepResult::ok;
   const auto ready = iteration_.lineage.make_ready(*destination, iteration_.spawn_deadline());
@@ -75,7 +75,7 @@ StepOutcome Destination::still_there() const {
 }
 
 StepOutcome Destination::match_devices() {
-  Player*& destination = iteration_.ends.destination;
+  Vm*& destination = iteration_.ends.destination;
   if (same_devices(destination->devices, iteration_.lineage.devices())) return StepResult::ok;
   iteration_.readings.drop_config(hypervisor::ReadPoint::destination);
   iteration_.lineage.retire(*std::exchange(destination, nullptr), /*by_quit=*/false, iteration_.journal);
@@ -87,10 +87,10 @@ StepOutcome Destination::match_devices() {
 void Destination::retire_unused() {
   Lineage& lineage = iteration_.lineage;
   const Ends& ends = iteration_.ends;
-  for (auto it = lineage.players().begin(); it != lineage.players().end();) {
-    Player& player = *it++;
-    if (&player != ends.source && &player != ends.destination) {
-      lineage.retire(player, /*by_quit=*/false, iteration_.journal);
+  for (auto it = lineage.vms().begin(); it != lineage.vms().end();) {
+    Vm& vm = *it++;
+    if (&vm != ends.source && &vm != ends.destination) {
+      lineage.retire(vm, /*by_quit=*/false, iteration_.journal);
     }
   }
 }
@@ -99,7 +99,7 @@ void Destination::begin_raising_next() {
   Lineage& lineage = iteration_.lineage;
   if (next_side_.empty() || !lineage.can_raise_early()) return;
   const std::string side = std::exchange(next_side_, "");  // one attempt
-  const base::Result<Player*> spawned =
+  const base::Result<Vm*> spawned =
       lineage.spawn(lineage.prepare(side, ops::find_mode("precopy"), nullptr, lineage.devices()), iteration_.journal);
   // A failure shows in the next iteration, which will try again and judge it there.
   if (spawned) iteration_.ends.next = *spawned;
@@ -107,7 +107,7 @@ void Destination::begin_raising_next() {
 
 // One that ends at its start is noted; the next iteration tries again.
 StepOutcome Destination::finish_raising_next() {
-  Player& next = *iteration_.ends.next;
+  Vm& next = *iteration_.ends.next;
   const auto ready = iteration_.lineage.make_ready(next, iteration_.spawn_deadline());
   if (ready) return StepResult::ok;
   return Trouble{next.name,

@@ -172,17 +172,16 @@ StepOutcome IterationRunner::spawn_first() {
   Lineage& lineage = context_.lineage;
   const std::string& side = context_.plan().source_side;
   const std::string name = "qemu:" + side;
-  const base::Result<Player*> player =
-      lineage.spawn(lineage.prepare(side, nullptr, nullptr, lineage.devices()), journal_);
-  if (!player) {
+  const base::Result<Vm*> vm = lineage.spawn(lineage.prepare(side, nullptr, nullptr, lineage.devices()), journal_);
+  if (!vm) {
     const bool has_wrapper = !context_.scenario().side(side).wrapper.empty();
-    return Trouble{name, 0, as_subjects(player.error(), has_wrapper), "start of " + name, /*explained_by_ends=*/false};
+    return Trouble{name, 0, as_subjects(vm.error(), has_wrapper), "start of " + name, /*explained_by_ends=*/false};
   }
-  if (const auto ready = lineage.make_ready(**player, context_.spawn_deadline()); !ready) {
-    return Trouble{name, (*player)->process_id, ready.error(), "QMP of " + name, /*explained_by_ends=*/false};
+  if (const auto ready = lineage.make_ready(**vm, context_.spawn_deadline()); !ready) {
+    return Trouble{name, (*vm)->process_id, ready.error(), "QMP of " + name, /*explained_by_ends=*/false};
   }
-  lineage.channel().make_active((*player)->agent_stream);
-  lineage.set_current(*player);
+  lineage.channel().make_active((*vm)->agent_stream);
+  lineage.set_current(*vm);
   return StepResult::ok;
 }
 
@@ -241,7 +240,7 @@ StepOutcome IterationRunner::attempt_upgrade() {
   }
   attempt_ = std::make_unique<UpgradeAttempt>(context_, *ops::find_upgrade_failure(context_.plan().upgrade_failure),
                                               verification_);
-  const base::Result<Player*> guest_in = attempt_->run(*context_.ends.source);
+  const base::Result<Vm*> guest_in = attempt_->run(*context_.ends.source);
   context_.ends.source = guest_in ? *guest_in : nullptr;
   if (!guest_in) {
     return Trouble{"harness", 0, guest_in.error(), "end of an upgrade that was made to fail",

@@ -30,7 +30,7 @@ struct IterationContext {
   }
   // The guest's life ends by plan, and all its QEMUs with it.
   void end_guest() {
-    while (!lineage.players().empty()) lineage.retire(lineage.players().front(), /*by_quit=*/false, journal);
+    while (!lineage.vms().empty()) lineage.retire(lineage.vms().front(), /*by_quit=*/false, journal);
     ends = {};
   }
 };

@@ -46,19 +46,17 @@ void Lineage::drain_logs(record::Journal& journal) {
     record_lines({name, id, kind::kLogLine, child.take_lines(), child.take_dropped_bytes()}, journal);
   };
   for (TargetPlayer& player : targets_) drain(player.name, player.process_id, player.target->child());
-  for (Player& player : players_) drain(player.name, player.process_id, player.machine->child());
+  for (Vm& vm : vms_) drain(vm.name, vm.process_id, vm.machine->child());
   record_lines({"guest", 0, kind::kConsoleLine, console_.take_alarm_lines(), console_.take_dropped_bytes()}, journal);
   (void)console_.take_lines();  // kept in the console's log file; only alarms belong to the record
   for (const std::string& error : channel_.take_protocol_errors()) {
     journal.event(kind::kProtocolError, "guest").text("agent channel: " + error);
   }
-  for (Player& player : players_) {
-    const std::string error = player.machine->qmp().protocol_error();
-    if (error.empty() || player.protocol_error_told) continue;
-    player.protocol_error_told = true;
-    journal.event(kind::kProtocolError, player.name)
-        .process(player.process_id)
-        .text("QMP: " + base::printable(error, 160));
+  for (Vm& vm : vms_) {
+    const std::string error = vm.machine->qmp().protocol_error();
+    if (error.empty() || vm.protocol_error_reported) continue;
+    vm.protocol_error_reported = true;
+    journal.event(kind::kProtocolError, vm.name).process(vm.process_id).text("QMP: " + base::printable(error, 160));
   }
 }
 

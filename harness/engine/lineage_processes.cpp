@@ -68,7 +68,7 @@ record::ProcessInstance Lineage::register_process(const std::string& name, const
 std::string Lineage::free_slot(const std::string&) const {
   for (int slot = 0; slot < 3; ++slot) {
     std::string name = std::to_string(slot);
-    const bool taken = std::any_of(players_.begin(), players_.end(), [&](const Player& p) { return p.slot == name; });
+    const bool taken = std::any_of(vms_.begin(), vms_.end(), [&](const Vm& p) { return p.slot == name; });
     if (!taken) return name;
   }
   assert(false && "at most three QEMUs of a lineage live at once");
@@ -104,9 +104,9 @@ hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, cons
   return spec;
 }
 
-PreparedPlayer Lineage::prepare(const std::string& side, const ops::Mode* mode, const Player* source,
-                                const hypervisor::DeviceSet& devices) {
-  PreparedPlayer prepared;
+VmLaunch Lineage::prepare(const std::string& side, const ops::Mode* mode, const Vm* source,
+                          const hypervisor::DeviceSet& devices) {
+  VmLaunch prepared;
   prepared.slot = free_slot(side);
   prepared.devices = devices;
   prepared.spec = machine_spec(side, prepared.slot, devices);
@@ -139,38 +139,38 @@ PreparedPlayer Lineage::prepare(const std::string& side, const ops::Mode* mode, 
   return prepared;
 }
 
-Player& Lineage::enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
-                        record::Journal& journal) {
-  Player& player = players_.emplace_back();
-  player.name = "qemu:" + prepared.spec.side;
-  player.slot = std::move(prepared.slot);
-  player.devices = std::move(prepared.devices);
-  player.ram = std::move(prepared.ram);
-  player.main_socket = std::move(prepared.main_socket);
-  player.cpr_socket = std::move(prepared.cpr_socket);
-  player.generation = generation;
-  player.machine = std::move(machine);
-  player.spawned = base::Clock::now();
-  const proc::ChildProcess& child = player.machine->child();
+Vm& Lineage::enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
+                    record::Journal& journal) {
+  Vm& vm = vms_.emplace_back();
+  vm.name = "qemu:" + prepared.spec.side;
+  vm.slot = std::move(prepared.slot);
+  vm.devices = std::move(prepared.devices);
+  vm.ram = std::move(prepared.ram);
+  vm.main_socket = std::move(prepared.main_socket);
+  vm.cpr_socket = std::move(prepared.cpr_socket);
+  vm.generation = generation;
+  vm.machine = std::move(machine);
+  vm.spawned = base::Clock::now();
+  const proc::ChildProcess& child = vm.machine->child();
   record::ProcessInstance instance = register_process(
-      player.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), journal.observation().iteration);
+      vm.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), journal.observation().iteration);
   instance.generation = generation;
-  player.process_id = instance.id;
-  player.start_ticks = instance.start_ticks;
+  vm.process_id = instance.id;
+  vm.start_ticks = instance.start_ticks;
   journal.born(std::move(instance));
-  return player;
+  return vm;
 }
 
-Result<Player*> Lineage::spawn(PreparedPlayer prepared, record::Journal& journal) {
+Result<Vm*> Lineage::spawn(VmLaunch prepared, record::Journal& journal) {
   const base::Clock::time_point now = base::Clock::now();
   MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::spawn(context_.reactor, context_.containment, prepared.spec));
-  Player& player = enlist(std::move(prepared), std::move(machine), /*generation=*/0, journal);
-  player.spawned = now;
-  probes::adopt(probe_state_, {player.name, player.process_id, player.machine->child().pid(), {}});
-  return &player;
+  Vm& vm = enlist(std::move(prepared), std::move(machine), /*generation=*/0, journal);
+  vm.spawned = now;
+  probes::adopt(probe_state_, {vm.name, vm.process_id, vm.machine->child().pid(), {}});
+  return &vm;
 }
 
-Result<std::vector<std::string>> Lineage::exec_command(const Player& source, const PreparedPlayer& next) const {
+Result<std::vector<std::string>> Lineage::exec_command(const Vm& source, const VmLaunch& next) const {
   MIGSOAK_ASSIGN(std::vector<std::string> argv, hypervisor::command_line(next.spec));
   const auto& now = source.machine->spec().env;
   if (now == next.spec.env) return argv;
@@ -184,40 +184,39 @@ Result<std::vector<std::string>> Lineage::exec_command(const Player& source, con
   return command;
 }
 
-Result<Player*> Lineage::take_over(Player& old, PreparedPlayer next, record::Journal& journal) {
+Result<Vm*> Lineage::take_over(Vm& old, VmLaunch next, record::Journal& journal) {
   drain_logs(journal);
   MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::take_over(context_.reactor, *old.machine, next.spec));
-  Player& player = enlist(std::move(next), std::move(machine), old.generation + 1, journal);
-  probes::adopt_generation(probe_state_, old.process_id,
-                           {player.name, player.process_id, player.machine->child().pid(), {}});
+  Vm& vm = enlist(std::move(next), std::move(machine), old.generation + 1, journal);
+  probes::adopt_generation(probe_state_, old.process_id, {vm.name, vm.process_id, vm.machine->child().pid(), {}});
   record::ProcessEnd end;
   end.process_id = old.process_id;  // expected, with no status: the pid lives on
   journal.ended(end);
   forget(old);
-  return &player;
+  return &vm;
 }
 
-Result<void> Lineage::make_ready(Player& player, base::Deadline deadline) {
-  MIGSOAK_TRY(player.machine->wait_ready(deadline));
-  if (player.console_stream < 0) {
-    MIGSOAK_ASSIGN(player.console_stream, console_.attach(player.machine->console_socket(), deadline));
+Result<void> Lineage::make_ready(Vm& vm, base::Deadline deadline) {
+  MIGSOAK_TRY(vm.machine->wait_ready(deadline));
+  if (vm.console_stream < 0) {
+    MIGSOAK_ASSIGN(vm.console_stream, console_.attach(vm.machine->console_socket(), deadline));
   }
-  if (player.agent_stream < 0) {
-    MIGSOAK_ASSIGN(player.agent_stream, channel_.attach(player.machine->agent_socket(), deadline));
-    player.spawn_ms = base::milliseconds_between(player.spawned, base::Clock::now());
+  if (vm.agent_stream < 0) {
+    MIGSOAK_ASSIGN(vm.agent_stream, channel_.attach(vm.machine->agent_socket(), deadline));
+    vm.spawn_ms = base::milliseconds_between(vm.spawned, base::Clock::now());
   }
   return {};
 }
 
-void Lineage::forget(Player& player) {
-  if (player.agent_stream >= 0) channel_.detach(player.agent_stream);
-  if (player.console_stream >= 0) console_.detach(player.console_stream);
-  if (current_ == &player) current_ = nullptr;
-  players_.remove_if([&player](const Player& other) { return &other == &player; });
+void Lineage::forget(Vm& vm) {
+  if (vm.agent_stream >= 0) channel_.detach(vm.agent_stream);
+  if (vm.console_stream >= 0) console_.detach(vm.console_stream);
+  if (current_ == &vm) current_ = nullptr;
+  vms_.remove_if([&vm](const Vm& other) { return &other == &vm; });
 }
 
-void Lineage::retire(Player& player, bool by_quit, record::Journal& journal) {
-  hypervisor::Machine& machine = *player.machine;
+void Lineage::retire(Vm& vm, bool by_quit, record::Journal& journal) {
+  hypervisor::Machine& machine = *vm.machine;
   // A process that had ended before it was asked to is note_unexpected_ends' business.
   if (by_quit && machine.alive()) {
     (void)machine.quit(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.quit_s)));
@@ -228,9 +227,9 @@ void Lineage::retire(Player& player, bool by_quit, record::Journal& journal) {
     const record::PhaseScope teardown(journal, "teardown");
     drain_logs(journal);
   }
-  journal.ended(process_end(player.process_id, true, machine.child().exit_status().value_or(proc::ExitStatus{}),
+  journal.ended(process_end(vm.process_id, true, machine.child().exit_status().value_or(proc::ExitStatus{}),
                             machine.child().last_lines()));
-  forget(player);
+  forget(vm);
 }
 
 bool Lineage::note_unexpected_ends(record::Journal& journal) {
@@ -246,14 +245,14 @@ bool Lineage::note_unexpected_ends(record::Journal& journal) {
     player.lost = true;
     note(player.name, player.process_id, player.target->child());
   }
-  for (auto it = players_.begin(); it != players_.end();) {
+  for (auto it = vms_.begin(); it != vms_.end();) {
     if (it->asked_to_quit || !it->machine->child().exited()) {
       ++it;
       continue;
     }
     drain_logs(journal);
     note(it->name, it->process_id, it->machine->child());
-    Player& gone = *it++;
+    Vm& gone = *it++;
     forget(gone);
   }
   return any;

@@ -28,7 +28,7 @@ void Migration::progress() {
   if (raise_next_after_ms_ > 0 && passed_ms >= raise_next_after_ms_) with_.destination.begin_raising_next();
 }
 
-void Migration::destination_ready(Player& destination) {
+void Migration::destination_ready(Vm& destination) {
   iteration_.journal.sample("host", 0, "spawn_ms", destination.spawn_ms);
   if (iteration_.mode.needs.succession != Succession::afterwards) return;
   // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
@@ -54,7 +54,7 @@ StepOutcome Migration::run() {
   if (!iteration_.starts_before()) session_.prepare();
   const hypervisor::MachineSpec& next_spec =
       ends_.destination != nullptr ? ends_.destination->machine->spec() : session_.prepared().spec;
-  assert(ops::wrong_ram(iteration_.mode, ends_.source->machine->spec(), next_spec).empty());
+  assert(ops::check_ram_sharing(iteration_.mode, ends_.source->machine->spec(), next_spec));
   auto migration = session_.begin(Deadline::in(seconds(iteration_.scenario().deadline.migrate_s)), *this);
   if (!migration) {
     return Trouble{"qemu:" + iteration_.plan().destination_side, 0, migration.error(), "its command line",
@@ -90,7 +90,7 @@ StepOutcome Migration::run() {
 StepOutcome Migration::conclude(const ops::MigrationOutcome& outcome) {
   record::Journal& journal = iteration_.journal;
   const bool completed = outcome.result == MigrationResult::completed;
-  if (ends_.source != nullptr) with_.operations.look_at_source(*ends_.source, completed);
+  if (ends_.source != nullptr) with_.operations.conclude_refused(*ends_.source, completed);
   with_.peaks.sample();
   journal.sample("migration", 0, "harness_ms", outcome.total_ms);
   for (const auto& [metric, value] : outcome.figures) journal.sample("migration", 0, metric, value);
@@ -140,7 +140,7 @@ StepOutcome Migration::switch_over() {
 // By both ends' word the guest runs on the destination. The source's end takes as long as the guest's first sign of
 // life there, and needn't wait for it.
 void Migration::ask_source_to_quit() {
-  Player& source = *ends_.source;
+  Vm& source = *ends_.source;
   quit_began_ = base::Clock::now();
   if (!source.machine->alive()) return;  // ended unasked: the next check notes it
   iteration_.journal.begin_phase("teardown");
@@ -172,10 +172,10 @@ void Migration::retire_source() {
 // The guest may still run on the source: then the lineage goes on, with the failure on record.
 StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
   const record::Plan& plan = iteration_.plan();
-  const Player* destination = ends_.destination;
+  const Vm* destination = ends_.destination;
   const std::string destination_name = "qemu:" + plan.destination_side;
   if (outcome.result == MigrationResult::hang) {
-    const Player* waiting = ends_.source != nullptr ? ends_.source : destination;
+    const Vm* waiting = ends_.source != nullptr ? ends_.source : destination;
     return Trouble{waiting != nullptr ? waiting->name : destination_name,
                    waiting != nullptr ? waiting->process_id : 0,
                    {base::ErrorKind::timeout, outcome.error, {}},
@@ -202,7 +202,7 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
 // The scenario says that this goes wrong, and how. When it does so, that is on record and nothing more; when it goes
 // wrong otherwise, it is a failure like any.
 StepOutcome Migration::conclude_declared(const ops::MigrationOutcome& outcome) {
-  const Player* destination = ends_.destination;
+  const Vm* destination = ends_.destination;
   const bool expect_lost = iteration_.plan().expect == record::kExpectLost;
   const bool refused = outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost;
   const bool lost = outcome.result == MigrationResult::source_lost ||
@@ -246,8 +246,8 @@ void Migration::clear_destination(const ops::MigrationOutcome& outcome) {
     if (status.signal == 0) lineage.retire(*ends_.destination, /*by_quit=*/false, iteration_.journal);
   }
   ends_.destination = nullptr;
-  for (Player& player : lineage.players()) {
-    if (&player != ends_.source && &player != ends_.next) ends_.destination = &player;
+  for (Vm& vm : lineage.vms()) {
+    if (&vm != ends_.source && &vm != ends_.next) ends_.destination = &vm;
   }
 }
 

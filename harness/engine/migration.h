@@ -45,7 +45,7 @@ class Migration : private MigrationListener {
   void started() override;
   void progress() override;
   base::Result<void> end_source() override;
-  void destination_ready(Player& destination) override;
+  void destination_ready(Vm& destination) override;
   StepOutcome conclude(const ops::MigrationOutcome& outcome);
   StepOutcome switch_over();
   StepOutcome conclude_failed(const ops::MigrationOutcome& outcome);

@@ -13,7 +13,7 @@ void MigrationSession::prepare() {
 }
 
 ops::MigrationContext MigrationSession::context(Deadline deadline) const {
-  const Player* destination = ends_.destination;
+  const Vm* destination = ends_.destination;
   ops::MigrationContext migration{
       lineage_.context().reactor,
       ends_.source->machine.get(),

@@ -13,9 +13,9 @@ namespace migsoak::engine {
 
 // The QEMUs of an iteration. Null: not there yet, or gone.
 struct Ends {
-  Player* source = nullptr;
-  Player* destination = nullptr;
-  Player* next = nullptr;  // destination of the next iteration, raised early
+  Vm* source = nullptr;
+  Vm* destination = nullptr;
+  Vm* next = nullptr;  // destination of the next iteration, raised early
 };
 
 // Told from within a migration. What it does takes time from it.
@@ -28,7 +28,7 @@ class MigrationListener {
   // Succession::afterwards: the source has saved its state, and must be gone when this returns.
   virtual base::Result<void> end_source() = 0;
   // One that could not be reached before: its QMP answers.
-  virtual void destination_ready(Player&) {}
+  virtual void destination_ready(Vm&) {}
 };
 
 class MigrationSession {
@@ -39,7 +39,7 @@ class MigrationSession {
 
   // Decides on a destination that is not there yet.
   void prepare();
-  PreparedPlayer& prepared() { return prepared_; }
+  VmLaunch& prepared() { return prepared_; }
   // What the mode runs on; for the session's lifetime. Not good: there is no command line to exec.
   base::Result<ops::MigrationContext> begin(base::Deadline deadline, MigrationListener& listener);
   // With nobody to tell, for what is not run but undone.
@@ -54,7 +54,7 @@ class MigrationSession {
   record::Journal& journal_;
   const ops::Mode& mode_;
   Ends& ends_;
-  PreparedPlayer prepared_;
+  VmLaunch prepared_;
 };
 
 }  // namespace migsoak::engine

@@ -35,8 +35,8 @@ StepOutcome step_of(const Result<void>& done, const char* waiting_for) {
 }
 
 // QEMU said no, as opposed to: it is gone.
-bool refused_by_qemu(const base::Error& error, Player& player) {
-  return error.kind == ErrorKind::subject && player.machine->alive() && player.machine->qmp().connected();
+bool refused_by_qemu(const base::Error& error, Vm& vm) {
+  return error.kind == ErrorKind::subject && vm.machine->alive() && vm.machine->qmp().connected();
 }
 
 }  // namespace
@@ -122,7 +122,7 @@ Result<void> OperationRunner::note_bar0(const DeviceSpec& device, Running& runni
 }
 
 // A disk that comes back has to hold what it held when it went.
-Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
+Result<std::string> OperationRunner::attach_workload(const DeviceSpec& device) {
   if (!hypervisor::is_disk_type(device.type) || lineage_.context().scenario.guest.workload != "verify") return "";
   guest::DiskIdentity identity = disk_identity(device);
   identity.id = device.id;
@@ -138,7 +138,7 @@ Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
 
 // A disk that was never taken up (the guest did not show it) has nothing to let go of: the agent refuses, and that is
 // all right.
-Result<void> OperationRunner::let_go_of_disk(const DeviceSpec& device) {
+Result<void> OperationRunner::detach_workload(const DeviceSpec& device) {
   if (!hypervisor::is_disk_type(device.type) || lineage_.context().scenario.guest.workload != "verify") return {};
   const auto report = lineage_.channel().release_disk(disk_identity(device), answer_deadline());
   if (report) {
@@ -149,7 +149,7 @@ Result<void> OperationRunner::let_go_of_disk(const DeviceSpec& device) {
   return tl::unexpected<base::Error>(report.error());
 }
 
-Result<void> OperationRunner::plug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
+Result<void> OperationRunner::plug(Vm& vm, const PlannedOperation& operation, base::Clock::time_point began) {
   Running running{operation, began};
   if (in_set(operation.device)) {
     record(running, "skipped", false, "the device is there already");
@@ -165,9 +165,9 @@ Result<void> OperationRunner::plug(Player& player, const PlannedOperation& opera
     return {};
   }
   const DeviceSpec device = device_of(operation);
-  const std::string& side = player.machine->spec().side;
-  auto done = ops::plug(*player.machine, lineage_.device_for(device, side, player.slot), answer_deadline());
-  if (!done && refused_by_qemu(done.error(), player)) {
+  const std::string& side = vm.machine->spec().side;
+  auto done = ops::plug(*vm.machine, lineage_.device_for(device, side, vm.slot), answer_deadline());
+  if (!done && refused_by_qemu(done.error(), vm)) {
     record(running, "refused", false, done.error().describe());
     return {};
   }
@@ -187,20 +187,20 @@ Result<void> OperationRunner::confirm_plug(const DeviceSpec& device, Running& ru
     return {};
   }
   MIGSOAK_TRY(note_bar0(device, running));
-  MIGSOAK_ASSIGN(const std::string trouble, take_up_disk(device));
+  MIGSOAK_ASSIGN(const std::string trouble, attach_workload(device));
   record(running, "done", trouble.empty(), trouble);
   return {};
 }
 
-Result<void> OperationRunner::unplug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
+Result<void> OperationRunner::unplug(Vm& vm, const PlannedOperation& operation, base::Clock::time_point began) {
   Running running{operation, began};
   if (!in_set(operation.device)) {
     record(running, "skipped", false, "the device is not there");
     return {};
   }
-  MIGSOAK_TRY(let_go_of_disk(device_of(operation)));
-  auto asked = ops::request_unplug(*player.machine, operation.device, answer_deadline());
-  if (!asked && refused_by_qemu(asked.error(), player)) {
+  MIGSOAK_TRY(detach_workload(device_of(operation)));
+  auto asked = ops::request_unplug(*vm.machine, operation.device, answer_deadline());
+  if (!asked && refused_by_qemu(asked.error(), vm)) {
     record(running, "refused", false, asked.error().describe());
     return {};
   }
@@ -209,7 +209,7 @@ Result<void> OperationRunner::unplug(Player& player, const PlannedOperation& ope
     at_once_.push_back(running);
     return {};
   }
-  return finish_unplug(player, running);
+  return finish_unplug(vm, running);
 }
 
 // True: gone. False: the deadline passed. Errors: the guest or its QEMU is gone.
@@ -234,9 +234,9 @@ Result<bool> OperationRunner::wait_unplugged(hypervisor::Machine& machine, const
   return false;
 }
 
-Result<void> OperationRunner::finish_unplug(Player& player, Running& running) {
+Result<void> OperationRunner::finish_unplug(Vm& vm, Running& running) {
   const std::string& id = running.operation.device;
-  hypervisor::Machine& machine = *player.machine;
+  hypervisor::Machine& machine = *vm.machine;
   // Where it was seen to be gone there is nothing to wait for.
   if (!running.seen_gone) {
     MIGSOAK_ASSIGN(const bool gone, wait_unplugged(machine, id));
@@ -253,7 +253,7 @@ Result<void> OperationRunner::finish_unplug(Player& player, Running& running) {
   const DeviceSpec device = device_of(running.operation);
   const std::string& side = machine.spec().side;
   // A backend that its device does not give back is QEMU's affair, and shows in its descriptors.
-  (void)ops::drop_backends(machine, lineage_.device_for(device, side, player.slot), answer_deadline());
+  (void)ops::drop_backends(machine, lineage_.device_for(device, side, vm.slot), answer_deadline());
   std::erase_if(lineage_.devices(), [&id](const DeviceSpec& other) { return other.id == id; });
   MIGSOAK_ASSIGN(const bool confirmed, await(device, false));
   record(running, "done", confirmed, confirmed ? "" : "the guest still shows it");
@@ -270,20 +270,20 @@ Result<void> OperationRunner::try_adopt_boot_disks() {
     if (!scsi || !hypervisor::is_disk_type(device.type)) continue;
     MIGSOAK_ASSIGN(const bool seen, await(device, true));
     if (!seen) continue;
-    MIGSOAK_TRY(take_up_disk(device));
+    MIGSOAK_TRY(attach_workload(device));
   }
   return {};
 }
 
-StepOutcome OperationRunner::run_settled(Player& source) {
+StepOutcome OperationRunner::run_settled(Vm& source) {
   return step_of(run_timed("settled", source), "hotplug before the migration");
 }
 
-StepOutcome OperationRunner::begin_at_once(Player& source) {
+StepOutcome OperationRunner::begin_at_once(Vm& source) {
   return step_of(run_timed("at-once", source), "hotplug at the migration");
 }
 
-Result<void> OperationRunner::run_timed(const std::string& timing, Player& source) {
+Result<void> OperationRunner::run_timed(const std::string& timing, Vm& source) {
   for (const PlannedOperation& operation : journal_.plan().operations) {
     if (operation.timing != timing) continue;
     const auto began = base::Clock::now();
@@ -292,7 +292,7 @@ Result<void> OperationRunner::run_timed(const std::string& timing, Player& sourc
   return {};
 }
 
-void OperationRunner::send_refused(Player& source) {
+void OperationRunner::send_refused(Vm& source) {
   for (const PlannedOperation& operation : journal_.plan().operations) {
     if (operation.timing != "refused") continue;
     Running running{operation, base::Clock::now()};
@@ -314,7 +314,7 @@ void OperationRunner::send_refused(Player& source) {
   }
 }
 
-void OperationRunner::look_at_source(Player& source, bool migrated) {
+void OperationRunner::conclude_refused(Vm& source, bool migrated) {
   for (const Running& running : refused_) {
     const auto reply = source.machine->qmp().take_reply(running.reply, Deadline::in(std::chrono::seconds(2)));
     if (!reply && reply.error().message.find("not allowed while migrating") != std::string::npos) {
@@ -333,11 +333,11 @@ void OperationRunner::look_at_source(Player& source, bool migrated) {
   refused_.clear();
 }
 
-StepOutcome OperationRunner::conclude(Player& current) {
+StepOutcome OperationRunner::conclude(Vm& current) {
   return step_of(try_conclude(current), "hotplug after the migration");
 }
 
-Result<void> OperationRunner::try_conclude(Player& current) {
+Result<void> OperationRunner::try_conclude(Vm& current) {
   for (Running& running : std::exchange(at_once_, {})) {
     const PlannedOperation& operation = running.operation;
     if (operation.action == "plug") {

@@ -27,16 +27,16 @@ class OperationRunner {
   // A guest that boots with disks which its agent does not take of itself: those behind a SCSI controller.
   StepOutcome adopt_boot_disks();
   // The settled ones, each confirmed by the guest before the next. Trouble: the guest or its QEMU can't go on.
-  StepOutcome run_settled(Player& source);
+  StepOutcome run_settled(Vm& source);
   // Right before the migration: asked for, not waited for.
-  StepOutcome begin_at_once(Player& source);
+  StepOutcome begin_at_once(Vm& source);
   // The migration is under way: these QEMU has to refuse.
-  void send_refused(Player& source);
+  void send_refused(Vm& source);
   // After the migration, before the source is asked to quit: what it did meanwhile. Of a migration that failed it is
   // not known whether it was still under way when they were asked for.
-  void look_at_source(Player& source, bool migrated);
+  void conclude_refused(Vm& source, bool migrated);
   // The guest runs here now (the destination, or the source again when the migration failed).
-  StepOutcome conclude(Player& current);
+  StepOutcome conclude(Vm& current);
 
  private:
   struct Running {
@@ -47,19 +47,19 @@ class OperationRunner {
     std::uint64_t reply = 0;  // of a refused one
   };
   base::Result<void> try_adopt_boot_disks();
-  base::Result<void> try_conclude(Player& current);
-  base::Result<void> run_timed(const std::string& timing, Player& source);
-  base::Result<void> plug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
-  base::Result<void> unplug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
+  base::Result<void> try_conclude(Vm& current);
+  base::Result<void> run_timed(const std::string& timing, Vm& source);
+  base::Result<void> plug(Vm& vm, const record::PlannedOperation& operation, base::Clock::time_point began);
+  base::Result<void> unplug(Vm& vm, const record::PlannedOperation& operation, base::Clock::time_point began);
   base::Result<void> confirm_plug(const hypervisor::DeviceSpec& device, Running& running);
   base::Result<bool> wait_unplugged(hypervisor::Machine& machine, const std::string& id);
-  base::Result<void> finish_unplug(Player& player, Running& running);
+  base::Result<void> finish_unplug(Vm& vm, Running& running);
   base::Result<void> note_bar0(const hypervisor::DeviceSpec& device, Running& running);
   base::Result<bool> await(const hypervisor::DeviceSpec& device, bool present);
-  base::Result<void> let_go_of_disk(const hypervisor::DeviceSpec& device);
+  base::Result<void> detach_workload(const hypervisor::DeviceSpec& device);
   guest::DiskIdentity disk_identity(const hypervisor::DeviceSpec& device) const;
   // Empty, or why the guest does not take it.
-  base::Result<std::string> take_up_disk(const hypervisor::DeviceSpec& device);
+  base::Result<std::string> attach_workload(const hypervisor::DeviceSpec& device);
   void record(const Running& running, const char* result, bool confirmed, const std::string& error = "",
               const std::string& side = "");
   base::Deadline answer_deadline() const;

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/blame.h"
+#include "engine/hang_diagnosis.h"
 
 namespace migsoak::engine {
 
@@ -17,9 +17,9 @@ StepResult LineageWatch::check() {
   if (lineage.context().stop.level() >= 2) return StepResult::interrupted;
   const bool had_guest = lineage.current() != nullptr;
   if (lineage.note_unexpected_ends(journal)) {
-    const auto& players = lineage.players();
-    const auto clear_when_gone = [&players](Player*& end) {
-      const bool held = std::any_of(players.begin(), players.end(), [end](const Player& p) { return &p == end; });
+    const auto& vms = lineage.vms();
+    const auto clear_when_gone = [&vms](Vm*& end) {
+      const bool held = std::any_of(vms.begin(), vms.end(), [end](const Vm& p) { return &p == end; });
       if (!held) end = nullptr;
     };
     clear_when_gone(iteration_.ends.source);

@@ -47,7 +47,7 @@ StepOutcome QuietPoint::sample() {
   record::Journal& journal = iteration_.journal;
   const LaneContext& context = lineage.context();
   iteration_.readings.finish_tree();  // the answer came while counts settled, at the latest
-  journal.observation().context = fmt::format("qemus={}", lineage.players().size());
+  journal.observation().context = fmt::format("qemus={}", lineage.vms().size());
   if (!settled_.settled) {
     for (const TargetPlayer& player : lineage.targets()) {
       journal.event(kind::kUnsettled, player.name)
@@ -72,11 +72,11 @@ StepOutcome QuietPoint::sample() {
   return StepResult::ok;
 }
 
-void sample_before_teardown(Lineage& lineage, record::Journal& journal, const Player& player) {
+void sample_before_teardown(Lineage& lineage, record::Journal& journal, const Vm& vm) {
   probes::Scene scene = lineage.scene();
   scene.phase = journal.phase();
   scene.since_iteration_start_ms = journal.at_ms();
-  std::erase_if(scene.subjects, [&](const probes::Subject& s) { return s.process_id != player.process_id; });
+  std::erase_if(scene.subjects, [&](const probes::Subject& s) { return s.process_id != vm.process_id; });
   probes::look_before_teardown(scene, lineage.probe_state(), journal.observation());
 }
 

@@ -40,6 +40,6 @@ class QuietPoint {
 };
 
 // What is to be seen of a process while it is itself: children that it did not wait for, and the like.
-void sample_before_teardown(Lineage& lineage, record::Journal& journal, const Player& player);
+void sample_before_teardown(Lineage& lineage, record::Journal& journal, const Vm& vm);
 
 }  // namespace migsoak::engine

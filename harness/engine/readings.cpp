@@ -11,16 +11,16 @@ base::Deadline Readings::answer_deadline() const {
   return base::Deadline::in(std::chrono::seconds(lineage_.context().scenario.deadline.answer_s));
 }
 
-void Readings::begin_config(Player* player, hypervisor::ReadPoint point, bool running) {
+void Readings::begin_config(Vm* vm, hypervisor::ReadPoint point, bool running) {
   const bool wanted = lineage_.context().scenario.config_space;
-  if (!wanted || player == nullptr || !player->machine->qmp().connected()) return;
+  if (!wanted || vm == nullptr || !vm->machine->qmp().connected()) return;
   hypervisor::ConfigReadRequest request;
   request.point = point;
-  request.subject = player->name;
-  request.process_id = player->process_id;
-  request.side = player->machine->spec().side;
+  request.subject = vm->name;
+  request.process_id = vm->process_id;
+  request.side = vm->machine->spec().side;
   request.running = running;
-  config_at(point) = {player->process_id, lineage_.config_reader().begin(player->machine->qmp(), request)};
+  config_at(point) = {vm->process_id, lineage_.config_reader().begin(vm->machine->qmp(), request)};
 }
 
 // What could not be read is not there: a QEMU that is gone or hangs tells of itself otherwise.
@@ -35,17 +35,17 @@ void Readings::finish_config(hypervisor::ReadPoint point) {
   journal_.documents(std::move(*documents));
 }
 
-void Readings::config(Player* player, hypervisor::ReadPoint point, bool running) {
-  begin_config(player, point, running);
+void Readings::config(Vm* vm, hypervisor::ReadPoint point, bool running) {
+  begin_config(vm, point, running);
   finish_config(point);
 }
 
-void Readings::begin_tree(Player* player, const char* point) {
+void Readings::begin_tree(Vm* vm, const char* point) {
   tree_.reset();
   const bool wanted = lineage_.context().scenario.device_tree;
-  if (!wanted || player == nullptr || !player->machine->qmp().connected()) return;
-  tree_process_id_ = player->process_id;
-  tree_ = lineage_.tree_reader().begin(player->machine->qmp(), player->name, player->process_id, point);
+  if (!wanted || vm == nullptr || !vm->machine->qmp().connected()) return;
+  tree_process_id_ = vm->process_id;
+  tree_ = lineage_.tree_reader().begin(vm->machine->qmp(), vm->name, vm->process_id, point);
 }
 
 // What could not be read is not there: a QEMU that is gone or hangs tells of itself otherwise.
@@ -59,8 +59,8 @@ void Readings::finish_tree() {
   journal_.documents(std::move(*documents));
 }
 
-void Readings::tree(Player* player, const char* point) {
-  begin_tree(player, point);
+void Readings::tree(Vm* vm, const char* point) {
+  begin_tree(vm, point);
   finish_tree();
 }
 
@@ -73,13 +73,13 @@ base::Result<void> Readings::config_by_guest() {
   return {};
 }
 
-void Readings::device_set(const Player& player, const char* point) {
+void Readings::device_set(const Vm& vm, const char* point) {
   record::Document document;
   document.kind = record::document_kind::kDeviceSet;
-  document.subject = player.name;
-  document.process_id = player.process_id;
+  document.subject = vm.name;
+  document.process_id = vm.process_id;
   document.point = point;
-  document.content = device_set_json(lineage_, player.devices, player.machine->spec().side, player.slot);
+  document.content = device_set_json(lineage_, vm.devices, vm.machine->spec().side, vm.slot);
   journal_.document(std::move(document));
 }
 

@@ -15,19 +15,19 @@ class Readings {
   // Borrows both.
   Readings(Lineage& lineage, record::Journal& journal) : lineage_(lineage), journal_(journal) {}
 
-  // Configuration space and virtqueues of one end: asked for, and taken. `player` may be null: then nothing is read.
-  void begin_config(Player* player, hypervisor::ReadPoint point, bool running);
+  // Configuration space and virtqueues of one end: asked for, and taken. `vm` may be null: then nothing is read.
+  void begin_config(Vm* vm, hypervisor::ReadPoint point, bool running);
   void finish_config(hypervisor::ReadPoint point);
-  void config(Player* player, hypervisor::ReadPoint point, bool running);
+  void config(Vm* vm, hypervisor::ReadPoint point, bool running);
   void drop_config(hypervisor::ReadPoint point) { config_at(point).reading.reset(); }
   // The device tree of the QEMU in which the guest is.
-  void begin_tree(Player* player, const char* point);
+  void begin_tree(Vm* vm, const char* point);
   void finish_tree();
-  void tree(Player* player, const char* point);
+  void tree(Vm* vm, const char* point);
   // Configuration space as the guest reads it, now and then. Errors are the channel's.
   base::Result<void> config_by_guest();
   // The devices that its command line and device_add named.
-  void device_set(const Player& player, const char* point);
+  void device_set(const Vm& vm, const char* point);
 
  private:
   struct ConfigOf {

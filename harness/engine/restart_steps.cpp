@@ -63,7 +63,7 @@ StepOutcome RestartSteps::end_guest_as_declared() {
 
 StepOutcome RestartSteps::hold_migration() {
   const Deadline deadline = iteration_.answer_deadline();
-  Player& source = *iteration_.ends.source;
+  Vm& source = *iteration_.ends.source;
   const auto limited = [&]() -> Result<void> {
     qmp::Client& client = source.machine->qmp();
     MIGSOAK_ASSIGN(const base::Json parameters,

@@ -143,7 +143,7 @@ std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlay
     if (fd.inode == 0 || socket == sockets->end() || socket->second.listening) continue;
     if (socket->second.peer_inode != 0) accepted[socket->second.peer_inode] = socket->second.path;
   }
-  for (const Player& qemu : lineage_.players()) {
+  for (const Vm& qemu : lineage_.vms()) {
     const pid_t pid = qemu.machine->qemu_pid();
     std::set<std::string> paths;
     for (const proc::FdEntry& fd : proc::read_fds(pid).value_or(std::vector<proc::FdEntry>{})) {
@@ -160,11 +160,11 @@ std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlay
   return links;
 }
 
-Player* RestartRunner::player_of(const Link& link) {
-  for (Player& player : lineage_.players()) {
+Vm* RestartRunner::vm_of(const Link& link) {
+  for (Vm& vm : lineage_.vms()) {
     // One that ended meanwhile, or is about to as asked, need not come back.
-    const bool there = player.process_id == link.process_id && !player.asked_to_quit && player.machine->alive();
-    if (there) return &player;
+    const bool there = vm.process_id == link.process_id && !vm.asked_to_quit && vm.machine->alive();
+    if (there) return &vm;
   }
   return nullptr;
 }
@@ -212,11 +212,11 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
         const bool back = std::any_of(now.begin(), now.end(), [&](const Link& other) {
           return other.process_id == link.process_id && other.socket == link.socket;
         });
-        if (!back && player_of(link) != nullptr) missing.push_back(link);
+        if (!back && vm_of(link) != nullptr) missing.push_back(link);
       }
       if (!missing.empty()) return false;
       for (const Link& link : links) {
-        Player* qemu = player_of(link);
+        Vm* qemu = vm_of(link);
         if (qemu != nullptr && qemu->machine->ready()) {
           questions.try_emplace(link.process_id, qemu->machine->qmp());
         }
@@ -251,7 +251,7 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
 
 // Writes that the guest waits for, by its own word: asked while the target is gone, so that they stand still.
 std::optional<std::int64_t> RestartRunner::in_flight_of(const TargetPlayer& player) {
-  const Player* guest_in = lineage_.current();
+  const Vm* guest_in = lineage_.current();
   const bool serves_guest = guest_in != nullptr && (player.side.empty() || "qemu:" + player.side == guest_in->name);
   if (!serves_guest || lineage_.context().scenario.guest.workload != "verify") return std::nullopt;
   std::vector<std::string> addresses;

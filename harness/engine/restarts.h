@@ -68,7 +68,7 @@ class RestartRunner {
   base::Result<void> start(TargetPlayer& player, Restart& restart);
   base::Result<void> wait_reconnected(TargetPlayer& player, const std::vector<Link>& links, Restart& restart);
   std::vector<Link> connected_links(const TargetPlayer& player);
-  Player* player_of(const Link& link);
+  Vm* vm_of(const Link& link);
   std::optional<std::int64_t> in_flight_of(const TargetPlayer& player);
   tl::unexpected<base::Error> fail(Restart& restart, const char* result, base::Error error, Trouble trouble);
 

@@ -21,7 +21,7 @@ struct Connections {
 Connections look_at_connections(Lineage& lineage) {
   Connections seen;
   const auto sockets = proc::read_unix_sockets();
-  const Player* current = lineage.current();
+  const Vm* current = lineage.current();
   if (!sockets || current == nullptr) return seen;
   std::set<std::uint64_t> of_guest;
   for (const proc::FdEntry& entry :

@@ -35,7 +35,7 @@ struct Trouble {
 };
 
 struct StepOutcome {
-  StepOutcome(StepResult what) : result(what) {}  // NOLINT(google-explicit-constructor)
+  StepOutcome(StepResult what) : result(what) {}           // NOLINT(google-explicit-constructor)
   StepOutcome(Trouble what) : trouble(std::move(what)) {}  // NOLINT(google-explicit-constructor)
   StepResult result = StepResult::ok;
   std::optional<Trouble> trouble;

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/text.h"
-#include "engine/blame.h"
+#include "engine/hang_diagnosis.h"
 #include "engine/quiet_point.h"
 #include "ops/modes/end_settings.h"
 #include "ops/modes/status.h"
@@ -42,8 +42,8 @@ std::string to_the_point(std::string error, const std::vector<std::string>& said
   return std::regex_replace(error, warning, "");
 }
 
-bool answers(const Player& player) {
-  return player.machine->alive() && player.machine->qmp().connected();
+bool answers(const Vm& vm) {
+  return vm.machine->alive() && vm.machine->qmp().connected();
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ UpgradeAttempt::UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFa
       verification_(verification),
       session_(lineage_, journal_, mode_, ends_) {}
 
-Result<Player*> UpgradeAttempt::run(Player& source) {
+Result<Vm*> UpgradeAttempt::run(Vm& source) {
   began_ = base::Clock::now();
   ends_.source = &source;
   source_side_ = source.machine->spec().side;
@@ -111,7 +111,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
     return failed;
   };
   session_.prepare();
-  PreparedPlayer& prepared = session_.prepared();
+  VmLaunch& prepared = session_.prepared();
   const std::string qemu = prepared.spec.qemu;
   if (failure_.strike_machine != nullptr) {
     const auto struck = failure_.strike_machine(prepared.spec, succession, prepared.state_file);
@@ -124,7 +124,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   // the old image is gone (Lineage::exec_command).
   if (prepared.spec.qemu != qemu) prepared.spec.env = ends_.source->machine->spec().env;
   if (succession == Succession::beside || succession == Succession::waiting) {
-    const Result<Player*> spawned = lineage_.spawn(prepared, journal_);
+    const Result<Vm*> spawned = lineage_.spawn(prepared, journal_);
     if (!spawned) return fail_with(spawned.error());
     ends_.destination = *spawned;
     next_id_ = ends_.destination->process_id;
@@ -177,18 +177,18 @@ void UpgradeAttempt::note_hang() {
 }
 
 // What the player said in the attempt.
-void UpgradeAttempt::keep_lines(const Player& player) {
-  for (const std::string& line : player.machine->child().last_lines()) {
+void UpgradeAttempt::keep_lines(const Vm& vm) {
+  for (const std::string& line : vm.machine->child().last_lines()) {
     if (std::find(said_before_.begin(), said_before_.end(), line) == said_before_.end()) log_.push_back(line);
   }
 }
 
 // An expected end, whatever its status.
-void UpgradeAttempt::end(Player& player) {
+void UpgradeAttempt::end(Vm& vm) {
   lineage_.drain_logs(journal_);
-  player.machine->kill();
+  vm.machine->kill();
   lineage_.drain_logs(journal_);
-  lineage_.retire(player, /*by_quit=*/false, journal_);
+  lineage_.retire(vm, /*by_quit=*/false, journal_);
 }
 
 // The new side's process goes, hung or not, before anybody else touches the guest.
@@ -233,21 +233,21 @@ bool UpgradeAttempt::return_to_source() {
 }
 
 void UpgradeAttempt::start_again() {
-  Player past;  // all that is left of it
+  Vm past;  // all that is left of it
   past.ram = ram_;
   const Deadline deadline = Deadline::in(seconds(context_.scenario.deadline.spawn_s));
-  PreparedPlayer again = lineage_.prepare(source_side_, &mode_, &past, lineage_.devices());
-  const Result<Player*> spawned = lineage_.spawn(std::move(again), journal_);
+  VmLaunch again = lineage_.prepare(source_side_, &mode_, &past, lineage_.devices());
+  const Result<Vm*> spawned = lineage_.spawn(std::move(again), journal_);
   if (!spawned) {
     error_ += "; the old build does not start again: " + spawned.error().describe();
     return;
   }
-  Player& player = **spawned;
-  const Result<void> loaded = load_again(player, deadline);
+  Vm& vm = **spawned;
+  const Result<void> loaded = load_again(vm, deadline);
   if (loaded) {
-    lineage_.set_current(&player);
-    if (guest_beats(player)) {
-      guest_ = &player;
+    lineage_.set_current(&vm);
+    if (guest_beats(vm)) {
+      guest_ = &vm;
       fate_ = "source";
       how_ = "started-again";
       return;
@@ -256,29 +256,29 @@ void UpgradeAttempt::start_again() {
     error_ += "; nor does the old build take its state back: " + loaded.error().describe();
     interrupted_ = loaded.error().kind == ErrorKind::interrupted;
   }
-  end(player);
+  end(vm);
 }
 
 // docs/devel/migration/CPR.rst, "cpr-reboot": mode and capability as when it was saved.
-Result<void> UpgradeAttempt::load_again(Player& player, Deadline deadline) {
-  MIGSOAK_TRY(lineage_.make_ready(player, deadline));
-  qmp::Client& client = player.machine->qmp();
+Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
+  MIGSOAK_TRY(lineage_.make_ready(vm, deadline));
+  qmp::Client& client = vm.machine->qmp();
   ops::EndSettings settings;
   settings.mode = mode_.name;
   settings.ignore_shared = true;
-  MIGSOAK_TRY(ops::SentSettings(*player.machine, settings).confirm(deadline));
+  MIGSOAK_TRY(ops::SentSettings(*vm.machine, settings).confirm(deadline));
   MIGSOAK_TRY(client.execute("migrate-incoming", {{"uri", "file:" + kept_file_}}, deadline));
-  const auto over = [&] { return client.has_event("RESUME") || !player.machine->alive() || !client.connected(); };
+  const auto over = [&] { return client.has_event("RESUME") || !vm.machine->alive() || !client.connected(); };
   const auto waited = context_.reactor.run_until(over, deadline);
-  if (client.has_event("RESUME") && answers(player)) return {};
+  if (client.has_event("RESUME") && answers(vm)) return {};
   if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted");
-  const std::vector<std::string> lines = player.machine->child().last_lines();
+  const std::vector<std::string> lines = vm.machine->child().last_lines();
   return base::fail(waited == proc::Wait::timeout ? ErrorKind::timeout : ErrorKind::subject,
                     lines.empty() ? "it said nothing" : base::printable(base::join(lines, " | "), 1000));
 }
 
-bool UpgradeAttempt::guest_beats(Player& player) {
-  lineage_.channel().make_active(player.agent_stream);
+bool UpgradeAttempt::guest_beats(Vm& vm) {
+  lineage_.channel().make_active(vm.agent_stream);
   const auto beat = lineage_.channel().wait_next_heartbeat(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
   if (beat) return true;
   interrupted_ = interrupted_ || beat.error().kind == ErrorKind::interrupted;
@@ -302,7 +302,7 @@ Result<void> UpgradeAttempt::verify() {
 // Sockets of processes that were killed, and what the sabotage made. Anything else that is left shows at the quiet
 // point.
 void UpgradeAttempt::remove_traces() {
-  const PreparedPlayer& prepared = session_.prepared();
+  const VmLaunch& prepared = session_.prepared();
   std::vector<std::string> paths = {prepared.main_socket, prepared.cpr_socket, prepared.state_file, state_file_,
                                     kept_file_};
   if (failure_.traces != nullptr) {

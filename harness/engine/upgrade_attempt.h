@@ -20,7 +20,7 @@ class UpgradeAttempt : private MigrationListener {
 
   // `source` runs the guest. Returns the QEMU that has the guest afterwards, null when it is lost. Errors: interrupted;
   // environment (the sabotage could not be done).
-  base::Result<Player*> run(Player& source);
+  base::Result<Vm*> run(Vm& source);
   // At the end of the iteration: did the migration that followed complete?
   void conclude(bool migrates);
 
@@ -29,16 +29,16 @@ class UpgradeAttempt : private MigrationListener {
   base::Result<void> end_source() override;
   bool new_side_runs(base::Deadline deadline);
   void note_hang();
-  void keep_lines(const Player& player);
+  void keep_lines(const Vm& vm);
   void clear_new_side();
   void rescue();
   bool return_to_source();
   void start_again();
-  base::Result<void> load_again(Player& player, base::Deadline deadline);
-  bool guest_beats(Player& player);
+  base::Result<void> load_again(Vm& vm, base::Deadline deadline);
+  bool guest_beats(Vm& vm);
   base::Result<void> verify();
   void remove_traces();
-  void end(Player& player);
+  void end(Vm& vm);
   void record(const std::string& new_side, std::int64_t process_id);
 
   Lineage& lineage_;
@@ -52,9 +52,9 @@ class UpgradeAttempt : private MigrationListener {
   std::shared_ptr<RamFile> ram_;  // of the guest, whoever maps it
   Ends ends_;                     // destination: the new side's process
   MigrationSession session_;
-  std::string state_file_;   // as the source was told
-  std::string kept_file_;    // the same file under another name
-  Player* guest_ = nullptr;  // who has the guest, in the end
+  std::string state_file_;  // as the source was told
+  std::string kept_file_;   // the same file under another name
+  Vm* guest_ = nullptr;     // who has the guest, in the end
   std::int64_t next_id_ = 0;
   bool ran_on_new_side_ = false;
   bool interrupted_ = false;
