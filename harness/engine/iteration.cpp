@@ -1,15 +1,10 @@
 #include "engine/iteration.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
 #include <utility>
-
-#include "base/text.h"
-#include "engine/blame.h"
-#include "engine/settle.h"
 
 namespace migsoak::engine {
 
@@ -18,268 +13,268 @@ using record::IterationStatus;
 using std::chrono::seconds;
 namespace kind = record::event_kind;
 
-namespace {
-// The guest needs this long for the first sign of life at the most, however slow the machine.
-constexpr seconds kSettleMax{3};
-}  // namespace
+IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, base::Clock::time_point began,
+                                 std::string next_side)
+    : journal_(into, began),
+      reads_(journal_),
+      context_{lineage, journal_, *ops::find_mode(into.plan.mode), {}, reads_, Readings(lineage, journal_, reads_)},
+      restart_runner_(lineage, journal_),
+      verification_(lineage, journal_, restart_runner_, reads_),
+      operations_(lineage, journal_, verification_),
+      restarts_(context_, restart_runner_, verification_),
+      destination_(context_, operations_, std::move(next_side)),
+      peaks_(lineage, journal_),
+      migration_(context_, {operations_, restarts_, destination_, verification_, peaks_}),
+      quiet_point_(context_, peaks_),
+      watch_(context_) {}
 
-IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, std::string next_side)
-    : lineage_(lineage),
-      context_(lineage.context()),
-      into_(into),
-      next_side_(std::move(next_side)),
-      mode_(ops::find_mode(into.plan.mode)),
-      operations_(
-          lineage, into,
-          [this](const char* event_kind, const std::string& subject, const std::string& text) -> record::Event& {
-            return add_event(event_kind, subject, 0, text);
-          },
-          [this](const guest::DiskReport& disk) { record_disk(disk); }),
-      restarts_(lineage, into, [this] { return at_ms(); }),
-      reads_(into, [this] { return at_ms(); }) {}
-
-double IterationRunner::at_ms() const {
-  return lineage_.at_ms();
+std::vector<Step> IterationRunner::boot_steps() {
+  return {
+      {"start the targets", "boot", {}, [this] { return start_targets(); }},
+      {"start the first QEMU", "boot", {}, [this] { return spawn_first(); }},
+      {"wait for the guest", "boot", {}, [this] { return wait_for_guest(); }},
+      {"start its workload", "boot", {}, [this] { return start_workload(); }},
+      {"the lineage begins", "boot", {}, [this] { return begin_lineage(); }},
+  };
 }
 
-void IterationRunner::phase(const char* name) {
-  into_.phase = name;
+std::vector<Step> IterationRunner::iteration_steps() {
+  const auto plugs = [this] { return !operations_.empty(); };
+  const auto restarts = [this](const char* timing) { return [this, timing] { return restarts_.planned(timing); }; };
+  const auto starts_before = [this] { return context_.starts_before(); };
+  const Ends& ends = context_.ends;
+  return {
+      {"fail an upgrade", kind::kFailedUpgradePhase, [this] { return upgrade_is_to_fail(); },
+       [this] { return attempt_upgrade(); }},
+      {"restart targets between migrations", "restart", restarts("between"),
+       [this] { return restarts_.run("between"); }},
+
+      {"spawn the destination", "spawn", {}, [this] { return destination_.spawn(); }},
+      {"plug and unplug", "hotplug", plugs, [this] { return operations_.run_settled(*context_.ends.source); }},
+      {"read the device tree after it", nullptr, [this] { return has_plugged_before(); },
+       [this] { return context_.readings.tree(context_.ends.source, "plugged"), StepResult::ok; }},
+      {"raise the destination", "spawn", starts_before, [this] { return destination_.raise(); }},
+      {"restart targets before the migration", "restart", restarts("before"),
+       [this] { return restarts_.run("before"); }},
+      {"is the destination still there", nullptr, starts_before, [this] { return destination_.still_there(); }},
+
+      {"settle the guest's disks", "settle-disks", [this] { return !restarts_.planned("during"); },
+       [this] { return restarts_.settle_disks(); }},
+      {"plug and unplug, not waited for", "hotplug", plugs,
+       [this] { return operations_.begin_at_once(*context_.ends.source); }},
+      {"is the destination still there", nullptr, starts_before, [this] { return destination_.still_there(); }},
+      {"match the destination's devices", nullptr, starts_before, [this] { return destination_.match_devices(); }},
+      {"hold the migration for restarts", "migrate", restarts("during"), [this] { return restarts_.hold_migration(); }},
+      {"migrate", "migrate", {}, [this] { return migration_.run(); }},
+      {"end the source", "teardown", {}, [this] { return migration_.finish_source(); }},
+
+      {"conclude plugs and unplugs", "hotplug", plugs,
+       [this] { return operations_.conclude(*context_.ends.destination); }},
+      {"begin to read the device tree",
+       nullptr,
+       {},
+       [this] { return context_.readings.begin_tree(context_.ends.destination, "arrived"), StepResult::ok; }},
+      {"verify the guest", "verify", [this] { return verification_.wanted(); },
+       [this] { return verification_.finish(); }},
+      {"read configuration space in the guest", "look", [this] { return context_.scenario().config_space; },
+       [this] { return read_config_by_guest(); }},
+      {"raise the next destination", "raise-next", [&ends] { return ends.next != nullptr; },
+       [this] { return destination_.finish_raising_next(); }},
+
+      {"verify again after I/O errors", "verify", [this] { return restarts_.has_errors_to_confirm(); },
+       [this] { return restarts_.verify_again(); }},
+      {"judge I/O errors", nullptr, {}, [this] { return restarts_.conclude_errors(); }},
+      // The guest has its disks verified as the migration left them, and once more as the restart did: only then does
+      // the guest write on in between.
+      {"restart targets after the migration", "restart", restarts("after"), [this] { return restarts_.run("after"); }},
+      {"verify after the restart", "verify", [this] { return restarts_.planned("after") && verification_.wanted(); },
+       [this] { return verification_.begin_and_finish(); }},
+      {"verify again after I/O errors", "verify",
+       [this] { return restarts_.planned("after") && restarts_.has_errors_to_confirm(); },
+       [this] { return restarts_.verify_again(); }},
+      {"judge I/O errors", nullptr, restarts("after"), [this] { return restarts_.conclude_errors(); }},
+
+      {"wait for the quiet point", "quiet", {}, [this] { return quiet_point_.settle(); }},
+      {"sample", "quiet", {}, [this] { return quiet_point_.sample(); }},
+  };
 }
 
-void IterationRunner::sample(const std::string& subject, std::int64_t process_id, const std::string& metric,
-                             double value) {
-  into_.samples.push_back({subject, process_id, metric, value});
+std::vector<Step> IterationRunner::steps_on_source() {
+  const Ends& ends = context_.ends;
+  return {
+      {"look at the source", nullptr, [this] { return migration_.failed(); },
+       [this] { return migration_.look_at_source_after_failure(); }},
+      {"hear the guest", "verify", {}, [this] { return hear_guest_on_source(); }},
+      {"conclude plugs and unplugs", "hotplug",
+       [this, &ends] { return !operations_.empty() && ends.source != nullptr; },
+       [this] { return operations_.conclude(*context_.ends.source); }},
+      {"verify the guest", "verify", [this] { return verification_.wanted(); },
+       [this] { return (void)verification_.begin(), verification_.finish(); }},
+      {"verify again after I/O errors", "verify", [this] { return restarts_.has_errors_to_confirm(); },
+       [this] { return restarts_.verify_again(); }},
+      {"judge I/O errors", nullptr, {}, [this] { return restarts_.conclude_errors(); }},
+      {"raise the next destination", "raise-next", [&ends] { return ends.next != nullptr; },
+       [this] { return destination_.finish_raising_next(); }},
+      {"wait for the quiet point", "quiet", {}, [this] { return quiet_point_.settle(); }},
+      {"sample", "quiet", {}, [this] { return quiet_point_.sample(); }},
+  };
 }
 
-record::Event& IterationRunner::add_event(const char* event_kind, const std::string& subject, std::int64_t process_id,
-                                          const std::string& text) {
-  record::Event event;
-  event.kind = event_kind;
-  event.subject = subject;
-  event.process_id = process_id;
-  event.phase = into_.phase;
-  event.at_ms = at_ms();
-  event.text = base::printable(text, 1000);
-  into_.events.push_back(std::move(event));
-  return into_.events.back();
-}
-
-bool IterationRunner::boot() {
-  phase("boot");
-  std::string blamed;
-  if (const auto started = lineage_.start_targets(into_, blamed); !started) {
-    const auto player = std::find_if(lineage_.targets().begin(), lineage_.targets().end(),
-                                     [&blamed](const TargetPlayer& p) { return p.name == blamed; });
-    const bool known = player != lineage_.targets().end();
-    return give_up(blamed, known ? player->process_id : 0, as_subjects(started.error(), !blamed.empty()),
-                   "listening socket of " + blamed);
+StepResult IterationRunner::run(bool boots) {
+  if (boots) {
+    const StepResult booted = run_steps(boot_steps(), journal_, watch_);
+    if (booted != StepResult::ok) {
+      conclude(booted);
+      return booted;
+    }
   }
-  const base::Result<Player*> player =
-      lineage_.spawn(lineage_.prepare(into_.plan.source_side, nullptr, nullptr, lineage_.devices()), into_);
-  const std::string name = "qemu:" + into_.plan.source_side;
-  const bool has_wrapper = !context_.scenario.side(into_.plan.source_side).wrapper.empty();
-  if (!player) return give_up(name, 0, as_subjects(player.error(), has_wrapper), "start of " + name);
-  const DeadlineScenario& deadline = context_.scenario.deadline;
-  if (const auto ready = lineage_.make_ready(**player, Deadline::in(seconds(deadline.spawn_s))); !ready) {
-    return give_up(name, (*player)->process_id, ready.error(), "QMP of " + name);
-  }
-  lineage_.channel().make_active((*player)->agent_stream);
-  lineage_.set_current(*player);
-  const base::Result<guest::Hello> hello = lineage_.channel().wait_hello(Deadline::in(seconds(deadline.boot_s)));
-  if (!hello) {
-    if (!still_whole()) return false;
-    return give_up("guest", 0, hello.error(), "hello of the guest's agent");
-  }
-  guest::WorkloadSpec workload;
-  workload.kind = context_.scenario.guest.workload == "idle"    ? guest::Workload::idle
-                  : context_.scenario.guest.workload == "dirty" ? guest::Workload::dirty
-                                                                : guest::Workload::verify;
-  workload.ram_bytes = context_.scenario.guest.ram_verify_bytes;
-  workload.dirty_bytes_per_s = context_.scenario.guest.dirty_bytes_per_s;
-  workload.disk_bytes_per_s = context_.scenario.guest.disk_bytes_per_s;
-  workload.disk_queue_depth = context_.scenario.guest.queue_depth;
-  workload.seed = context_.scenario.seed;
-  if (const auto started = lineage_.channel().start_workload(workload, Deadline::in(seconds(deadline.answer_s)));
-      !started) {
-    if (!still_whole()) return false;
-    return give_up("guest", 0, started.error(), "start of the guest's workload");
-  }
-  if (const auto adopted = operations_.adopt_boot_disks(); !adopted) {
-    if (!still_whole()) return false;
-    return give_up("guest", 0, adopted.error(), "start of the guest's disks");
-  }
-  (void)lineage_.channel().take_gap();
-  record::Event& event =
-      add_event(kind::kLineageStart, "guest", 0,
-                fmt::format("lineage {} boots on side {}", lineage_.number(), into_.plan.source_side));
-  event.detail = {{"boot_side", into_.plan.source_side},
-                  {"boot_ms", at_ms()},
-                  {"machine_type", lineage_.machine()},
-                  {"kernel", hello->kernel},
-                  {"agent", hello->agent_version}};
-  return begin_tree(*player, "source") && finish_tree();
-}
-
-bool IterationRunner::run() {
-  source_ = lineage_.current();
-  assert(source_ != nullptr);
-  const bool good = attempt_upgrade() && restart_targets("between") && spawn_destination() && run_operations() &&
-                    look_at_plugged() && raise_destination() && restart_before() && settle_disks() &&
-                    begin_operations() && migrate() && switch_over() && retire_source() &&
-                    conclude_operations(destination_) && begin_tree(destination_, "arrived") && finish_verify() &&
-                    look_by_guest() && finish_raising_next() && restart_after() && quiet_point();
-  lineage_.drain_logs(into_, into_.phase, at_ms());
-  restarts_.conclude();
-  if (attempt_ && into_.status != IterationStatus::unknown) {
-    attempt_->conclude(into_.status == IterationStatus::completed);
-  }
+  const StepResult result = move_guest();
+  conclude(result);
+  context_.lineage.drain_logs(journal_);
+  restart_runner_.conclude();
+  const IterationStatus status = journal_.observation().status;
+  if (attempt_ && status != IterationStatus::unknown) attempt_->conclude(status == IterationStatus::completed);
   reads_.conclude();
-  return good;
+  return result;
 }
 
-bool IterationRunner::spawn_destination() {
-  phase("spawn");
-  const std::string name = "qemu:" + into_.plan.destination_side;
-  for (Player& player : lineage_.players()) {
-    if (&player != source_ && player.name == name) destination_ = &player;  // raised early
+StepResult IterationRunner::move_guest() {
+  context_.ends.source = context_.lineage.current();
+  assert(context_.ends.source != nullptr);
+  const StepResult result = run_steps(iteration_steps(), journal_, watch_);
+  if (result != StepResult::stays_on_source) return result;
+  const StepResult stayed = run_steps(steps_on_source(), journal_, watch_);
+  return stayed == StepResult::ok ? StepResult::stays_on_source : stayed;
+}
+
+void IterationRunner::conclude(StepResult result) {
+  IterationStatus& status = journal_.observation().status;
+  switch (result) {
+    case StepResult::ok: status = IterationStatus::completed; break;
+    case StepResult::stays_on_source: status = IterationStatus::failed; break;
+    case StepResult::guest_lost:
+    case StepResult::ended_as_declared: status = IterationStatus::lost; break;
+    case StepResult::interrupted:
+    case StepResult::harness_failed: status = IterationStatus::unknown; break;
   }
-  retire_unused();
-  return destination_ != nullptr || !starts_before() || spawn_destination_with(operations_.planned());
 }
 
-bool IterationRunner::spawn_destination_with(const hypervisor::DeviceSet& devices) {
-  const std::string& side = into_.plan.destination_side;
+StepOutcome IterationRunner::start_targets() {
+  Lineage& lineage = context_.lineage;
+  std::string blamed;
+  const auto started = lineage.start_targets(journal_, blamed);
+  if (started) return StepResult::ok;
+  const auto player = std::find_if(lineage.targets().begin(), lineage.targets().end(),
+                                   [&blamed](const TargetPlayer& p) { return p.name == blamed; });
+  const bool known = player != lineage.targets().end();
+  return Trouble{blamed, known ? player->process_id : 0, as_subjects(started.error(), !blamed.empty()),
+                 "listening socket of " + blamed, /*explained_by_ends=*/false};
+}
+
+StepOutcome IterationRunner::spawn_first() {
+  Lineage& lineage = context_.lineage;
+  const std::string& side = context_.plan().source_side;
   const std::string name = "qemu:" + side;
-  const base::Result<Player*> spawned = lineage_.spawn(lineage_.prepare(side, mode_, source_, devices), into_);
-  const bool has_wrapper = !context_.scenario.side(side).wrapper.empty();
-  if (!spawned) return give_up(name, 0, as_subjects(spawned.error(), has_wrapper), "start of " + name);
-  destination_ = *spawned;
-  return true;
+  const base::Result<Vm*> vm = lineage.spawn(lineage.prepare(side, nullptr, nullptr, lineage.devices()), journal_);
+  if (!vm) {
+    const bool has_wrapper = !context_.scenario().side(side).wrapper.empty();
+    return Trouble{name, 0, as_subjects(vm.error(), has_wrapper), "start of " + name, /*explained_by_ends=*/false};
+  }
+  if (const auto ready = lineage.make_ready(**vm, context_.spawn_deadline()); !ready) {
+    return Trouble{name, (*vm)->process_id, ready.error(), "QMP of " + name, /*explained_by_ends=*/false};
+  }
+  lineage.channel().make_active((*vm)->agent_stream);
+  lineage.set_current(*vm);
+  return StepResult::ok;
 }
 
-bool IterationRunner::raise_destination() {
-  phase("spawn");
-  if (!starts_before()) return true;
-  if (destination_ == nullptr) return stay_on_source();  // ended while operations ran, and was noted
-  if (mode_->needs.succession == ops::Succession::waiting) return still_whole();
-  const std::string name = destination_->name;
-  const std::int64_t id = destination_->process_id;
-  if (const auto ready = lineage_.make_ready(*destination_, Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
-      !ready) {
-    if (!still_whole()) return false;
-    if (destination_ == nullptr) return stay_on_source();  // it ended at its start; the guest never left
-    return give_up(name, id, ready.error(), "QMP of " + name);
-  }
-  sample("host", 0, "spawn_ms", destination_->spawn_ms);
-  if (!still_whole()) return false;
-  if (destination_ == nullptr) return stay_on_source();
-  begin_reading(destination_, hypervisor::ReadPoint::destination, false);
-  begin_waiting_tree();
-  return true;
+StepOutcome IterationRunner::wait_for_guest() {
+  const auto deadline = Deadline::in(seconds(context_.scenario().deadline.boot_s));
+  const base::Result<guest::Hello> hello = context_.lineage.channel().wait_hello(deadline);
+  if (!hello) return Trouble{"guest", 0, hello.error(), "hello of the guest's agent"};
+  hello_ = *hello;
+  return StepResult::ok;
 }
 
-// One that was raised early for a plan that a failed migration has overtaken.
-void IterationRunner::retire_unused() {
-  for (auto it = lineage_.players().begin(); it != lineage_.players().end();) {
-    Player& player = *it++;
-    if (&player != source_ && &player != destination_) lineage_.retire(player, /*by_quit=*/false, into_);
+StepOutcome IterationRunner::start_workload() {
+  const GuestScenario& guest = context_.scenario().guest;
+  guest::WorkloadSpec workload;
+  workload.kind = guest.workload == "idle"    ? guest::Workload::idle
+                  : guest.workload == "dirty" ? guest::Workload::dirty
+                                              : guest::Workload::verify;
+  workload.ram_bytes = guest.ram_verify_bytes;
+  workload.dirty_bytes_per_s = guest.dirty_bytes_per_s;
+  workload.disk_bytes_per_s = guest.disk_bytes_per_s;
+  workload.disk_queue_depth = guest.queue_depth;
+  workload.seed = context_.scenario().seed;
+  if (const auto started = context_.lineage.channel().start_workload(workload, context_.answer_deadline()); !started) {
+    return Trouble{"guest", 0, started.error(), "start of the guest's workload"};
   }
+  return operations_.adopt_boot_disks();
 }
 
-bool IterationRunner::settle_disks() {
-  phase("settle-disks");
-  if (restarts_.planned("during")) return true;  // when the target is back: until then requests are to be in flight
-  const base::Result<void> settled = ask_to_settle();
-  if (settled) return restarts_.lost_as_declared() ? end_by_declared_restart() : true;
-  if (!still_whole()) return false;
-  return give_up("guest", 0, settled.error(), "settling of the guest's disks");
+StepOutcome IterationRunner::begin_lineage() {
+  Lineage& lineage = context_.lineage;
+  const std::string& side = context_.plan().source_side;
+  (void)lineage.channel().take_gap();
+  journal_.event(kind::kLineageStart, "guest")
+      .text(fmt::format("lineage {} boots on side {}", lineage.number(), side))
+      .detail({{"boot_side", side},
+               {"boot_ms", journal_.at_ms()},
+               {"machine_type", lineage.machine()},
+               {"kernel", hello_.kernel},
+               {"agent", hello_.agent_version}});
+  context_.readings.tree(lineage.current(), "source");
+  return StepResult::ok;
 }
 
-bool IterationRunner::switch_over() {
-  phase("switch-over");
-  lineage_.channel().make_active(destination_->agent_stream);
-  lineage_.set_current(destination_);
-  const auto beat = lineage_.channel().wait_heartbeat(destination_->agent_stream,
-                                                      Deadline::in(seconds(context_.scenario.deadline.answer_s)));
-  if (!beat) {
-    // By QEMU's word it arrived; but its memory is gone.
-    const bool interrupted = beat.error().kind == base::ErrorKind::interrupted;
-    if (into_.plan.expect == record::kExpectLost && !interrupted) {
-      return lose_as_declared("completed", "no heartbeat of the guest: " + beat.error().describe());
-    }
-    if (!still_whole()) return false;
-    return give_up("guest", 0, beat.error(), "heartbeat of the guest on its destination");
-  }
-  const guest::HeartbeatGap gap = lineage_.channel().take_gap();
-  sample("guest", 0, "heartbeat_gap_ms", gap.host_ms);
-  sample("guest", 0, "heartbeat_gap_guest_ms", gap.guest_ms);
-  sample("guest", 0, "heartbeats_lost", static_cast<double>(gap.lost));
-  sample_peaks();
-  if (context_.scenario.guest.workload == "verify") {
-    const auto sent = lineage_.channel().begin_verify(context_.scenario.guest.ram_verify_bytes,
-                                                      context_.scenario.guest.disk_verify_bytes);
-    if (!sent) return give_up("guest", 0, sent.error(), "sending the verification command");
-  }
-  return still_whole();
+bool IterationRunner::upgrade_is_to_fail() const {
+  const record::Plan& plan = context_.plan();
+  const ops::UpgradeFailure* failure = ops::find_upgrade_failure(plan.upgrade_failure);
+  // An iteration that had to turn round (a guest that was not where the plan has it) may have nothing to strike at.
+  return failure != nullptr && ops::applies(*failure, context_.mode, plan.transport);
 }
 
-bool IterationRunner::finish_verify() {
-  if (context_.scenario.guest.workload != "verify") return true;
-  phase("verify");
-  const auto report = lineage_.channel().finish_verify(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
-  if (!report) {
-    if (!still_whole()) return false;
-    return give_up("guest", 0, report.error(), "verification by the guest");
+StepOutcome IterationRunner::attempt_upgrade() {
+  Lineage& lineage = context_.lineage;
+  destination_.retire_unused();
+  if (const auto settled = restarts_.ask_to_settle(); !settled) {
+    return Trouble{"guest", 0, settled.error(), "settling of the guest's disks"};
   }
-  record_verification(*report);
-  reads_.done("verification");
-  if (report->ram.verified_bytes == 0 && context_.scenario.guest.ram_verify_bytes > 0) {
-    reads_.failed("verification", "guest", 0, "none of its RAM was verified");
+  attempt_ = std::make_unique<UpgradeAttempt>(context_, *ops::find_upgrade_failure(context_.plan().upgrade_failure),
+                                              verification_);
+  const base::Result<Vm*> guest_in = attempt_->run(*context_.ends.source);
+  context_.ends.source = guest_in ? *guest_in : nullptr;
+  if (!guest_in) {
+    return Trouble{"harness", 0, guest_in.error(), "end of an upgrade that was made to fail",
+                   /*explained_by_ends=*/false};
   }
-  return still_whole();
+  if (context_.ends.source == nullptr) {
+    (void)lineage.note_unexpected_ends(journal_);
+    return StepResult::guest_lost;
+  }
+  journal_.observation().plan.source_side = context_.ends.source->machine->spec().side;
+  return StepResult::ok;
 }
 
-bool IterationRunner::quiet_point() {
-  phase("quiet");
-  const SettleReport settled = wait_quiet(lineage_, lineage_.hung_up_sockets, Deadline::in(kSettleMax));
-  if (settled.interrupted) return still_whole();
-  lineage_.hung_up_sockets = settled.hung_up_sockets;
-  sample("host", 0, "settle_ms", settled.took_ms);
-  if (!still_whole()) return false;
-  finish_tree();  // the answer came while counts settled, at the latest
-  into_.context = fmt::format("qemus={}", lineage_.players().size());
-  if (!settled.settled) {
-    for (const TargetPlayer& player : lineage_.targets()) {
-      add_event(kind::kUnsettled, player.name, player.process_id, "descriptors still changed at the quiet point");
-    }
-  }
-  probes::Scene scene = lineage_.scene();
-  scene.since_iteration_start_ms = at_ms();
-  // With several lanes the harness's counts depend on what the others do at this moment: not comparable.
-  if (context_.lanes == 1) {
-    scene.subjects.push_back({"harness", context_.harness.id, getpid(), lineage_.known_pids()});
-    scene.subjects.back().own_children.insert(scene.guardian_pid);
-  }
-  probes::run_probes(scene, lineage_.probe_state(), into_);
-  lineage_.sample_targets(into_);
-  reads_.done("samples");
-  reads_.done("sockets");
-  for (const SettleReport::Unread& unread : settled.unread) {
-    reads_.failed("sockets", unread.subject, unread.process_id, unread.why);
-  }
-  for (const auto& [process_id, peak] : peaks_) {
-    for (const TargetPlayer& player : lineage_.targets()) {
-      if (player.process_id == process_id) sample(player.name, process_id, "fd.peak", peak);
-    }
-  }
-  for (const std::string& target : settled.targets_without_guest) {
-    const std::string why = "dropped its client: the guest's QEMU has no connection to it any more";
-    add_event(kind::kTargetLost, target, 0, target + " " + why).detail = {{"why", why}};
-    into_.status = IterationStatus::lost;
-    return false;
-  }
-  if (into_.status == IterationStatus::started) into_.status = IterationStatus::completed;
-  return true;
+// What the plan plugged, as the QEMU has it that did so: the destination must have the same.
+bool IterationRunner::has_plugged_before() const {
+  const auto& operations = context_.plan().operations;
+  return std::any_of(operations.begin(), operations.end(),
+                     [](const record::PlannedOperation& operation) { return operation.timing == "settled"; });
+}
+
+// A guest that does not answer shows elsewhere too.
+StepOutcome IterationRunner::read_config_by_guest() {
+  const auto read = context_.readings.config_by_guest();
+  if (read) return StepResult::ok;
+  return Trouble{"guest", 0, read.error(), "configuration space as the guest sees it"};
+}
+
+StepOutcome IterationRunner::hear_guest_on_source() {
+  const auto beat = context_.lineage.channel().wait_next_heartbeat(context_.answer_deadline());
+  if (beat) return StepResult::ok;
+  return Trouble{"guest", 0, beat.error(), "heartbeat of the guest after the failed migration"};
 }
 
 }  // namespace migsoak::engine

@@ -73,12 +73,11 @@ class LaneLoop {
       lineage_ = std::make_unique<Lineage>(std::move(context), lineage_number, machine, std::move(devices));
       observation.processes_born.push_back(context_.harness);
     }
-    lineage_->begin_iteration(began);
-    IterationRunner runner(*lineage_, observation, side_after(observation.plan));
-    if (!fresh || runner.boot()) runner.run();
+    IterationRunner runner(*lineage_, observation, began, side_after(observation.plan));
+    const StepResult result = runner.run(/*boots=*/fresh);
     observation.duration_ms = base::milliseconds_between(began, base::Clock::now());
     observation.samples.push_back({"host", 0, "iteration_ms", observation.duration_ms});
-    if (runner.interrupted()) {
+    if (result == StepResult::interrupted) {
       stop_.interrupt();
       return false;
     }

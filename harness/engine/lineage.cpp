@@ -42,14 +42,14 @@ Lineage::Lineage(LaneContext context, int number, std::string machine, hyperviso
 }
 
 Lineage::~Lineage() {
-  players_.clear();
+  vms_.clear();
   for (TargetPlayer& player : targets_) player.target->stop(std::chrono::seconds(3));
   targets_.clear();
   std::error_code ignored;
   for (const std::string& image : images_) fs::remove(image, ignored);
 }
 
-Result<void> Lineage::start_targets(record::Observation& into, std::string& blamed) {
+Result<void> Lineage::start_targets(record::Journal& journal, std::string& blamed) {
   const Scenario& scenario = context_.scenario;
   for (const DeviceScenario& device : scenario.devices) {
     if (!hypervisor::needs_image(device.type)) continue;
@@ -65,7 +65,7 @@ Result<void> Lineage::start_targets(record::Observation& into, std::string& blam
     for (const TargetPlace& place : target_places(scenario, target)) {
       if (!place.slot.empty()) continue;
       blamed = target_process_name(target, place.side);
-      MIGSOAK_TRY(start_target(target, place, into));
+      MIGSOAK_TRY(start_target(target, place, journal));
     }
   }
   blamed.clear();
@@ -98,7 +98,7 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
 std::set<pid_t> Lineage::known_pids() const {
   std::set<pid_t> pids;
   for (const TargetPlayer& player : targets_) pids.insert(player.target->child().pid());
-  for (const Player& player : players_) pids.insert(player.machine->child().pid());
+  for (const Vm& vm : vms_) pids.insert(vm.machine->child().pid());
   return pids;
 }
 
@@ -119,11 +119,11 @@ probes::Scene Lineage::scene() const {
     for (const std::string& socket : player.target->sockets()) scene.expected_files.insert(socket);
   }
   if (!context_.memory_dir.empty()) scene.expected_files.insert(context_.memory_dir);
-  for (const Player& player : players_) {
-    if (player.ram != nullptr) scene.expected_files.insert(player.ram->path());
-    scene.subjects.push_back({player.name, player.process_id, player.machine->qemu_pid(), {}});
-    scene.subjects.back().raised_early = player.machine->spec().incoming && &player != current_;
-    prefixes.push_back(player.machine->spec().instance + ".");
+  for (const Vm& vm : vms_) {
+    if (vm.ram != nullptr) scene.expected_files.insert(vm.ram->path());
+    scene.subjects.push_back({vm.name, vm.process_id, vm.machine->qemu_pid(), {}});
+    scene.subjects.back().raised_early = vm.machine->spec().incoming && &vm != current_;
+    prefixes.push_back(vm.machine->spec().instance + ".");
   }
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(context_.run_dir, ignored)) {
@@ -132,6 +132,12 @@ probes::Scene Lineage::scene() const {
     if (ours) scene.expected_files.insert(entry.path());
   }
   return scene;
+}
+
+Vm* Lineage::find(std::int64_t process_id) {
+  const auto found =
+      std::find_if(vms_.begin(), vms_.end(), [process_id](const Vm& vm) { return vm.process_id == process_id; });
+  return found != vms_.end() ? &*found : nullptr;
 }
 
 bool Lineage::can_raise_early() const {

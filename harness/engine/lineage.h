@@ -19,6 +19,7 @@
 #include "hypervisor/device_tree_reader.h"
 #include "ops/modes/mode.h"
 #include "probes/probe.h"
+#include "record/journal.h"
 #include "target/target.h"
 
 namespace migsoak::engine {
@@ -53,7 +54,7 @@ class RamFile {
 };
 
 // A QEMU that is to be: its machine is decided, and nothing runs yet.
-struct PreparedPlayer {
+struct VmLaunch {
   hypervisor::MachineSpec spec;
   std::string slot;
   hypervisor::DeviceSet devices;
@@ -63,7 +64,7 @@ struct PreparedPlayer {
 };
 
 // A QEMU of the lineage.
-struct Player {
+struct Vm {
   std::unique_ptr<hypervisor::Machine> machine;
   std::string name;  // "qemu:a"
   std::int64_t process_id = 0;
@@ -75,7 +76,7 @@ struct Player {
   int generation = 0;                   // of exec, in its pid
   std::string main_socket, cpr_socket;  // as prepared
   hypervisor::DeviceSet devices;        // what its command line named
-  bool protocol_error_told = false;
+  bool protocol_error_reported = false;
   bool asked_to_quit = false;  // its end is expected
   base::Clock::time_point spawned;
   double spawn_ms = 0;  // until it was ready
@@ -101,46 +102,45 @@ class Lineage {
   ~Lineage();
 
   int number() const { return number_; }
-  // Times in the record count from here, over boot, take-over and teardown alike.
-  void begin_iteration(base::Clock::time_point began) { iteration_began_ = began; }
-  double at_ms() const { return base::milliseconds_between(iteration_began_, base::Clock::now()); }
   const LaneContext& context() const { return context_; }
 
   // Makes disk images, starts the targets that outlive a VM. Errors of kind subject name the target: `blamed` is set to
   // it.
-  base::Result<void> start_targets(record::Observation& into, std::string& blamed);
+  base::Result<void> start_targets(record::Journal& journal, std::string& blamed);
   // The QEMU on `side` that boots the guest (`mode` null), or that `mode` brings it to from `source`. Its devices are
   // `devices`.
-  PreparedPlayer prepare(const std::string& side, const ops::Mode* mode, const Player* source,
-                         const hypervisor::DeviceSet& devices);
+  VmLaunch prepare(const std::string& side, const ops::Mode* mode, const Vm* source,
+                   const hypervisor::DeviceSet& devices);
   // Spawns it and returns it; not ready yet.
-  base::Result<Player*> spawn(PreparedPlayer prepared, record::Observation& into);
+  base::Result<Vm*> spawn(VmLaunch prepared, record::Journal& journal);
   // What `source` has to exec to become `next`: its command line, and the environment that differs.
-  base::Result<std::vector<std::string>> exec_command(const Player& source, const PreparedPlayer& next) const;
+  base::Result<std::vector<std::string>> exec_command(const Vm& source, const VmLaunch& next) const;
   // `old` has exec'ed into `next`: one pid, the next generation. `old` is forgotten, its end on record.
-  base::Result<Player*> take_over(Player& old, PreparedPlayer next, record::Observation& into);
+  base::Result<Vm*> take_over(Vm& old, VmLaunch next, record::Journal& journal);
   // Waits for QMP, then attaches its console and agent channel.
-  base::Result<void> make_ready(Player& player, base::Deadline deadline);
-  // Forgets a player (its process ends, expected or not, recorded in `into`).
-  void retire(Player& player, bool by_quit, record::Observation& into);
+  base::Result<void> make_ready(Vm& vm, base::Deadline deadline);
+  // Forgets a VM (its process ends, expected or not, and that is recorded).
+  void retire(Vm& vm, bool by_quit, record::Journal& journal);
   // Records unexpected ends of any process that is still held; true when there was one.
-  bool note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms);
+  bool note_unexpected_ends(record::Journal& journal);
   // A planned restart: the target's process has ended as asked; another one has taken its place.
-  void note_target_stopped(TargetPlayer& player, record::Observation& into, const std::string& phase, double at_ms);
-  void note_target_started(TargetPlayer& player, record::Observation& into);
+  void note_target_stopped(TargetPlayer& player, record::Journal& journal);
+  void note_target_started(TargetPlayer& player, record::Journal& journal);
   // What the targets count themselves, as samples "target.<figure>".
-  void sample_targets(record::Observation& into);
+  void sample_targets(record::Journal& journal);
   // Log and console lines since the last call become events.
-  void drain_logs(record::Observation& into, const std::string& phase, double at_ms);
+  void drain_logs(record::Journal& journal);
 
   // The probes' view of this lineage now.
   probes::Scene scene() const;
   std::set<pid_t> known_pids() const;
 
-  std::list<Player>& players() { return players_; }
+  std::list<Vm>& vms() { return vms_; }
+  // By its id in the record; null: forgotten.
+  Vm* find(std::int64_t process_id);
   std::list<TargetPlayer>& targets() { return targets_; }
-  Player* current() { return current_; }
-  void set_current(Player* player) { current_ = player; }
+  Vm* current() { return current_; }
+  void set_current(Vm* vm) { current_ = vm; }
   guest::GuestChannel& channel() { return channel_; }
   guest::Console& console() { return console_; }
   probes::ProbeState& probe_state() { return probe_state_; }
@@ -161,33 +161,29 @@ class Lineage {
   const std::string& machine() const { return machine_; }
   // What the guest has now. Hotplug changes it.
   hypervisor::DeviceSet& devices() { return devices_; }
-  // The device as this player's QEMU takes it: with its side's properties, its socket, its image.
+  // The device as the QEMU of `side` on `slot` takes it: with its side's properties, its socket, its image.
   hypervisor::DeviceSpec device_for(const hypervisor::DeviceSpec& device, const std::string& side,
                                     const std::string& slot) const;
 
  private:
-  base::Result<void> start_target(const TargetScenario& spec, const TargetPlace& place, record::Observation& into);
+  base::Result<void> start_target(const TargetScenario& spec, const TargetPlace& place, record::Journal& journal);
   // Of targets with share = "per-vm": they come before their QEMU and go after it.
-  base::Result<void> start_targets_of(const PreparedPlayer& prepared, record::Observation& into);
-  void end_targets_of(const std::string& slot, record::Observation& into, const std::string& phase, double at_ms);
+  base::Result<void> start_targets_of(const VmLaunch& prepared, record::Journal& journal);
+  void end_targets_of(const std::string& slot, record::Journal& journal);
   // Where a QEMU meets the target; the process may be yet to come.
   base::Result<target::Endpoint> endpoint_for(const TargetScenario& target, const std::string& device,
                                               const std::string& side, const std::string& slot) const;
   bool ends_with_its_vm(const TargetPlayer& player) const;
   void note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
-                           record::Observation& into, const std::string& phase, double at_ms);
+                           record::Journal& journal);
   std::string free_slot(const std::string& side) const;
   hypervisor::MachineSpec machine_spec(const std::string& side, const std::string& slot,
                                        const hypervisor::DeviceSet& devices);
-  Player& enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
-                 record::Observation& into);
-  void forget(Player& player);
+  Vm& enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> machine, int generation, record::Journal& journal);
+  void forget(Vm& vm);
   std::string image_of(const std::string& device_id) const;
   record::ProcessInstance register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
                                            const std::string& command, std::int64_t iteration);
-  void record_lines(const std::string& subject, std::int64_t process_id, const std::vector<std::string>& lines,
-                    std::uint64_t dropped_bytes, const char* kind, record::Observation& into, const std::string& phase,
-                    double at_ms);
 
   LaneContext context_;
   int number_;
@@ -196,13 +192,12 @@ class Lineage {
   guest::GuestChannel channel_;
   guest::Console console_;
   std::list<TargetPlayer> targets_;
-  std::list<Player> players_;
-  Player* current_ = nullptr;
+  std::list<Vm> vms_;
+  Vm* current_ = nullptr;
   probes::ProbeState probe_state_;
   hypervisor::ConfigReader config_reader_;
   hypervisor::DeviceTreeReader tree_reader_;
   GuestView guest_view_;
-  base::Clock::time_point iteration_began_ = base::Clock::now();
   std::int64_t spawned_count_ = 0;
   std::vector<std::string> images_;
 };

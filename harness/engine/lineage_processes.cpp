@@ -20,23 +20,17 @@ namespace {
 constexpr int kHotCpusMax = 3;
 constexpr int kMemorySlots = 4;
 
-record::Event process_end_event(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
-                                const std::vector<std::string>& lines, const std::string& phase, double at_ms) {
-  record::Event event;
-  event.kind = record::event_kind::kUnexpectedExit;
-  event.subject = subject;
-  event.process_id = process_id;
-  event.phase = phase;
-  event.at_ms = at_ms;
-  event.text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
-  if (!lines.empty()) event.text += "; last line: " + lines.back();
-  event.detail = {{"last_lines", lines}, {"core_dumped", status.core_dumped}};
+void record_unexpected_exit(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
+                            const std::vector<std::string>& lines, record::Journal& journal) {
+  auto event = journal.event(record::event_kind::kUnexpectedExit, subject);
+  std::string text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
+  if (!lines.empty()) text += "; last line: " + lines.back();
+  event.process(process_id).text(text).detail({{"last_lines", lines}, {"core_dumped", status.core_dumped}});
   if (status.signal != 0) {
-    event.detail["signal"] = status.signal;
+    event.detail("signal", status.signal);
   } else {
-    event.detail["exit_code"] = status.exit_code;
+    event.detail("exit_code", status.exit_code);
   }
-  return event;
 }
 
 record::ProcessEnd process_end(std::int64_t id, bool expected, const proc::ExitStatus& status,
@@ -74,7 +68,7 @@ record::ProcessInstance Lineage::register_process(const std::string& name, const
 std::string Lineage::free_slot(const std::string&) const {
   for (int slot = 0; slot < 3; ++slot) {
     std::string name = std::to_string(slot);
-    const bool taken = std::any_of(players_.begin(), players_.end(), [&](const Player& p) { return p.slot == name; });
+    const bool taken = std::any_of(vms_.begin(), vms_.end(), [&](const Vm& p) { return p.slot == name; });
     if (!taken) return name;
   }
   assert(false && "at most three QEMUs of a lineage live at once");
@@ -111,9 +105,9 @@ hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, cons
   return spec;
 }
 
-PreparedPlayer Lineage::prepare(const std::string& side, const ops::Mode* mode, const Player* source,
-                                const hypervisor::DeviceSet& devices) {
-  PreparedPlayer prepared;
+VmLaunch Lineage::prepare(const std::string& side, const ops::Mode* mode, const Vm* source,
+                          const hypervisor::DeviceSet& devices) {
+  VmLaunch prepared;
   prepared.slot = free_slot(side);
   prepared.devices = devices;
   prepared.spec = machine_spec(side, prepared.slot, devices);
@@ -146,43 +140,43 @@ PreparedPlayer Lineage::prepare(const std::string& side, const ops::Mode* mode, 
   return prepared;
 }
 
-Player& Lineage::enlist(PreparedPlayer prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
-                        record::Observation& into) {
-  Player& player = players_.emplace_back();
-  player.name = "qemu:" + prepared.spec.side;
-  player.slot = std::move(prepared.slot);
-  player.devices = std::move(prepared.devices);
-  player.ram = std::move(prepared.ram);
-  player.main_socket = std::move(prepared.main_socket);
-  player.cpr_socket = std::move(prepared.cpr_socket);
-  player.generation = generation;
-  player.machine = std::move(machine);
-  player.spawned = base::Clock::now();
-  const proc::ChildProcess& child = player.machine->child();
-  record::ProcessInstance instance =
-      register_process(player.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), into.iteration);
+Vm& Lineage::enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> machine, int generation,
+                    record::Journal& journal) {
+  Vm& vm = vms_.emplace_back();
+  vm.name = "qemu:" + prepared.spec.side;
+  vm.slot = std::move(prepared.slot);
+  vm.devices = std::move(prepared.devices);
+  vm.ram = std::move(prepared.ram);
+  vm.main_socket = std::move(prepared.main_socket);
+  vm.cpr_socket = std::move(prepared.cpr_socket);
+  vm.generation = generation;
+  vm.machine = std::move(machine);
+  vm.spawned = base::Clock::now();
+  const proc::ChildProcess& child = vm.machine->child();
+  record::ProcessInstance instance = register_process(
+      vm.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), journal.observation().iteration);
   instance.generation = generation;
-  player.process_id = instance.id;
-  player.start_ticks = instance.start_ticks;
-  into.processes_born.push_back(std::move(instance));
-  return player;
+  vm.process_id = instance.id;
+  vm.start_ticks = instance.start_ticks;
+  journal.born(std::move(instance));
+  return vm;
 }
 
-Result<Player*> Lineage::spawn(PreparedPlayer prepared, record::Observation& into) {
+Result<Vm*> Lineage::spawn(VmLaunch prepared, record::Journal& journal) {
   const base::Clock::time_point now = base::Clock::now();
-  MIGSOAK_TRY(start_targets_of(prepared, into));
+  MIGSOAK_TRY(start_targets_of(prepared, journal));
   auto machine = hypervisor::Machine::spawn(context_.reactor, context_.containment, prepared.spec);
   if (!machine) {
-    end_targets_of(prepared.slot, into, into.phase, 0);
+    end_targets_of(prepared.slot, journal);
     return tl::unexpected(std::move(machine.error()));
   }
-  Player& player = enlist(std::move(prepared), *std::move(machine), /*generation=*/0, into);
-  player.spawned = now;
-  probes::adopt(probe_state_, {player.name, player.process_id, player.machine->child().pid(), {}});
-  return &player;
+  Vm& vm = enlist(std::move(prepared), *std::move(machine), /*generation=*/0, journal);
+  vm.spawned = now;
+  probes::adopt(probe_state_, {vm.name, vm.process_id, vm.machine->child().pid(), {}});
+  return &vm;
 }
 
-Result<std::vector<std::string>> Lineage::exec_command(const Player& source, const PreparedPlayer& next) const {
+Result<std::vector<std::string>> Lineage::exec_command(const Vm& source, const VmLaunch& next) const {
   MIGSOAK_ASSIGN(std::vector<std::string> argv, hypervisor::command_line(next.spec));
   const auto& now = source.machine->spec().env;
   if (now == next.spec.env) return argv;
@@ -196,78 +190,79 @@ Result<std::vector<std::string>> Lineage::exec_command(const Player& source, con
   return command;
 }
 
-Result<Player*> Lineage::take_over(Player& old, PreparedPlayer next, record::Observation& into) {
-  drain_logs(into, into.phase, at_ms());
+Result<Vm*> Lineage::take_over(Vm& old, VmLaunch next, record::Journal& journal) {
+  drain_logs(journal);
   MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::take_over(context_.reactor, *old.machine, next.spec));
-  Player& player = enlist(std::move(next), std::move(machine), old.generation + 1, into);
-  probes::adopt_generation(probe_state_, old.process_id,
-                           {player.name, player.process_id, player.machine->child().pid(), {}});
+  Vm& vm = enlist(std::move(next), std::move(machine), old.generation + 1, journal);
+  probes::adopt_generation(probe_state_, old.process_id, {vm.name, vm.process_id, vm.machine->child().pid(), {}});
   record::ProcessEnd end;
   end.process_id = old.process_id;  // expected, with no status: the pid lives on
-  into.processes_ended.push_back(end);
+  journal.ended(end);
   forget(old);
-  return &player;
+  return &vm;
 }
 
-Result<void> Lineage::make_ready(Player& player, base::Deadline deadline) {
-  MIGSOAK_TRY(player.machine->wait_ready(deadline));
-  if (player.console_stream < 0) {
-    MIGSOAK_ASSIGN(player.console_stream, console_.attach(player.machine->console_socket(), deadline));
+Result<void> Lineage::make_ready(Vm& vm, base::Deadline deadline) {
+  MIGSOAK_TRY(vm.machine->wait_ready(deadline));
+  if (vm.console_stream < 0) {
+    MIGSOAK_ASSIGN(vm.console_stream, console_.attach(vm.machine->console_socket(), deadline));
   }
-  if (player.agent_stream < 0) {
-    MIGSOAK_ASSIGN(player.agent_stream, channel_.attach(player.machine->agent_socket(), deadline));
-    player.spawn_ms = base::milliseconds_between(player.spawned, base::Clock::now());
+  if (vm.agent_stream < 0) {
+    MIGSOAK_ASSIGN(vm.agent_stream, channel_.attach(vm.machine->agent_socket(), deadline));
+    vm.spawn_ms = base::milliseconds_between(vm.spawned, base::Clock::now());
   }
   return {};
 }
 
-void Lineage::forget(Player& player) {
-  if (player.agent_stream >= 0) channel_.detach(player.agent_stream);
-  if (player.console_stream >= 0) console_.detach(player.console_stream);
-  if (current_ == &player) current_ = nullptr;
-  players_.remove_if([&player](const Player& other) { return &other == &player; });
+void Lineage::forget(Vm& vm) {
+  if (vm.agent_stream >= 0) channel_.detach(vm.agent_stream);
+  if (vm.console_stream >= 0) console_.detach(vm.console_stream);
+  if (current_ == &vm) current_ = nullptr;
+  vms_.remove_if([&vm](const Vm& other) { return &other == &vm; });
 }
 
-void Lineage::retire(Player& player, bool by_quit, record::Observation& into) {
-  hypervisor::Machine& machine = *player.machine;
+void Lineage::retire(Vm& vm, bool by_quit, record::Journal& journal) {
+  hypervisor::Machine& machine = *vm.machine;
   // A process that had ended before it was asked to is note_unexpected_ends' business.
   if (by_quit && machine.alive()) {
     (void)machine.quit(base::Deadline::in(std::chrono::seconds(context_.scenario.deadline.quit_s)));
   } else {
     machine.kill();
   }
-  drain_logs(into, "teardown", at_ms());
-  into.processes_ended.push_back(process_end(player.process_id, true,
-                                             machine.child().exit_status().value_or(proc::ExitStatus{}),
-                                             machine.child().last_lines()));
-  end_targets_of(player.slot, into, "teardown", 0);
-  forget(player);
+  {
+    const record::PhaseScope teardown(journal, "teardown");
+    drain_logs(journal);
+    journal.ended(process_end(vm.process_id, true, machine.child().exit_status().value_or(proc::ExitStatus{}),
+                              machine.child().last_lines()));
+    end_targets_of(vm.slot, journal);
+  }
+  forget(vm);
 }
 
 void Lineage::note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
-                                  record::Observation& into, const std::string& phase, double at_ms) {
+                                  record::Journal& journal) {
   const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
-  into.events.push_back(process_end_event(name, id, status, child.last_lines(), phase, at_ms));
-  into.processes_ended.push_back(process_end(id, false, status, child.last_lines()));
+  record_unexpected_exit(name, id, status, child.last_lines(), journal);
+  journal.ended(process_end(id, false, status, child.last_lines()));
 }
 
-bool Lineage::note_unexpected_ends(record::Observation& into, const std::string& phase, double at_ms) {
+bool Lineage::note_unexpected_ends(record::Journal& journal) {
   bool any = false;
   for (TargetPlayer& player : targets_) {
     if (player.lost || player.restarting || !player.target->child().exited() || ends_with_its_vm(player)) continue;
     any = player.lost = true;
-    note_unexpected_end(player.name, player.process_id, player.target->child(), into, phase, at_ms);
+    note_unexpected_end(player.name, player.process_id, player.target->child(), journal);
   }
-  for (auto it = players_.begin(); it != players_.end();) {
+  for (auto it = vms_.begin(); it != vms_.end();) {
     if (it->asked_to_quit || !it->machine->child().exited()) {
       ++it;
       continue;
     }
     any = true;
-    drain_logs(into, phase, at_ms);
-    note_unexpected_end(it->name, it->process_id, it->machine->child(), into, phase, at_ms);
-    Player& gone = *it++;
-    end_targets_of(gone.slot, into, phase, at_ms);
+    drain_logs(journal);
+    note_unexpected_end(it->name, it->process_id, it->machine->child(), journal);
+    Vm& gone = *it++;
+    end_targets_of(gone.slot, journal);
     forget(gone);
   }
   return any;

@@ -15,8 +15,7 @@ using base::Result;
 using std::chrono::seconds;
 namespace fs = std::filesystem;
 
-Result<void> Lineage::start_target(const TargetScenario& scenario, const TargetPlace& place,
-                                   record::Observation& into) {
+Result<void> Lineage::start_target(const TargetScenario& scenario, const TargetPlace& place, record::Journal& journal) {
   target::TargetSpec spec = target_spec(context_.scenario, scenario, place, context_.run_dir);
   const std::string slot = place.slot.empty() ? "" : "." + place.slot;
   spec.log_file =
@@ -27,14 +26,14 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const TargetP
   MIGSOAK_ASSIGN(player.target, target::start_target(context_.reactor, context_.containment, std::move(spec)));
   auto ready = player.target->wait_ready(Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
   targets_.push_back(std::move(player));
-  note_target_started(targets_.back(), into);
+  note_target_started(targets_.back(), journal);
   return ready;
 }
 
-Result<void> Lineage::start_targets_of(const PreparedPlayer& prepared, record::Observation& into) {
+Result<void> Lineage::start_targets_of(const VmLaunch& prepared, record::Journal& journal) {
   for (const TargetScenario& target : context_.scenario.targets) {
     if (target.share != TargetShare::per_vm) continue;
-    MIGSOAK_TRY(start_target(target, {prepared.spec.side, prepared.slot}, into));
+    MIGSOAK_TRY(start_target(target, {prepared.spec.side, prepared.slot}, journal));
   }
   return {};
 }
@@ -51,13 +50,12 @@ Result<target::Endpoint> Lineage::endpoint_for(const TargetScenario& target, con
 
 // Its QEMU has ended or is about to, and takes it along.
 bool Lineage::ends_with_its_vm(const TargetPlayer& player) const {
-  return !player.place.slot.empty() && std::any_of(players_.begin(), players_.end(), [&player](const Player& qemu) {
+  return !player.place.slot.empty() && std::any_of(vms_.begin(), vms_.end(), [&player](const Vm& qemu) {
     return qemu.slot == player.place.slot && (qemu.asked_to_quit || !qemu.machine->alive());
   });
 }
 
-void Lineage::end_targets_of(const std::string& slot, record::Observation& into, const std::string& phase,
-                             double at_ms) {
+void Lineage::end_targets_of(const std::string& slot, record::Journal& journal) {
   const auto grace = seconds(context_.scenario.deadline.quit_s);
   for (TargetPlayer& player : targets_) {
     if (player.place.slot != slot || player.lost) continue;
@@ -69,18 +67,17 @@ void Lineage::end_targets_of(const std::string& slot, record::Observation& into,
     // One that serves a single QEMU ends when that goes, and says with its status whether all was well.
     const bool well = !by_itself || (target.ends_with_client() && status.success());
     if (well) {
-      note_target_stopped(player, into, phase, at_ms);
+      note_target_stopped(player, journal);
     } else {
-      drain_logs(into, phase, at_ms);
-      note_unexpected_end(player.name, player.process_id, target.child(), into, phase, at_ms);
+      drain_logs(journal);
+      note_unexpected_end(player.name, player.process_id, target.child(), journal);
     }
   }
   targets_.remove_if([&slot](const TargetPlayer& player) { return player.place.slot == slot; });
 }
 
-void Lineage::note_target_stopped(TargetPlayer& player, record::Observation& into, const std::string& phase,
-                                  double at_ms) {
-  drain_logs(into, phase, at_ms);  // its lines go with it
+void Lineage::note_target_stopped(TargetPlayer& player, record::Journal& journal) {
+  drain_logs(journal);  // its lines go with it
   const proc::ChildProcess& child = player.target->child();
   const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
   record::ProcessEnd end;
@@ -90,26 +87,26 @@ void Lineage::note_target_stopped(TargetPlayer& player, record::Observation& int
   end.signal = status.signal;
   end.core_dumped = status.core_dumped;
   end.last_lines = base::printable(base::join(child.last_lines(), " | "), 2000);
-  into.processes_ended.push_back(std::move(end));
+  journal.ended(std::move(end));
 }
 
-void Lineage::note_target_started(TargetPlayer& player, record::Observation& into) {
+void Lineage::note_target_started(TargetPlayer& player, record::Journal& journal) {
   const std::string program = fs::path(target::program_of(player.target->spec())).filename();
-  const record::ProcessInstance instance =
-      register_process(player.name, player.target->child(), player.target->pid(), program, into.iteration);
-  into.processes_born.push_back(instance);
+  const record::ProcessInstance instance = register_process(player.name, player.target->child(), player.target->pid(),
+                                                            program, journal.observation().iteration);
+  journal.born(instance);
   player.process_id = instance.id;
   probes::adopt(probe_state_, {player.name, instance.id, player.target->pid(), {}});
 }
 
-void Lineage::sample_targets(record::Observation& into) {
+void Lineage::sample_targets(record::Journal& journal) {
   constexpr seconds kAnswerMax{2};
   for (const TargetPlayer& player : targets_) {
     if (player.lost) continue;
     const auto figures = player.target->statistics(Deadline::in(kAnswerMax));
     if (!figures) continue;  // whoever waits for it next finds out
     for (const auto& [name, value] : *figures) {
-      into.samples.push_back({player.name, player.process_id, "target." + name, value});
+      journal.sample(player.name, player.process_id, "target." + name, value);
     }
   }
 }

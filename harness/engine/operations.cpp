@@ -29,15 +29,17 @@ Result<base::Json> accepted(const Result<base::Json>& answer, const char* comman
                                 base::printable(base::json_get<std::string>(*answer, "error", ""), 200)));
 }
 
+StepOutcome step_of(const Result<void>& done, const char* waiting_for) {
+  if (done) return StepResult::ok;
+  return Trouble{"guest", 0, done.error(), waiting_for};
+}
+
 // QEMU said no, as opposed to: it is gone.
-bool refused_by_qemu(const base::Error& error, Player& player) {
-  return error.kind == ErrorKind::subject && player.machine->alive() && player.machine->qmp().connected();
+bool refused_by_qemu(const base::Error& error, Vm& vm) {
+  return error.kind == ErrorKind::subject && vm.machine->alive() && vm.machine->qmp().connected();
 }
 
 }  // namespace
-
-OperationRunner::OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event, JudgeDisk judge_disk)
-    : lineage_(lineage), into_(into), add_event_(std::move(add_event)), judge_disk_(std::move(judge_disk)) {}
 
 Deadline OperationRunner::answer_deadline() const {
   return Deadline::in(std::chrono::seconds(lineage_.context().scenario.deadline.answer_s));
@@ -58,7 +60,7 @@ std::string OperationRunner::occupant(const PlannedOperation& operation) const {
 
 DeviceSet OperationRunner::planned() const {
   DeviceSet devices = lineage_.devices();
-  for (const PlannedOperation& operation : into_.plan.operations) {
+  for (const PlannedOperation& operation : journal_.plan().operations) {
     // An unplug that is under way at the switch-over: the destination still has the device.
     if (operation.action == "unplug" && operation.timing == "at-once") continue;
     // History that went otherwise than planned: the device is there already.
@@ -68,21 +70,24 @@ DeviceSet OperationRunner::planned() const {
   return devices;
 }
 
-record::Event& OperationRunner::record(const Running& running, const char* result, bool confirmed,
-                                       const std::string& error) {
+void OperationRunner::record(const Running& running, const char* result, bool confirmed, const std::string& error,
+                             const std::string& side) {
   const PlannedOperation& operation = running.operation;
   const std::string name =
       fmt::format("{} of {} {} ({})", operation.action, operation.kind, operation.device, operation.timing);
-  record::Event& event =
-      add_event_(kind::kHotplug, "guest",
-                 error.empty() ? fmt::format("{}: {}", name, result) : fmt::format("{}: {}: {}", name, result, error));
-  event.detail = {{"kind", operation.kind},     {"action", operation.action},    {"timing", operation.timing},
-                  {"device", operation.device}, {"machine", into_.plan.machine}, {"result", result},
-                  {"confirmed", confirmed}};
+  auto event = journal_.event(kind::kHotplug, "guest");
+  event.text(error.empty() ? fmt::format("{}: {}", name, result) : fmt::format("{}: {}: {}", name, result, error))
+      .detail({{"kind", operation.kind},
+               {"action", operation.action},
+               {"timing", operation.timing},
+               {"device", operation.device},
+               {"machine", journal_.plan().machine},
+               {"result", result},
+               {"confirmed", confirmed}});
   // A clean operation says no more than that: the same text each time costs the database nothing.
-  if (running.bar0) event.detail["bar0"] = {{"address", running.bar0->address}, {"size", running.bar0->size}};
-  if (!error.empty()) event.detail["error"] = base::printable(error, 400);
-  return event;
+  if (running.bar0) event.detail("bar0", {{"address", running.bar0->address}, {"size", running.bar0->size}});
+  if (!error.empty()) event.detail("error", base::printable(error, 400));
+  if (!side.empty()) event.detail("side", side);
 }
 
 Result<bool> OperationRunner::await(const DeviceSpec& device, bool present) {
@@ -117,13 +122,13 @@ Result<void> OperationRunner::note_bar0(const DeviceSpec& device, Running& runni
 }
 
 // A disk that comes back has to hold what it held when it went.
-Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
+Result<std::string> OperationRunner::attach_workload(const DeviceSpec& device) {
   if (!hypervisor::is_disk_type(device.type) || lineage_.context().scenario.guest.workload != "verify") return "";
   guest::DiskIdentity identity = disk_identity(device);
   identity.id = device.id;
   const auto report = lineage_.channel().adopt_disk(identity, answer_deadline());
   if (report) {
-    judge_disk_(report->disk);
+    verification_.record_disk(report->disk);
     return "";
   }
   // The agent says why it does not take it; a guest that is gone shows at the next look.
@@ -133,18 +138,18 @@ Result<std::string> OperationRunner::take_up_disk(const DeviceSpec& device) {
 
 // A disk that was never taken up (the guest did not show it) has nothing to let go of: the agent refuses, and that is
 // all right.
-Result<void> OperationRunner::let_go_of_disk(const DeviceSpec& device) {
+Result<void> OperationRunner::detach_workload(const DeviceSpec& device) {
   if (!hypervisor::is_disk_type(device.type) || lineage_.context().scenario.guest.workload != "verify") return {};
   const auto report = lineage_.channel().release_disk(disk_identity(device), answer_deadline());
   if (report) {
-    judge_disk_(report->disk);
+    verification_.record_disk(report->disk);
     return {};
   }
   if (report.error().kind == ErrorKind::subject) return {};
   return tl::unexpected<base::Error>(report.error());
 }
 
-Result<void> OperationRunner::plug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
+Result<void> OperationRunner::plug(Vm& vm, const PlannedOperation& operation, base::Clock::time_point began) {
   Running running{operation, began};
   if (in_set(operation.device)) {
     record(running, "skipped", false, "the device is there already");
@@ -160,9 +165,9 @@ Result<void> OperationRunner::plug(Player& player, const PlannedOperation& opera
     return {};
   }
   const DeviceSpec device = device_of(operation);
-  const std::string& side = player.machine->spec().side;
-  auto done = ops::plug(*player.machine, lineage_.device_for(device, side, player.slot), answer_deadline());
-  if (!done && refused_by_qemu(done.error(), player)) {
+  const std::string& side = vm.machine->spec().side;
+  auto done = ops::plug(*vm.machine, lineage_.device_for(device, side, vm.slot), answer_deadline());
+  if (!done && refused_by_qemu(done.error(), vm)) {
     record(running, "refused", false, done.error().describe());
     return {};
   }
@@ -182,20 +187,20 @@ Result<void> OperationRunner::confirm_plug(const DeviceSpec& device, Running& ru
     return {};
   }
   MIGSOAK_TRY(note_bar0(device, running));
-  MIGSOAK_ASSIGN(const std::string trouble, take_up_disk(device));
+  MIGSOAK_ASSIGN(const std::string trouble, attach_workload(device));
   record(running, "done", trouble.empty(), trouble);
   return {};
 }
 
-Result<void> OperationRunner::unplug(Player& player, const PlannedOperation& operation, base::Clock::time_point began) {
+Result<void> OperationRunner::unplug(Vm& vm, const PlannedOperation& operation, base::Clock::time_point began) {
   Running running{operation, began};
   if (!in_set(operation.device)) {
     record(running, "skipped", false, "the device is not there");
     return {};
   }
-  MIGSOAK_TRY(let_go_of_disk(device_of(operation)));
-  auto asked = ops::request_unplug(*player.machine, operation.device, answer_deadline());
-  if (!asked && refused_by_qemu(asked.error(), player)) {
+  MIGSOAK_TRY(detach_workload(device_of(operation)));
+  auto asked = ops::request_unplug(*vm.machine, operation.device, answer_deadline());
+  if (!asked && refused_by_qemu(asked.error(), vm)) {
     record(running, "refused", false, asked.error().describe());
     return {};
   }
@@ -204,7 +209,7 @@ Result<void> OperationRunner::unplug(Player& player, const PlannedOperation& ope
     at_once_.push_back(running);
     return {};
   }
-  return finish_unplug(player, running);
+  return finish_unplug(vm, running);
 }
 
 // True: gone. False: the deadline passed. Errors: the guest or its QEMU is gone.
@@ -229,9 +234,9 @@ Result<bool> OperationRunner::wait_unplugged(hypervisor::Machine& machine, const
   return false;
 }
 
-Result<void> OperationRunner::finish_unplug(Player& player, Running& running) {
+Result<void> OperationRunner::finish_unplug(Vm& vm, Running& running) {
   const std::string& id = running.operation.device;
-  hypervisor::Machine& machine = *player.machine;
+  hypervisor::Machine& machine = *vm.machine;
   // Where it was seen to be gone there is nothing to wait for.
   if (!running.seen_gone) {
     MIGSOAK_ASSIGN(const bool gone, wait_unplugged(machine, id));
@@ -239,43 +244,47 @@ Result<void> OperationRunner::finish_unplug(Player& player, Running& running) {
   }
   if (!running.seen_gone) {
     record(running, "unacknowledged", false, "the device is still there");
-    record::Event& event =
-        add_event_(kind::kHang, "guest", fmt::format("the guest never let go of {} after device_del", id));
-    event.detail = {{"waiting_for", "DEVICE_DELETED of " + id},
-                    {"waited_ms", base::milliseconds_between(running.began, base::Clock::now())}};
+    journal_.event(kind::kHang, "guest")
+        .text(fmt::format("the guest never let go of {} after device_del", id))
+        .detail({{"waiting_for", "DEVICE_DELETED of " + id},
+                 {"waited_ms", base::milliseconds_between(running.began, base::Clock::now())}});
     return {};
   }
   const DeviceSpec device = device_of(running.operation);
   const std::string& side = machine.spec().side;
   // A backend that its device does not give back is QEMU's affair, and shows in its descriptors.
-  (void)ops::drop_backends(machine, lineage_.device_for(device, side, player.slot), answer_deadline());
+  (void)ops::drop_backends(machine, lineage_.device_for(device, side, vm.slot), answer_deadline());
   std::erase_if(lineage_.devices(), [&id](const DeviceSpec& other) { return other.id == id; });
   MIGSOAK_ASSIGN(const bool confirmed, await(device, false));
   record(running, "done", confirmed, confirmed ? "" : "the guest still shows it");
   return {};
 }
 
-Result<void> OperationRunner::adopt_boot_disks() {
+StepOutcome OperationRunner::adopt_boot_disks() {
+  return step_of(try_adopt_boot_disks(), "start of the guest's disks");
+}
+
+Result<void> OperationRunner::try_adopt_boot_disks() {
   for (const DeviceSpec& device : lineage_.devices()) {
     const bool scsi = hypervisor::is_attached_to(hypervisor::Attachment::scsi, device.type);
     if (!scsi || !hypervisor::is_disk_type(device.type)) continue;
     MIGSOAK_ASSIGN(const bool seen, await(device, true));
     if (!seen) continue;
-    MIGSOAK_TRY(take_up_disk(device));
+    MIGSOAK_TRY(attach_workload(device));
   }
   return {};
 }
 
-Result<void> OperationRunner::run_settled(Player& source) {
-  return run_timed("settled", source);
+StepOutcome OperationRunner::run_settled(Vm& source) {
+  return step_of(run_timed("settled", source), "hotplug before the migration");
 }
 
-Result<void> OperationRunner::begin_at_once(Player& source) {
-  return run_timed("at-once", source);
+StepOutcome OperationRunner::begin_at_once(Vm& source) {
+  return step_of(run_timed("at-once", source), "hotplug at the migration");
 }
 
-Result<void> OperationRunner::run_timed(const std::string& timing, Player& source) {
-  for (const PlannedOperation& operation : into_.plan.operations) {
+Result<void> OperationRunner::run_timed(const std::string& timing, Vm& source) {
+  for (const PlannedOperation& operation : journal_.plan().operations) {
     if (operation.timing != timing) continue;
     const auto began = base::Clock::now();
     MIGSOAK_TRY(operation.action == "plug" ? plug(source, operation, began) : unplug(source, operation, began));
@@ -283,8 +292,8 @@ Result<void> OperationRunner::run_timed(const std::string& timing, Player& sourc
   return {};
 }
 
-void OperationRunner::send_refused(Player& source) {
-  for (const PlannedOperation& operation : into_.plan.operations) {
+void OperationRunner::send_refused(Vm& source) {
+  for (const PlannedOperation& operation : journal_.plan().operations) {
     if (operation.timing != "refused") continue;
     Running running{operation, base::Clock::now()};
     qmp::Client& client = source.machine->qmp();
@@ -305,7 +314,7 @@ void OperationRunner::send_refused(Player& source) {
   }
 }
 
-void OperationRunner::look_at_source(Player& source, bool migrated) {
+void OperationRunner::conclude_refused(Vm& source, bool migrated) {
   for (const Running& running : refused_) {
     const auto reply = source.machine->qmp().take_reply(running.reply, Deadline::in(std::chrono::seconds(2)));
     if (!reply && reply.error().message.find("not allowed while migrating") != std::string::npos) {
@@ -324,7 +333,11 @@ void OperationRunner::look_at_source(Player& source, bool migrated) {
   refused_.clear();
 }
 
-Result<void> OperationRunner::conclude(Player& current) {
+StepOutcome OperationRunner::conclude(Vm& current) {
+  return step_of(try_conclude(current), "hotplug after the migration");
+}
+
+Result<void> OperationRunner::try_conclude(Vm& current) {
   for (Running& running : std::exchange(at_once_, {})) {
     const PlannedOperation& operation = running.operation;
     if (operation.action == "plug") {
@@ -340,7 +353,7 @@ Result<void> OperationRunner::conclude(Player& current) {
     running.seen_gone = says("not found");
     const bool fine = asked || running.seen_gone || says("already in the process");
     if (!fine && refused_by_qemu(asked.error(), current)) {
-      record(running, "refused", false, asked.error().describe()).detail["side"] = current.machine->spec().side;
+      record(running, "refused", false, asked.error().describe(), current.machine->spec().side);
       continue;
     }
     if (!fine) return asked;

@@ -2,41 +2,41 @@
 // guest does otherwise than planned becomes an event; the lineage's device set always says what the guest really has.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "engine/lineage.h"
+#include "engine/step.h"
+#include "engine/verification.h"
 #include "ops/hotplug/hotplug.h"
+#include "record/journal.h"
 #include "record/plan.h"
 
 namespace migsoak::engine {
 
 class OperationRunner {
  public:
-  // Borrows all of them. `add_event` makes an event of this iteration.
-  using AddEvent = std::function<record::Event&(const char* kind, const std::string& subject, const std::string& text)>;
-  // Called with what the guest found on a disk that it takes up or lets go of.
-  using JudgeDisk = std::function<void(const guest::DiskReport& report)>;
-  OperationRunner(Lineage& lineage, record::Observation& into, AddEvent add_event, JudgeDisk judge_disk);
+  // Borrows all of them. `verification` judges disks that the guest takes up or lets go of.
+  OperationRunner(Lineage& lineage, record::Journal& journal, Verification& verification)
+      : lineage_(lineage), journal_(journal), verification_(verification) {}
 
-  bool empty() const { return into_.plan.operations.empty(); }
+  bool empty() const { return journal_.plan().operations.empty(); }
   // What the guest has when all operations have gone as planned: the destination's devices.
   hypervisor::DeviceSet planned() const;
 
   // A guest that boots with disks which its agent does not take of itself: those behind a SCSI controller.
-  base::Result<void> adopt_boot_disks();
-  // The settled ones, each confirmed by the guest before the next. Errors: the guest or its QEMU can't go on.
-  base::Result<void> run_settled(Player& source);
+  StepOutcome adopt_boot_disks();
+  // The settled ones, each confirmed by the guest before the next. Trouble: the guest or its QEMU can't go on.
+  StepOutcome run_settled(Vm& source);
   // Right before the migration: asked for, not waited for.
-  base::Result<void> begin_at_once(Player& source);
+  StepOutcome begin_at_once(Vm& source);
   // The migration is under way: these QEMU has to refuse.
-  void send_refused(Player& source);
+  void send_refused(Vm& source);
   // After the migration, before the source is asked to quit: what it did meanwhile. Of a migration that failed it is
   // not known whether it was still under way when they were asked for.
-  void look_at_source(Player& source, bool migrated);
+  void conclude_refused(Vm& source, bool migrated);
   // The guest runs here now (the destination, or the source again when the migration failed).
-  base::Result<void> conclude(Player& current);
+  StepOutcome conclude(Vm& current);
 
  private:
   struct Running {
@@ -46,28 +46,30 @@ class OperationRunner {
     std::optional<ops::BarPlace> bar0 = {};
     std::uint64_t reply = 0;  // of a refused one
   };
-  base::Result<void> run_timed(const std::string& timing, Player& source);
-  base::Result<void> plug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
-  base::Result<void> unplug(Player& player, const record::PlannedOperation& operation, base::Clock::time_point began);
+  base::Result<void> try_adopt_boot_disks();
+  base::Result<void> try_conclude(Vm& current);
+  base::Result<void> run_timed(const std::string& timing, Vm& source);
+  base::Result<void> plug(Vm& vm, const record::PlannedOperation& operation, base::Clock::time_point began);
+  base::Result<void> unplug(Vm& vm, const record::PlannedOperation& operation, base::Clock::time_point began);
   base::Result<void> confirm_plug(const hypervisor::DeviceSpec& device, Running& running);
   base::Result<bool> wait_unplugged(hypervisor::Machine& machine, const std::string& id);
-  base::Result<void> finish_unplug(Player& player, Running& running);
+  base::Result<void> finish_unplug(Vm& vm, Running& running);
   base::Result<void> note_bar0(const hypervisor::DeviceSpec& device, Running& running);
   base::Result<bool> await(const hypervisor::DeviceSpec& device, bool present);
-  base::Result<void> let_go_of_disk(const hypervisor::DeviceSpec& device);
+  base::Result<void> detach_workload(const hypervisor::DeviceSpec& device);
   guest::DiskIdentity disk_identity(const hypervisor::DeviceSpec& device) const;
   // Empty, or why the guest does not take it.
-  base::Result<std::string> take_up_disk(const hypervisor::DeviceSpec& device);
-  record::Event& record(const Running& running, const char* result, bool confirmed, const std::string& error = "");
+  base::Result<std::string> attach_workload(const hypervisor::DeviceSpec& device);
+  void record(const Running& running, const char* result, bool confirmed, const std::string& error = "",
+              const std::string& side = "");
   base::Deadline answer_deadline() const;
   bool in_set(const std::string& id) const;
   // The device that is where a planned one was to go, since history went otherwise than planned; empty: none.
   std::string occupant(const record::PlannedOperation& operation) const;
 
   Lineage& lineage_;
-  record::Observation& into_;
-  AddEvent add_event_;
-  JudgeDisk judge_disk_;
+  record::Journal& journal_;
+  Verification& verification_;
   std::vector<Running> at_once_, refused_;
 };
 

@@ -7,27 +7,33 @@ namespace migsoak::engine {
 void Reads::failed(const std::string& read, const std::string& subject, std::int64_t process_id,
                    const std::string& why) {
   record::Event event = record::read_failed(read, subject, process_id, why);
-  event.phase = into_.phase;
-  event.at_ms = at_ms_();
+  event.phase = journal_.phase();
+  event.at_ms = journal_.at_ms();
   failed_.push_back(std::move(event));
 }
 
 void Reads::conclude() {
+  const record::Observation& into = journal_.observation();
   for (record::Event& event : failed_) {
-    const bool ended = std::any_of(into_.processes_ended.begin(), into_.processes_ended.end(), [&](const auto& end) {
+    const bool ended = std::any_of(into.processes_ended.begin(), into.processes_ended.end(), [&](const auto& end) {
       return end.process_id == event.process_id && !end.expected;
     });
-    if (!ended) into_.events.push_back(std::move(event));
+    if (ended) continue;
+    journal_.event(record::event_kind::kReadFailed, event.subject)
+        .process(event.process_id)
+        .text(event.text)
+        .detail(std::move(event.detail))
+        .since(event.phase, event.at_ms);
   }
   failed_.clear();
-  for (const record::Event& event : into_.events) {
+  for (const record::Event& event : into.events) {
     if (event.kind != record::event_kind::kReadFailed) continue;
     whole_[base::json_get<std::string>(event.detail, "read", "")] = false;
   }
   for (const record::ReadInfo& read : record::reads()) {
     const auto known = whole_.find(read.name);
     if (known == whole_.end()) continue;
-    into_.samples.push_back({"host", 0, record::read_metric(read.name), known->second ? 1.0 : 0.0});
+    journal_.sample("host", 0, record::read_metric(read.name), known->second ? 1.0 : 0.0);
   }
 }
 

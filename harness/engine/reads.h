@@ -1,18 +1,18 @@
 // Reads: what an iteration wanted to read, and what came of it.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "record/journal.h"
 #include "record/reads.h"
 
 namespace migsoak::engine {
 
 class Reads {
  public:
-  Reads(record::Observation& into, std::function<double()> at_ms) : into_(into), at_ms_(std::move(at_ms)) {}
+  explicit Reads(record::Journal& journal) : journal_(journal) {}  // borrows
 
   // It was wanted, and is whole as far as one knows.
   void done(const std::string& read) { whole_.try_emplace(read, true); }
@@ -24,8 +24,7 @@ class Reads {
   void conclude();
 
  private:
-  record::Observation& into_;
-  std::function<double()> at_ms_;
+  record::Journal& journal_;
   std::map<std::string, bool> whole_;
   std::vector<record::Event> failed_;
 };

@@ -36,16 +36,15 @@ bool ended_by_declared_restart(const record::Observation& observation) {
          });
 }
 
-RestartRunner::RestartRunner(Lineage& lineage, record::Observation& into, std::function<double()> at_ms)
-    : lineage_(lineage), into_(into), at_ms_(std::move(at_ms)) {}
+RestartRunner::RestartRunner(Lineage& lineage, record::Journal& journal) : lineage_(lineage), journal_(journal) {}
 
 bool RestartRunner::planned(const std::string& timing) const {
-  const auto& restarts = into_.plan.restarts;
+  const auto& restarts = journal_.plan().restarts;
   return std::any_of(restarts.begin(), restarts.end(), [&](const auto& r) { return r.timing == timing; });
 }
 
 Result<void> RestartRunner::run(const std::string& timing) {
-  for (const record::PlannedRestart& planned : into_.plan.restarts) {
+  for (const record::PlannedRestart& planned : journal_.plan().restarts) {
     if (planned.timing != timing) continue;
     for (TargetPlayer& player : lineage_.targets()) {
       if (player.lost || player.target->spec().name != planned.target) continue;
@@ -53,8 +52,8 @@ Result<void> RestartRunner::run(const std::string& timing) {
       next.planned = planned;
       next.target = player.name;
       for (const target::ServedDevice& device : player.target->spec().devices) next.disks.push_back(device.id);
-      next.phase = into_.phase;
-      next.began_at_ms = at_ms_();
+      next.phase = journal_.phase();
+      next.began_at_ms = journal_.at_ms();
       MIGSOAK_TRY(restart(player, next));
     }
   }
@@ -63,9 +62,9 @@ Result<void> RestartRunner::run(const std::string& timing) {
 
 Result<void> RestartRunner::restart(TargetPlayer& player, Restart& restart) {
   const std::vector<Link> links = connected_links(player);
-  double last = at_ms_();
+  double last = journal_.at_ms();
   const auto lap = [&] {
-    const double now = at_ms_();
+    const double now = journal_.at_ms();
     return now - std::exchange(last, now);
   };
   player.restarting = true;
@@ -95,17 +94,12 @@ Result<void> RestartRunner::stop(TargetPlayer& player, Restart& restart) {
   const auto quit_s = context.scenario.deadline.quit_s;
   proc::Wait wait = context.reactor.run_until(gone, Deadline::in(seconds(quit_s)), kLookAgain);
   if (wait == proc::Wait::timeout) {
-    record::Event event;
-    event.kind = record::event_kind::kHang;
-    event.subject = player.name;
-    event.process_id = player.process_id;
-    event.phase = into_.phase;
-    event.at_ms = at_ms_();
-    event.text = fmt::format("{} did not end after {} and is killed", player.name,
-                             restart.planned.how == "kill" ? "SIGKILL" : "SIGTERM");
-    event.detail = {{"waiting_for", "end of the target at its " + words_of(restart.planned)},
-                    {"waited_ms", 1000.0 * static_cast<double>(quit_s)}};
-    into_.events.push_back(std::move(event));
+    journal_.event(record::event_kind::kHang, player.name)
+        .process(player.process_id)
+        .text(fmt::format("{} did not end after {} and is killed", player.name,
+                          restart.planned.how == "kill" ? "SIGKILL" : "SIGTERM"))
+        .detail({{"waiting_for", "end of the target at its " + words_of(restart.planned)},
+                 {"waited_ms", 1000.0 * static_cast<double>(quit_s)}});
     target.begin_stop(target::StopHow::kill);
     wait = context.reactor.run_until(gone, Deadline::in(seconds(quit_s)), kLookAgain);
   }
@@ -117,7 +111,7 @@ Result<void> RestartRunner::stop(TargetPlayer& player, Restart& restart) {
     return fail(restart, "lost", {base::ErrorKind::timeout, player.name + " does not end, even by SIGKILL", {}},
                 trouble);
   }
-  lineage_.note_target_stopped(player, into_, into_.phase, at_ms_());
+  lineage_.note_target_stopped(player, journal_);
   return {};
 }
 
@@ -133,7 +127,7 @@ Result<void> RestartRunner::start(TargetPlayer& player, Restart& restart) {
     return fail(restart, "lost", std::move(started.error()), trouble);
   }
   Result<void> ready = player.target->wait_ready(Deadline::in(seconds(context.scenario.deadline.spawn_s)));
-  lineage_.note_target_started(player, into_);
+  lineage_.note_target_started(player, journal_);
   if (ready) return {};
   return fail(restart, "lost", std::move(ready.error()), {trouble.subject, player.process_id, trouble.waiting_for});
 }
@@ -150,7 +144,7 @@ std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlay
     if (fd.inode == 0 || socket == sockets->end() || socket->second.listening) continue;
     if (socket->second.peer_inode != 0) accepted[socket->second.peer_inode] = socket->second.path;
   }
-  for (const Player& qemu : lineage_.players()) {
+  for (const Vm& qemu : lineage_.vms()) {
     if (!player.serves(qemu.machine->spec().side, qemu.slot)) continue;
     const pid_t pid = qemu.machine->qemu_pid();
     std::set<std::string> paths;
@@ -168,11 +162,11 @@ std::vector<RestartRunner::Link> RestartRunner::connected_links(const TargetPlay
   return links;
 }
 
-Player* RestartRunner::player_of(const Link& link) {
-  for (Player& player : lineage_.players()) {
+Vm* RestartRunner::vm_of(const Link& link) {
+  for (Vm& vm : lineage_.vms()) {
     // One that ended meanwhile, or is about to as asked, need not come back.
-    const bool there = player.process_id == link.process_id && !player.asked_to_quit && player.machine->alive();
-    if (there) return &player;
+    const bool there = vm.process_id == link.process_id && !vm.asked_to_quit && vm.machine->alive();
+    if (there) return &vm;
   }
   return nullptr;
 }
@@ -220,11 +214,11 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
         const bool back = std::any_of(now.begin(), now.end(), [&](const Link& other) {
           return other.process_id == link.process_id && other.socket == link.socket;
         });
-        if (!back && player_of(link) != nullptr) missing.push_back(link);
+        if (!back && vm_of(link) != nullptr) missing.push_back(link);
       }
       if (!missing.empty()) return false;
       for (const Link& link : links) {
-        Player* qemu = player_of(link);
+        Vm* qemu = vm_of(link);
         if (qemu != nullptr && qemu->machine->ready()) {
           questions.try_emplace(link.process_id, qemu->machine->qmp());
         }
@@ -259,7 +253,7 @@ Result<void> RestartRunner::wait_reconnected(TargetPlayer& player, const std::ve
 
 // Writes that the guest waits for, by its own word: asked while the target is gone, so that they stand still.
 std::optional<std::int64_t> RestartRunner::in_flight_of(const TargetPlayer& player) {
-  const Player* guest_in = lineage_.current();
+  const Vm* guest_in = lineage_.current();
   const bool serves_guest = guest_in != nullptr && player.serves(guest_in->machine->spec().side, guest_in->slot);
   if (!serves_guest || lineage_.context().scenario.guest.workload != "verify") return std::nullopt;
   std::vector<std::string> addresses;
@@ -287,16 +281,11 @@ void RestartRunner::note_stalled(std::int64_t waited_ms) {
   Restart& last = restarts_.back();
   last.stalled = true;
   if (last.planned.expect == "io-errors") return;
-  record::Event event;
-  event.kind = record::event_kind::kHang;
-  event.subject = last.target;
-  event.phase = last.phase;
-  event.at_ms = at_ms_();
-  event.text =
-      fmt::format("requests of the guest are not answered {} ms after the {}", waited_ms, words_of(last.planned));
-  event.detail = {{"waiting_for", "answer to the guest's requests in flight after its " + words_of(last.planned)},
-                  {"waited_ms", waited_ms}};
-  into_.events.push_back(std::move(event));
+  journal_.event(record::event_kind::kHang, last.target)
+      .since(last.phase, journal_.at_ms())
+      .text(fmt::format("requests of the guest are not answered {} ms after the {}", waited_ms, words_of(last.planned)))
+      .detail({{"waiting_for", "answer to the guest's requests in flight after its " + words_of(last.planned)},
+               {"waited_ms", waited_ms}});
 }
 
 std::uint64_t RestartRunner::declared_errors() const {
@@ -316,31 +305,31 @@ bool RestartRunner::lost_as_declared() const {
 }
 
 void RestartRunner::conclude() {
-  const bool lost = into_.status == record::IterationStatus::lost;
+  const bool lost = journal_.observation().status == record::IterationStatus::lost;
   for (const Restart& restart : restarts_) {
     std::string result = restart.failed;
-    if (result.empty() && into_.status == record::IterationStatus::unknown) continue;  // nothing can be said
+    if (result.empty() && journal_.observation().status == record::IterationStatus::unknown)
+      continue;  // nothing can be said
     const bool declared = restart.planned.expect == "io-errors" && (restart.stalled || restart.hangs);
     if (result.empty())
       result = declared ? "io-errors" : lost ? "lost" : restart.io_errors > 0 ? "io-errors" : "recovered";
-    record::Event event;
-    event.kind = record::event_kind::kTargetRestart;
-    event.subject = restart.target;
-    event.phase = restart.phase;
-    event.at_ms = restart.began_at_ms;
-    event.text = fmt::format("{} of {}: {}", words_of(restart.planned), restart.target, result);
-    event.detail = {
-        {"how", restart.planned.how},          {"timing", restart.planned.timing},
-        {"expect", restart.planned.expect},    {"result", result},
-        {"io_errors", restart.io_errors},      {"took_ms", restart.stop_ms + restart.start_ms + restart.reconnect_ms},
-        {"stop_ms", restart.stop_ms},          {"start_ms", restart.start_ms},
-        {"reconnect_ms", restart.reconnect_ms}};
-    if (restart.in_flight) event.detail["in_flight"] = *restart.in_flight;
-    if (declared && lost) event.detail["ended_guest"] = true;
-    if (restart.stalled) event.detail["stalled"] = true;
-    if (restart.hangs) event.detail["hangs"] = true;
-    if (!restart.why.empty()) event.detail["why"] = base::printable(restart.why, 300);
-    into_.events.push_back(std::move(event));
+    auto event = journal_.event(record::event_kind::kTargetRestart, restart.target);
+    event.since(restart.phase, restart.began_at_ms)
+        .text(fmt::format("{} of {}: {}", words_of(restart.planned), restart.target, result))
+        .detail({{"how", restart.planned.how},
+                 {"timing", restart.planned.timing},
+                 {"expect", restart.planned.expect},
+                 {"result", result},
+                 {"io_errors", restart.io_errors},
+                 {"took_ms", restart.stop_ms + restart.start_ms + restart.reconnect_ms},
+                 {"stop_ms", restart.stop_ms},
+                 {"start_ms", restart.start_ms},
+                 {"reconnect_ms", restart.reconnect_ms}});
+    if (restart.in_flight) event.detail("in_flight", *restart.in_flight);
+    if (declared && lost) event.detail("ended_guest", true);
+    if (restart.stalled) event.detail("stalled", true);
+    if (restart.hangs) event.detail("hangs", true);
+    if (!restart.why.empty()) event.detail("why", base::printable(restart.why, 300));
   }
   restarts_.clear();
 }

@@ -2,7 +2,6 @@
 // in flight meanwhile: whether they come through is for its verification to tell.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -13,8 +12,8 @@ namespace migsoak::engine {
 
 class RestartRunner {
  public:
-  // `at_ms`: the time since the iteration began. All borrowed.
-  RestartRunner(Lineage& lineage, record::Observation& into, std::function<double()> at_ms);
+  // Borrows both.
+  RestartRunner(Lineage& lineage, record::Journal& journal);
 
   bool planned(const std::string& timing) const;
   // The plan's restarts of that timing, one after the other, each until all QEMUs that were connected before are so
@@ -69,13 +68,12 @@ class RestartRunner {
   base::Result<void> start(TargetPlayer& player, Restart& restart);
   base::Result<void> wait_reconnected(TargetPlayer& player, const std::vector<Link>& links, Restart& restart);
   std::vector<Link> connected_links(const TargetPlayer& player);
-  Player* player_of(const Link& link);
+  Vm* vm_of(const Link& link);
   std::optional<std::int64_t> in_flight_of(const TargetPlayer& player);
   tl::unexpected<base::Error> fail(Restart& restart, const char* result, base::Error error, Trouble trouble);
 
   Lineage& lineage_;
-  record::Observation& into_;
-  std::function<double()> at_ms_;
+  record::Journal& journal_;
   std::vector<Restart> restarts_;
   Trouble trouble_;
 };

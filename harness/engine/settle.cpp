@@ -21,7 +21,7 @@ struct Connections {
 
 Connections look_at_connections(Lineage& lineage) {
   Connections seen;
-  const Player* current = lineage.current();
+  const Vm* current = lineage.current();
   if (current == nullptr) return seen;
   const auto sockets = proc::read_unix_sockets();
   if (!sockets) {

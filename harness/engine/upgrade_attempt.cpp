@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "base/text.h"
-#include "engine/blame.h"
-#include "engine/iteration.h"
+#include "engine/hang_diagnosis.h"
+#include "engine/quiet_point.h"
 #include "ops/modes/end_settings.h"
 #include "ops/modes/status.h"
 
@@ -42,24 +42,25 @@ std::string to_the_point(std::string error, const std::vector<std::string>& said
   return std::regex_replace(error, warning, "");
 }
 
-bool answers(const Player& player) {
-  return player.machine->alive() && player.machine->qmp().connected();
+bool answers(const Vm& vm) {
+  return vm.machine->alive() && vm.machine->qmp().connected();
 }
 
 }  // namespace
 
-UpgradeAttempt::UpgradeAttempt(Lineage& lineage, record::Observation& into, const ops::Mode& mode,
-                               const ops::UpgradeFailure& failure, Scribe scribe)
-    : lineage_(lineage),
-      context_(lineage.context()),
-      into_(into),
-      mode_(mode),
+UpgradeAttempt::UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFailure& failure,
+                               Verification& verification)
+    : lineage_(iteration.lineage),
+      context_(iteration.lineage.context()),
+      journal_(iteration.journal),
+      mode_(iteration.mode),
       failure_(failure),
-      scribe_(std::move(scribe)) {}
+      verification_(verification),
+      session_(lineage_, journal_, mode_, ends_) {}
 
-Result<Player*> UpgradeAttempt::run(Player& source) {
+Result<Vm*> UpgradeAttempt::run(Vm& source) {
   began_ = base::Clock::now();
-  source_ = &source;
+  ends_.source = &source;
   source_side_ = source.machine->spec().side;
   ram_ = source.ram;
   said_before_ = source.machine->child().last_lines();
@@ -70,12 +71,12 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
   result_ = ops::to_string(outcome.result);
   interrupted_ = outcome.interrupted;
   if (harness_error_) return tl::unexpected<base::Error>(*harness_error_);
-  const bool arrived = outcome.result == MigrationResult::completed && next_ != nullptr;
+  const bool arrived = outcome.result == MigrationResult::completed && ends_.destination != nullptr;
   if (!interrupted_ && arrived && new_side_runs(deadline)) {
     // The sabotage came to nothing; the guest must not be taken from where it runs.
-    guest_ = next_;
+    guest_ = ends_.destination;
     fate_ = "destination";
-    if (source_ != nullptr) end(*std::exchange(source_, nullptr));
+    if (ends_.source != nullptr) end(*std::exchange(ends_.source, nullptr));
     lineage_.set_current(guest_);
   } else if (!interrupted_) {
     if (outcome.result == MigrationResult::hang) note_hang();
@@ -83,7 +84,7 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
     rescue();
   }
   remove_traces();
-  prepared_.ram.reset();  // files of guest RAM go with their last owner
+  session_.forget_ram();
   ram_.reset();
   if (interrupted_ || context_.stop.level() >= 2) {
     return base::fail(ErrorKind::interrupted, "interrupted while an upgrade was made to fail");
@@ -95,25 +96,8 @@ Result<Player*> UpgradeAttempt::run(Player& source) {
       error_ += fmt::format("; verification by the guest: {}", verified.error().describe());
     }
   }
-  record("qemu:" + into_.plan.destination_side, next_id_);
+  record("qemu:" + journal_.plan().destination_side, next_id_);
   return guest_;
-}
-
-ops::MigrationContext UpgradeAttempt::context(Deadline deadline) {
-  ops::MigrationContext migration{context_.reactor,
-                                  source_->machine.get(),
-                                  next_ != nullptr ? next_->machine.get() : nullptr,
-                                  into_.plan.transport,
-                                  context_.run_dir,
-                                  prepared_.spec.instance,
-                                  deadline,
-                                  {}};
-  migration.raise = [this](Deadline by) { return raise(by); };
-  migration.release_source = [this] { return release_source(); };
-  migration.state_file = prepared_.state_file;
-  migration.main_socket = prepared_.main_socket;
-  migration.cpr_socket = prepared_.cpr_socket;
-  return migration;
 }
 
 // The migration of the plan as it would be, but for the sabotage.
@@ -126,10 +110,11 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
     failed.result = error.kind == ErrorKind::timeout ? MigrationResult::hang : MigrationResult::destination_lost;
     return failed;
   };
-  prepared_ = lineage_.prepare(into_.plan.destination_side, &mode_, source_, lineage_.devices());
-  const std::string qemu = prepared_.spec.qemu;
+  session_.prepare();
+  VmLaunch& prepared = session_.prepared();
+  const std::string qemu = prepared.spec.qemu;
   if (failure_.strike_machine != nullptr) {
-    const auto struck = failure_.strike_machine(prepared_.spec, succession, prepared_.state_file);
+    const auto struck = failure_.strike_machine(prepared.spec, succession, prepared.state_file);
     if (!struck) {
       harness_error_ = struck.error();
       return fail_with(struck.error());
@@ -137,57 +122,43 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   }
   // What is no QEMU needs no environment. In place it would be env(1) that is exec'ed and finds the file missing, when
   // the old image is gone (Lineage::exec_command).
-  if (prepared_.spec.qemu != qemu) prepared_.spec.env = source_->machine->spec().env;
+  if (prepared.spec.qemu != qemu) prepared.spec.env = ends_.source->machine->spec().env;
   if (succession == Succession::beside || succession == Succession::waiting) {
-    const Result<Player*> spawned = lineage_.spawn(prepared_, into_);
+    const Result<Vm*> spawned = lineage_.spawn(prepared, journal_);
     if (!spawned) return fail_with(spawned.error());
-    next_ = *spawned;
-    next_id_ = next_->process_id;
+    ends_.destination = *spawned;
+    next_id_ = ends_.destination->process_id;
   }
   if (succession == Succession::beside) {
-    if (const auto ready = lineage_.make_ready(*next_, deadline); !ready) return fail_with(ready.error());
+    if (const auto ready = lineage_.make_ready(*ends_.destination, deadline); !ready) return fail_with(ready.error());
   }
-  ops::MigrationContext migration = context(deadline);
-  if (succession == Succession::in_place) {
-    auto command = lineage_.exec_command(*source_, prepared_);
-    if (!command) return fail_with(command.error());
-    migration.exec_command = std::move(*command);
-    scribe_.look_before_end(*source_);
-  }
-  if (failure_.strike_migration != nullptr) failure_.strike_migration(migration, succession);
-  state_file_ = migration.state_file;
-  return mode_.run(migration);
+  auto migration = session_.begin(deadline, *this);
+  if (!migration) return fail_with(migration.error());
+  if (succession == Succession::in_place) sample_before_teardown(lineage_, journal_, *ends_.source);
+  if (failure_.strike_migration != nullptr) failure_.strike_migration(*migration, succession);
+  state_file_ = migration->state_file;
+  const ops::MigrationOutcome outcome = mode_.run(*migration);
+  if (ends_.destination != nullptr) next_id_ = ends_.destination->process_id;
+  return outcome;
 }
 
-Result<hypervisor::Machine*> UpgradeAttempt::raise(Deadline deadline) {
-  if (mode_.needs.succession == Succession::afterwards) {
-    MIGSOAK_ASSIGN(next_, lineage_.spawn(prepared_, into_));
-  } else if (mode_.needs.succession == Succession::in_place) {
-    MIGSOAK_ASSIGN(next_, lineage_.take_over(*source_, prepared_, into_));
-    source_ = nullptr;
-  }
-  next_id_ = next_->process_id;
-  MIGSOAK_TRY(lineage_.make_ready(*next_, deadline));
-  return next_->machine.get();
-}
-
-Result<void> UpgradeAttempt::release_source() {
+Result<void> UpgradeAttempt::end_source() {
   // The mode drops the file when it has been loaded; until the guest runs, it is the only way back.
   kept_file_ = state_file_ + ".kept";
   std::error_code error;
   fs::create_hard_link(state_file_, kept_file_, error);
   if (error) return base::fail(ErrorKind::environment, "can't keep " + state_file_ + ": " + error.message());
-  scribe_.look_before_end(*source_);
-  lineage_.retire(*std::exchange(source_, nullptr), /*by_quit=*/true, into_);
+  sample_before_teardown(lineage_, journal_, *ends_.source);
+  lineage_.retire(*std::exchange(ends_.source, nullptr), /*by_quit=*/true, journal_);
   return {};
 }
 
 // The mode says that the guest has arrived. Strikes, and asks.
 bool UpgradeAttempt::new_side_runs(Deadline deadline) {
-  if (failure_.strike_arrived != nullptr) failure_.strike_arrived(*next_->machine);
-  const auto status = next_->machine->qmp().execute("query-status", base::Json::object(),
-                                                    Deadline::in(kArrivedAnswerMax).sooner(deadline));
-  if (status && base::json_get<bool>(*status, "running", false)) return guest_beats(*next_);
+  if (failure_.strike_arrived != nullptr) failure_.strike_arrived(*ends_.destination->machine);
+  const auto status = ends_.destination->machine->qmp().execute("query-status", base::Json::object(),
+                                                                Deadline::in(kArrivedAnswerMax).sooner(deadline));
+  if (status && base::json_get<bool>(*status, "running", false)) return guest_beats(*ends_.destination);
   if (status) {
     error_ = fmt::format("the new process has loaded the guest's state and does not run it (status {})",
                          base::printable(base::json_get<std::string>(*status, "status", "?"), 60));
@@ -195,7 +166,7 @@ bool UpgradeAttempt::new_side_runs(Deadline deadline) {
   }
   error_ = "the new process has loaded the guest's state: " + status.error().describe();
   result_ = ops::to_string(MigrationResult::hang);
-  if (answers(*next_)) note_hang();
+  if (answers(*ends_.destination)) note_hang();
   return false;
 }
 
@@ -205,78 +176,78 @@ void UpgradeAttempt::note_hang() {
   if (!stuck.subject.empty()) hang_["stuck"] = stuck.subject + " " + stuck.why;
 }
 
-// What the player said in the attempt.
-void UpgradeAttempt::keep_lines(const Player& player) {
-  for (const std::string& line : player.machine->child().last_lines()) {
+// What the process said in the attempt.
+void UpgradeAttempt::keep_lines(const Vm& vm) {
+  for (const std::string& line : vm.machine->child().last_lines()) {
     if (std::find(said_before_.begin(), said_before_.end(), line) == said_before_.end()) log_.push_back(line);
   }
 }
 
 // An expected end, whatever its status.
-void UpgradeAttempt::end(Player& player) {
-  lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
-  player.machine->kill();
-  lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
-  lineage_.retire(player, /*by_quit=*/false, into_);
+void UpgradeAttempt::end(Vm& vm) {
+  lineage_.drain_logs(journal_);
+  vm.machine->kill();
+  lineage_.drain_logs(journal_);
+  lineage_.retire(vm, /*by_quit=*/false, journal_);
 }
 
 // The new side's process goes, hung or not, before anybody else touches the guest.
 void UpgradeAttempt::clear_new_side() {
-  if (next_ == nullptr) return;
-  ran_on_new_side_ = next_->machine->qmp().has_event("RESUME");
-  keep_lines(*next_);
+  if (ends_.destination == nullptr) return;
+  ran_on_new_side_ = ends_.destination->machine->qmp().has_event("RESUME");
+  keep_lines(*ends_.destination);
   // Failing is expected of it, dying of a signal is not: that is left to note_unexpected_ends().
-  const auto status = next_->machine->child().exit_status();
-  if (!status || status->signal == 0) end(*next_);
-  next_ = nullptr;
+  const auto status = ends_.destination->machine->child().exit_status();
+  if (!status || status->signal == 0) end(*ends_.destination);
+  ends_.destination = nullptr;
 }
 
 // What an operator would do: go on with the old process; where it has gone, start the old build again from the state
 // that it saved.
 void UpgradeAttempt::rescue() {
   const Succession succession = mode_.needs.succession;
-  const bool quits_first = source_ == nullptr && succession == Succession::afterwards;
+  const bool quits_first = ends_.source == nullptr && succession == Succession::afterwards;
   fate_ = "lost";
-  if (source_ != nullptr && answers(*source_)) {
+  if (ends_.source != nullptr && answers(*ends_.source)) {
     if (return_to_source()) return;
-  } else if (source_ != nullptr && source_->machine->alive() && succession != Succession::in_place) {
+  } else if (ends_.source != nullptr && ends_.source->machine->alive() && succession != Succession::in_place) {
     fate_ = "unknown";  // it does not answer, and may well go on running the guest
   }
-  if (source_ != nullptr) {
-    keep_lines(*source_);
-    end(*std::exchange(source_, nullptr));
+  if (ends_.source != nullptr) {
+    keep_lines(*ends_.source);
+    end(*std::exchange(ends_.source, nullptr));
   }
   if (quits_first && !ran_on_new_side_) start_again();
 }
 
 bool UpgradeAttempt::return_to_source() {
-  ops::MigrationContext migration = context(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
-  const bool stopped = source_->machine->qmp().has_event("STOP");
+  ops::MigrationContext migration = session_.context(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
+  const bool stopped = ends_.source->machine->qmp().has_event("STOP");
   // A guest that ran on the new side has gone on from there: its memory, shared or its disks, is not as it was.
   if (!ops::restore_source(migration, /*may_continue=*/!ran_on_new_side_)) return false;
-  if (!guest_beats(*source_)) return false;
-  guest_ = source_;
+  if (!guest_beats(*ends_.source)) return false;
+  guest_ = ends_.source;
   fate_ = "source";
   how_ = stopped ? "resumed" : "kept-running";
   return true;
 }
 
 void UpgradeAttempt::start_again() {
-  Player past;  // all that is left of it
+  Vm past;  // all that is left of it
   past.ram = ram_;
   const Deadline deadline = Deadline::in(seconds(context_.scenario.deadline.spawn_s));
-  PreparedPlayer again = lineage_.prepare(source_side_, &mode_, &past, lineage_.devices());
-  const Result<Player*> spawned = lineage_.spawn(std::move(again), into_);
+  VmLaunch again = lineage_.prepare(source_side_, &mode_, &past, lineage_.devices());
+  const Result<Vm*> spawned = lineage_.spawn(std::move(again), journal_);
   if (!spawned) {
     error_ += "; the old build does not start again: " + spawned.error().describe();
     return;
   }
-  Player& player = **spawned;
-  const Result<void> loaded = load_again(player, deadline);
+  Vm& vm = **spawned;
+  const Result<void> loaded = load_again(vm, deadline);
   if (loaded) {
-    lineage_.set_current(&player);
-    if (guest_beats(player)) {
-      guest_ = &player;
+    lineage_.set_current(&vm);
+    if (guest_beats(vm)) {
+      guest_ = &vm;
       fate_ = "source";
       how_ = "started-again";
       return;
@@ -285,29 +256,29 @@ void UpgradeAttempt::start_again() {
     error_ += "; nor does the old build take its state back: " + loaded.error().describe();
     interrupted_ = loaded.error().kind == ErrorKind::interrupted;
   }
-  end(player);
+  end(vm);
 }
 
 // docs/devel/migration/CPR.rst, "cpr-reboot": mode and capability as when it was saved.
-Result<void> UpgradeAttempt::load_again(Player& player, Deadline deadline) {
-  MIGSOAK_TRY(lineage_.make_ready(player, deadline));
-  qmp::Client& client = player.machine->qmp();
+Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
+  MIGSOAK_TRY(lineage_.make_ready(vm, deadline));
+  qmp::Client& client = vm.machine->qmp();
   ops::EndSettings settings;
   settings.mode = mode_.name;
   settings.ignore_shared = true;
-  MIGSOAK_TRY(ops::SentSettings(*player.machine, settings).confirm(deadline));
+  MIGSOAK_TRY(ops::SentSettings(*vm.machine, settings).confirm(deadline));
   MIGSOAK_TRY(client.execute("migrate-incoming", {{"uri", "file:" + kept_file_}}, deadline));
-  const auto over = [&] { return client.has_event("RESUME") || !player.machine->alive() || !client.connected(); };
+  const auto over = [&] { return client.has_event("RESUME") || !vm.machine->alive() || !client.connected(); };
   const auto waited = context_.reactor.run_until(over, deadline);
-  if (client.has_event("RESUME") && answers(player)) return {};
+  if (client.has_event("RESUME") && answers(vm)) return {};
   if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted");
-  const std::vector<std::string> lines = player.machine->child().last_lines();
+  const std::vector<std::string> lines = vm.machine->child().last_lines();
   return base::fail(waited == proc::Wait::timeout ? ErrorKind::timeout : ErrorKind::subject,
                     lines.empty() ? "it said nothing" : base::printable(base::join(lines, " | "), 1000));
 }
 
-bool UpgradeAttempt::guest_beats(Player& player) {
-  lineage_.channel().make_active(player.agent_stream);
+bool UpgradeAttempt::guest_beats(Vm& vm) {
+  lineage_.channel().make_active(vm.agent_stream);
   const auto beat = lineage_.channel().wait_next_heartbeat(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
   if (beat) return true;
   interrupted_ = interrupted_ || beat.error().kind == ErrorKind::interrupted;
@@ -324,17 +295,18 @@ Result<void> UpgradeAttempt::verify() {
                                            Deadline::in(seconds(context_.scenario.deadline.answer_s))));
   intact_ = report.ram.good() && std::all_of(report.disks.begin(), report.disks.end(),
                                              [](const guest::DiskReport& disk) { return disk.good(); });
-  if (!*intact_) scribe_.record_damage(report);
+  if (!*intact_) verification_.record(report);
   return {};
 }
 
 // Sockets of processes that were killed, and what the sabotage made. Anything else that is left shows at the quiet
 // point.
-void UpgradeAttempt::remove_traces() const {
-  std::vector<std::string> paths = {prepared_.main_socket, prepared_.cpr_socket, prepared_.state_file, state_file_,
+void UpgradeAttempt::remove_traces() {
+  const VmLaunch& prepared = session_.prepared();
+  std::vector<std::string> paths = {prepared.main_socket, prepared.cpr_socket, prepared.state_file, state_file_,
                                     kept_file_};
   if (failure_.traces != nullptr) {
-    for (std::string& path : failure_.traces(prepared_.spec)) paths.push_back(std::move(path));
+    for (std::string& path : failure_.traces(prepared.spec)) paths.push_back(std::move(path));
   }
   std::error_code ignored;
   for (const std::string& path : paths) {
@@ -343,58 +315,29 @@ void UpgradeAttempt::remove_traces() const {
 }
 
 void UpgradeAttempt::record(const std::string& new_side, std::int64_t process_id) {
-  lineage_.drain_logs(into_, into_.phase, scribe_.at_ms());
+  lineage_.drain_logs(journal_);
   error_ = to_the_point(base::printable(error_, 2000), said_before_);
   const guest::HeartbeatGap gap = lineage_.channel().take_gap();
-  record::Event& event =
-      scribe_.add_event(kind::kUpgradeFailure, new_side, process_id,
-                        fmt::format("upgrade by {} made to fail ({}): {}; the guest: {}{}", mode_.name, failure_.name,
-                                    error_.empty() ? result_ : error_, fate_, how_.empty() ? "" : " (" + how_ + ")"));
-  event.detail = {{"failure", failure_.name}, {"mode", mode_.name},
-                  {"error", error_},          {"took_ms", base::milliseconds_between(began_, base::Clock::now())},
-                  {"result", result_},        {"fate", fate_}};
-  if (!how_.empty()) event.detail["how"] = how_;
-  if (guest_ != nullptr) event.detail["gap_ms"] = gap.host_ms;
-  if (intact_) event.detail["intact"] = *intact_;
-  if (!log_.empty()) event.detail["log"] = log_;
-  if (!hang_.is_null()) event.detail["hang"] = hang_;
-  event_ = into_.events.size() - 1;
+  auto event = journal_.event(kind::kUpgradeFailure, new_side);
+  event.process(process_id)
+      .text(fmt::format("upgrade by {} made to fail ({}): {}; the guest: {}{}", mode_.name, failure_.name,
+                        error_.empty() ? result_ : error_, fate_, how_.empty() ? "" : " (" + how_ + ")"))
+      .detail({{"failure", failure_.name},
+               {"mode", mode_.name},
+               {"error", error_},
+               {"took_ms", base::milliseconds_between(began_, base::Clock::now())},
+               {"result", result_},
+               {"fate", fate_}});
+  if (!how_.empty()) event.detail("how", how_);
+  if (guest_ != nullptr) event.detail("gap_ms", gap.host_ms);
+  if (intact_) event.detail("intact", *intact_);
+  if (!log_.empty()) event.detail("log", log_);
+  if (!hang_.is_null()) event.detail("hang", hang_);
+  event_ = event.commit();
 }
 
 void UpgradeAttempt::conclude(bool migrates) {
-  if (guest_ == nullptr || event_ >= into_.events.size()) return;
-  record::Event& event = into_.events[event_];
-  if (event.kind == kind::kUpgradeFailure) event.detail["migrates"] = migrates;
-}
-
-// Before anything else of the iteration. False: the lineage can't go on, or interrupted.
-bool IterationRunner::attempt_upgrade() {
-  const ops::UpgradeFailure* failure = ops::find_upgrade_failure(into_.plan.upgrade_failure);
-  // An iteration that had to turn round (a guest that was not where the plan has it) may have nothing to strike at.
-  if (failure == nullptr || !ops::applies(*failure, *mode_, into_.plan.transport)) return true;
-  phase(kind::kFailedUpgradePhase);
-  retire_unused();
-  if (const auto settled = ask_to_settle(); !settled) {
-    if (!still_whole()) return false;
-    return give_up("guest", 0, settled.error(), "settling of the guest's disks");
-  }
-  attempt_ = std::make_unique<UpgradeAttempt>(
-      lineage_, into_, *mode_, *failure,
-      UpgradeAttempt::Scribe{
-          [this](const char* event_kind, const std::string& subject, std::int64_t process_id, const std::string& text)
-              -> record::Event& { return add_event(event_kind, subject, process_id, text); },
-          [this] { return at_ms(); }, [this](const guest::VerifyReport& report) { record_verification(report); },
-          [this](const Player& player) { look_before_end(player); }});
-  const Result<Player*> guest_in = attempt_->run(*source_);
-  source_ = guest_in ? *guest_in : nullptr;
-  if (!guest_in) return give_up("harness", 0, guest_in.error(), "end of an upgrade that was made to fail");
-  if (source_ == nullptr) {
-    (void)lineage_.note_unexpected_ends(into_, into_.phase, at_ms());
-    into_.status = record::IterationStatus::lost;
-    return false;
-  }
-  into_.plan.source_side = source_->machine->spec().side;
-  return still_whole();
+  if (guest_ != nullptr && event_) journal_.amend(*event_, "migrates", migrates);
 }
 
 }  // namespace migsoak::engine

@@ -3,6 +3,7 @@
 #include <regex>
 
 #include "run_migsoak.h"
+#include "store/store.h"
 
 namespace migsoak::integration {
 
@@ -21,6 +22,25 @@ class HotplugRuns : public MigsoakTest {
   }
   std::string db() const { return path("r.db"); }
 };
+
+// Events of a clean iteration are recorded as they happen, a lineage's boot before all others.
+std::vector<std::string> events_before_their_predecessor(const std::string& db) {
+  std::vector<std::string> out;
+  const auto database = store::Store::open(db);
+  EXPECT_TRUE(database);
+  if (!database) return out;
+  const auto read =
+      (*database)->for_each_observation([&out](const record::Observation& observation) -> base::Result<void> {
+        double last_ms = 0;
+        for (const record::Event& event : observation.events) {
+          if (event.at_ms < last_ms) out.push_back(std::to_string(observation.iteration) + ": " + event.kind);
+          last_ms = event.at_ms;
+        }
+        return {};
+      });
+  EXPECT_TRUE(read);
+  return out;
+}
 
 // The titles of a detector's findings of one kind.
 std::vector<std::string> titles(const base::Json& all, const std::string& detector, const std::string& kind) {
@@ -84,6 +104,7 @@ TEST_F(HotplugRuns, PingPongIsQuietAndConfirmed) {
       << report;
   EXPECT_GE(std::atoi(counts[1].str().c_str()), 30) << report;
   EXPECT_EQ(counts[2].str(), "0") << report;
+  EXPECT_THAT(events_before_their_predecessor(db()), testing::IsEmpty());
 }
 
 }  // namespace

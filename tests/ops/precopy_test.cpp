@@ -62,6 +62,34 @@ class PrecopyTest : public hypervisor::RealQemu {
   std::unique_ptr<Machine> source_, destination_;
 };
 
+TEST_F(PrecopyTest, TellsOfEachPhaseOnceAndInOrder) {
+  raise_pair();
+  std::vector<MigrationPhase> phases;
+  auto there = context();
+  there.on_phase = [&](MigrationPhase phase) { phases.push_back(phase); };
+  const auto outcome = precopy(there);
+  ASSERT_EQ(outcome.result, MigrationResult::completed) << outcome.error;
+  ASSERT_GE(phases.size(), 2U);
+  EXPECT_THAT(phases, Contains(MigrationPhase::active));
+  EXPECT_EQ(phases.back(), MigrationPhase::completed);
+  EXPECT_TRUE(std::is_sorted(phases.begin(), phases.end()));
+  EXPECT_EQ(std::adjacent_find(phases.begin(), phases.end()), phases.end());
+}
+
+TEST_F(PrecopyTest, AMigrationThatIsCancelledWasActiveAndNeverCompleted) {
+  raise_pair();
+  throttle();
+  std::vector<MigrationPhase> phases;
+  auto there = context();
+  there.on_phase = [&](MigrationPhase phase) {
+    phases.push_back(phase);
+    if (phase == MigrationPhase::active) source_->qmp().send("migrate_cancel");
+  };
+  EXPECT_EQ(precopy(there).result, MigrationResult::failed);
+  ASSERT_FALSE(phases.empty());
+  EXPECT_EQ(phases.back(), MigrationPhase::active);
+}
+
 class TransportTest : public PrecopyTest, public ::testing::WithParamInterface<std::string> {};
 
 TEST_P(TransportTest, MovesARunningMachineThereAndBack) {

@@ -103,7 +103,7 @@ MigrationOutcome UpgradeMode::upgrade(const std::string& mode, const std::string
 MigrationOutcome UpgradeMode::upgrade(const std::string& mode, MachineSpec next) {
   const Mode& how = *find_mode(mode);
   const Succession succession = how.needs.succession;
-  EXPECT_EQ(wrong_ram(how, source_->spec(), next), "");
+  EXPECT_TRUE(check_ram_sharing(how, source_->spec(), next));
   destination_.reset();
   if (succession == Succession::beside) destination_ = raise(next);
   if (succession == Succession::waiting) {

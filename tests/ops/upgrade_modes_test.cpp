@@ -137,9 +137,15 @@ TEST_F(UpgradeModesTest, AcrossBuilds) {
   expect_upgrade("precopy", kOldBuild);
 }
 
-TEST(WrongRam, EachModeWantsWhatItSays) {
+// What is wrong with it, empty: nothing.
+std::string ram_error(const char* mode, const MachineSpec& one, const MachineSpec& other) {
+  const auto checked = check_ram_sharing(*find_mode(mode), one, other);
+  return checked ? "" : checked.error().message;
+}
+
+TEST(RamSharing, EachModeWantsWhatItSays) {
   MachineSpec one, other;
-  const auto wrong = [&](const char* mode) { return wrong_ram(*find_mode(mode), one, other); };
+  const auto wrong = [&](const char* mode) { return ram_error(mode, one, other); };
   EXPECT_EQ(wrong("precopy"), "");
   EXPECT_THAT(wrong("local"), HasSubstr("needs RAM in a file"));
   EXPECT_THAT(wrong("cpr-transfer"), HasSubstr("aux-ram-share=on"));
@@ -166,14 +172,14 @@ TEST(WrongRam, EachModeWantsWhatItSays) {
   for (const char* mode : {"local", "cpr-reboot", "cpr-transfer", "cpr-exec"}) EXPECT_EQ(wrong(mode), "") << mode;
 }
 
-using WrongRamFiles = UpgradeMode;
-TEST_F(WrongRamFiles, AreWhatTheyAreByWhateverName) {
+using RamSharingFiles = UpgradeMode;
+TEST_F(RamSharingFiles, AreWhatTheyAreByWhateverName) {
   MachineSpec one = spec("a"), other = spec("b");
   one.ram_path = write_script("ram", "");
   other.ram_path = run_dir_->path() + "/link.sh";
   std::filesystem::create_symlink(one.ram_path, other.ram_path);
-  EXPECT_THAT(wrong_ram(*find_mode("precopy"), one, other), HasSubstr("RAM of its own"));
-  EXPECT_EQ(wrong_ram(*find_mode("local"), one, other), "");
+  EXPECT_THAT(ram_error("precopy", one, other), HasSubstr("RAM of its own"));
+  EXPECT_EQ(ram_error("local", one, other), "");
 }
 
 }  // namespace

@@ -99,29 +99,30 @@ std::vector<std::string> cpr_incoming(const std::string& main_socket, const std:
   return {"unix:" + main_socket, base::dump_json(unix_channel("cpr", cpr_socket))};
 }
 
-std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
-                      const hypervisor::MachineSpec& destination) {
+base::Result<void> check_ram_sharing(const Mode& mode, const hypervisor::MachineSpec& source,
+                                     const hypervisor::MachineSpec& destination) {
   const ModeNeeds& needs = mode.needs;
+  const auto wrong = [](std::string why) { return base::fail(base::ErrorKind::bad_input, std::move(why)); };
   if (needs.aux_ram_share && !(source.aux_ram_share && destination.aux_ram_share)) {
-    return mode.name + " needs aux-ram-share=on at both ends";
+    return wrong(mode.name + " needs aux-ram-share=on at both ends");
   }
   if (needs.ram_file && (source.ram_path.empty() || destination.ram_path.empty())) {
-    return mode.name + " needs RAM in a file at both ends";
+    return wrong(mode.name + " needs RAM in a file at both ends");
   }
   if (needs.same_ram) {
     if (source.memory_bytes != destination.memory_bytes ||
         source.memory_extra_bytes != destination.memory_extra_bytes) {
-      return mode.name + " needs RAM of one size at both ends";
+      return wrong(mode.name + " needs RAM of one size at both ends");
     }
-    if (source.ram_path.empty() && destination.ram_path.empty()) return "";  // handed over as a descriptor
-    if (same_file(source.ram_path, destination.ram_path)) return "";
-    return fmt::format("{} needs the same RAM at both ends: one has {}, the other {}", mode.name, ram_of(source),
-                       ram_of(destination));
+    if (source.ram_path.empty() && destination.ram_path.empty()) return {};  // handed over as a descriptor
+    if (same_file(source.ram_path, destination.ram_path)) return {};
+    return wrong(fmt::format("{} needs the same RAM at both ends: one has {}, the other {}", mode.name, ram_of(source),
+                             ram_of(destination)));
   }
   if (!source.ram_path.empty() && same_file(source.ram_path, destination.ram_path)) {
-    return mode.name + " needs RAM of its own at each end: both have " + base::printable(source.ram_path);
+    return wrong(mode.name + " needs RAM of its own at each end: both have " + base::printable(source.ram_path));
   }
-  return "";
+  return {};
 }
 
 std::string to_string(MigrationResult result) {

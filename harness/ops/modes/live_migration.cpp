@@ -55,6 +55,7 @@ void LiveMigration::progress() {
   if (now - last_progress_ < kProgressEvery) return;
   last_progress_ = now;
   if (context_.on_progress) context_.on_progress();
+  phases_.publish(source_, context_.on_phase);
   source_.poll();
   destination_.poll();
 }
@@ -156,6 +157,7 @@ proc::Wait LiveMigration::wait_settled() {
 }
 
 MigrationOutcome LiveMigration::conclude(proc::Wait waited) {
+  phases_.publish(source_, context_.on_phase);
   if (source_.saw("completed") && destination_.has_guest() && raised_) return finish(MigrationResult::completed, "");
   if (waited == proc::Wait::interrupted) return interrupted();
   if (waited == proc::Wait::timeout) return conclude_hang();

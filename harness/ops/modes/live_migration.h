@@ -11,6 +11,7 @@
 #include "ops/modes/end_settings.h"
 #include "ops/modes/end_watch.h"
 #include "ops/modes/mode.h"
+#include "ops/modes/phase_facts.h"
 #include "ops/modes/transport.h"
 
 namespace migsoak::ops {
@@ -46,6 +47,7 @@ class LiveMigration {
   const Mode& mode_;
   EndSettings settings_;
   EndWatch source_, destination_;
+  PhaseFacts phases_;
   std::unique_ptr<Wire> wire_;
   bool source_ran_ = false;
   bool raised_ = false;

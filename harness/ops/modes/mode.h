@@ -22,7 +22,7 @@ enum class Succession {
 };
 std::string to_string(Succession succession);
 
-// What a mode asks of both ends. Checked before anything runs: engine/preflight, wrong_ram().
+// What a mode asks of both ends. Checked before anything runs: engine/preflight, check_ram_sharing().
 //
 // A memory-backend-file (share=on, in tmpfs) does for every mode, so one lineage may mix them all; measured on 10.0.2
 // and 11.1.2. But 11.1.2 gains a descriptor of that file at every cpr-exec: QEMU opens it without O_CLOEXEC, so the old
@@ -37,6 +37,11 @@ struct ModeNeeds {
   std::string version_min = {};   // oldest QEMU that has it, "10.0"; empty: any
   std::string upgrade_only = {};  // why it does not go back to an older build; empty: it does
 };
+
+// How far a migration has come, by its source's word (QAPI MigrationStatus). They come in this order; not every mode,
+// setting and build passes through all.
+enum class MigrationPhase { setup, active, pre_switchover, device, completed };
+std::string to_string(MigrationPhase phase);  // as QAPI spells it
 
 // run() empties both event inboxes when it starts: whoever wants earlier events takes them before.
 struct MigrationContext {
@@ -63,6 +68,8 @@ struct MigrationContext {
   std::string main_socket = {};                // waiting: -incoming unix:… of the destination
   std::string cpr_socket = {};                 // waiting: its -incoming cpr channel
   std::vector<std::string> exec_command = {};  // in_place: argv of the next image, command_line() of its spec
+  // Called for each phase when the source has reached it, at the earliest opportunity; may be empty.
+  std::function<void(MigrationPhase)> on_phase = {};
 };
 
 enum class MigrationResult {
@@ -107,9 +114,9 @@ const std::vector<std::string>& transport_names();
 // cpr channel, over which descriptors come first (qapi/migration.json, MigrationChannelType "cpr").
 std::vector<std::string> cpr_incoming(const std::string& main_socket, const std::string& cpr_socket);
 
-// The two machines have guest RAM as this mode needs it: the same, or each its own. An error text, empty when it is so.
-// Whoever brings two machines together for a migration asks this first; with the wrong RAM the guest is corrupted.
-std::string wrong_ram(const Mode& mode, const hypervisor::MachineSpec& source,
-                      const hypervisor::MachineSpec& destination);
+// The two machines have guest RAM as this mode needs it: the same, or each its own. Whoever brings two machines
+// together for a migration asks this first; with the wrong RAM the guest is corrupted.
+base::Result<void> check_ram_sharing(const Mode& mode, const hypervisor::MachineSpec& source,
+                                     const hypervisor::MachineSpec& destination);
 
 }  // namespace migsoak::ops

@@ -39,6 +39,7 @@ void SavedMigration::progress() {
   if (now - last_progress_ < kSavedProgressEvery) return;
   last_progress_ = now;
   if (context_.on_progress) context_.on_progress();
+  if (source_) phases_.publish(*source_, context_.on_phase);
   if (source_) source_->poll();
   if (destination_) destination_->poll();
 }
@@ -79,6 +80,7 @@ std::optional<MigrationOutcome> SavedMigration::save() {
     return saved() || migrate_error_ || source_->failed() || !reachable(*context_.source);
   };
   const auto waited = wait_for(over);
+  phases_.publish(*source_, context_.on_phase);
   if (saved()) return std::nullopt;
   return not_saved(waited);
 }

@@ -8,6 +8,7 @@
 #include "ops/modes/end_settings.h"
 #include "ops/modes/end_watch.h"
 #include "ops/modes/mode.h"
+#include "ops/modes/phase_facts.h"
 
 namespace migsoak::ops {
 
@@ -39,6 +40,7 @@ class SavedMigration {
   const Mode& mode_;
   EndSettings settings_;
   std::optional<EndWatch> source_, destination_;
+  PhaseFacts phases_;
   bool source_ran_ = false;
   bool keep_file_ = false;
   std::uint64_t migrate_id_ = 0;

@@ -1,4 +1,4 @@
-#include "engine/blame.h"
+#include "engine/hang_diagnosis.h"
 
 #include <fmt/format.h>
 
@@ -47,11 +47,11 @@ bool outside_event_loop(Lineage& lineage, pid_t pid) {
   return !seen_in_loop;
 }
 
-bool qmp_silent(Lineage& lineage, Player& player) {
+bool qmp_silent(Lineage& lineage, Vm& vm) {
   (void)lineage;
-  if (!player.machine->qmp().connected()) return true;
-  const auto answer = player.machine->qmp().execute("query-status", base::Json::object(),
-                                                    base::Deadline::in(std::chrono::milliseconds(1500)));
+  if (!vm.machine->qmp().connected()) return true;
+  const auto answer = vm.machine->qmp().execute("query-status", base::Json::object(),
+                                                base::Deadline::in(std::chrono::milliseconds(1500)));
   return !answer && answer.error().kind == base::ErrorKind::timeout;
 }
 
@@ -61,17 +61,16 @@ Stuck find_stuck(Lineage& lineage) {
   for (const TargetPlayer& player : lineage.targets()) {
     if (!player.lost && stopped(player.target->pid())) return {player.name, player.process_id, "is stopped (state T)"};
   }
-  for (const Player& player : lineage.players()) {
-    if (stopped(player.machine->qemu_pid())) return {player.name, player.process_id, "is stopped (state T)"};
+  for (const Vm& vm : lineage.vms()) {
+    if (stopped(vm.machine->qemu_pid())) return {vm.name, vm.process_id, "is stopped (state T)"};
   }
   for (const TargetPlayer& player : lineage.targets()) {
     if (player.lost || !outside_event_loop(lineage, player.target->pid())) continue;
     return {player.name, player.process_id,
             fmt::format("sits in {} instead of its event loop", wait_channel(player.target->pid()))};
   }
-  for (Player& player : lineage.players()) {
-    if (!player.asked_to_quit && qmp_silent(lineage, player))
-      return {player.name, player.process_id, "does not answer on QMP"};
+  for (Vm& vm : lineage.vms()) {
+    if (!vm.asked_to_quit && qmp_silent(lineage, vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
   }
   return {};
 }
@@ -85,14 +84,13 @@ base::Json hang_evidence(Lineage& lineage) {
         proc::capture_stacks(reactor, lineage.context().containment, player.target->pid());
     evidence["log"][player.name] = player.target->child().last_lines();
   }
-  for (Player& player : lineage.players()) {
-    evidence["stacks"][player.name] =
-        proc::capture_stacks(reactor, lineage.context().containment, player.machine->qemu_pid());
-    evidence["log"][player.name] = player.machine->child().last_lines();
+  for (Vm& vm : lineage.vms()) {
+    evidence["stacks"][vm.name] = proc::capture_stacks(reactor, lineage.context().containment, vm.machine->qemu_pid());
+    evidence["log"][vm.name] = vm.machine->child().last_lines();
     for (const char* command : {"query-status", "query-migrate"}) {
-      const auto answer = player.machine->qmp().execute(command, base::Json::object(),
-                                                        base::Deadline::in(std::chrono::milliseconds(500)));
-      evidence["qmp"][player.name][command] = answer ? *answer : base::Json(answer.error().describe());
+      const auto answer =
+          vm.machine->qmp().execute(command, base::Json::object(), base::Deadline::in(std::chrono::milliseconds(500)));
+      evidence["qmp"][vm.name][command] = answer ? *answer : base::Json(answer.error().describe());
     }
   }
   evidence["console"] = lineage.console().last_lines();

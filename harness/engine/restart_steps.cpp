@@ -1,0 +1,123 @@
+#include "engine/restart_steps.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.h"
+
+namespace migsoak::engine {
+
+using base::Deadline;
+using base::Result;
+
+namespace {
+// So slow that a migration does not come to its end by itself; the guest writes faster.
+constexpr std::int64_t kHeldBytesPerS = 1 << 20;
+constexpr std::int64_t kUnderWayBytes = 64 << 10;
+}  // namespace
+
+StepOutcome RestartSteps::run(const std::string& timing) {
+  const Result<void> done = restarts_.run(timing);
+  return done ? StepResult::ok : give_up(done.error());
+}
+
+StepOutcome RestartSteps::give_up(const base::Error& error) const {
+  const RestartRunner::Trouble& trouble = restarts_.trouble();
+  return Trouble{trouble.subject.empty() ? "guest" : trouble.subject, trouble.process_id, error, trouble.waiting_for,
+                 /*explained_by_ends=*/false};
+}
+
+Result<void> RestartSteps::ask_to_settle() {
+  const std::vector<std::string> addresses = iteration_.lineage.disks_to_settle();
+  if (addresses.empty() || !verification_.wanted()) return {};
+  constexpr std::int64_t kPatienceMs = 5000;
+  MIGSOAK_ASSIGN(const base::Json answer,
+                 iteration_.lineage.channel().command(
+                     "settle_disks", {{"pci_addresses", base::join(addresses, ",")}, {"timeout_ms", kPatienceMs}},
+                     iteration_.answer_deadline()));
+  // Without a restart in this iteration a disk that does not settle shows in the verification.
+  if (!base::json_get<bool>(answer, "idle", true)) restarts_.note_stalled(kPatienceMs);
+  return {};
+}
+
+StepOutcome RestartSteps::settle_disks() {
+  if (const Result<void> settled = ask_to_settle(); !settled) {
+    return Trouble{"guest", 0, settled.error(), "settling of the guest's disks"};
+  }
+  return restarts_.lost_as_declared() ? end_guest_as_declared() : StepResult::ok;
+}
+
+// The daemon's successor has done requests over again that were done, the guest finds its queue broken, and its disk
+// answers no more. That was declared, and ends this guest's life by plan.
+StepOutcome RestartSteps::end_guest_as_declared() {
+  iteration_.journal.begin_phase("restart");
+  Lineage& lineage = iteration_.lineage;
+  // A destination may have ended, refusing the broken queue; that the target ends again was not declared, and the check
+  // that follows tells of it.
+  const auto ended = [](const TargetPlayer& player) { return !player.lost && player.target->child().exited(); };
+  if (std::any_of(lineage.targets().begin(), lineage.targets().end(), ended)) return StepResult::ok;
+  lineage.drain_logs(iteration_.journal);
+  iteration_.end_guest();
+  return StepResult::ended_as_declared;
+}
+
+StepOutcome RestartSteps::hold_migration() {
+  const Deadline deadline = iteration_.answer_deadline();
+  Vm& source = *iteration_.ends.source;
+  const auto limited = [&]() -> Result<void> {
+    qmp::Client& client = source.machine->qmp();
+    MIGSOAK_ASSIGN(const base::Json parameters,
+                   client.execute("query-migrate-parameters", base::Json::object(), deadline));
+    full_bandwidth_ = base::json_get<std::int64_t>(parameters, "max-bandwidth", 0);
+    MIGSOAK_TRY(client.execute("migrate-set-parameters", {{"max-bandwidth", kHeldBytesPerS}}, deadline));
+    return {};
+  }();
+  if (limited) return StepResult::ok;
+  return Trouble{source.name, source.process_id, limited.error(), "QMP of " + source.name};
+}
+
+// RAM is being sent, and what the target writes is logged: a target that goes while QEMU asks it to log is another
+// case, which QEMU 7.2 does not survive (hw/virtio/vhost.c, vhost_log_global_start: abort).
+Result<void> RestartSteps::wait_until_active() {
+  qmp::Client& client = iteration_.ends.source->machine->qmp();
+  const Deadline deadline = iteration_.answer_deadline();
+  for (;;) {
+    MIGSOAK_ASSIGN(const base::Json answer, client.execute("query-migrate", base::Json::object(), deadline));
+    const auto status = base::json_get<std::string>(answer, "status", "");
+    const base::Json ram = base::json_get(answer, "ram", base::Json::object());
+    if (status == "active" && base::json_get<std::int64_t>(ram, "transferred", 0) > kUnderWayBytes) return {};
+    // It has failed, and the mode is about to see it: there is no "during" any more.
+    if (status == "failed" || status == "cancelled" || status == "completed") return {};
+  }
+}
+
+void RestartSteps::run_during() {
+  if (!planned("during")) return;
+  const record::PhaseScope restart(iteration_.journal, "restart");
+  during_ = wait_until_active();
+  if (during_) during_ = restarts_.run("during");
+  if (during_) during_ = ask_to_settle();
+  qmp::Client& client = iteration_.ends.source->machine->qmp();
+  const auto freed =
+      client.execute("migrate-set-parameters", {{"max-bandwidth", full_bandwidth_}}, iteration_.answer_deadline());
+  if (during_ && !freed) during_ = tl::unexpected(freed.error());
+}
+
+std::optional<StepOutcome> RestartSteps::conclude_during() {
+  if (!during_) return give_up(during_.error());
+  if (restarts_.lost_as_declared()) return end_guest_as_declared();
+  return std::nullopt;
+}
+
+StepOutcome RestartSteps::verify_again() {
+  errors_before_ = restarts_.declared_errors();
+  return verification_.begin_and_finish();
+}
+
+StepOutcome RestartSteps::conclude_errors() {
+  const std::optional<std::uint64_t> before = std::exchange(errors_before_, std::nullopt);
+  if (before && restarts_.declared_errors() > *before) restarts_.note_lasting();
+  return restarts_.lost_as_declared() ? end_guest_as_declared() : StepResult::ok;
+}
+
+}  // namespace migsoak::engine

@@ -1,0 +1,21 @@
+// PhaseFacts: tells of each phase of a migration once, in order. Internal to ops/modes.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+#include "ops/modes/end_watch.h"
+#include "ops/modes/mode.h"
+
+namespace migsoak::ops {
+
+class PhaseFacts {
+ public:
+  // Those that `source` has reached since the last call. `tell` may be empty.
+  void publish(const EndWatch& source, const std::function<void(MigrationPhase)>& tell);
+
+ private:
+  std::size_t told_ = 0;  // of all phases in their order
+};
+
+}  // namespace migsoak::ops
