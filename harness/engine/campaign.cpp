@@ -130,7 +130,7 @@ class Campaign {
     const Stretch planned = {store_->manifest().first_iteration, scenario_.iterations};
     IterationSet done;
     if (options_.resume) {
-      MIGSOAK_TRY(recorder_->relive([&](const record::Observation& observation) {
+      MIGSOAK_TRY(recorder_->rebuild_judge_state([&](const record::Observation& observation) {
         done.add(observation.iteration);
         lane_base_ = std::max(lane_base_, observation.lane + 1);
       }));

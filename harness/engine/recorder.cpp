@@ -9,7 +9,7 @@ using base::Result;
 
 Recorder::Recorder(store::Store& store) : store_(store), judge_(store.manifest()) {}
 
-Result<void> Recorder::relive(const std::function<void(const record::Observation&)>& visit) {
+Result<void> Recorder::rebuild_judge_state(const std::function<void(const record::Observation&)>& visit) {
   const std::lock_guard lock(mutex_);
   MIGSOAK_TRY(store_.for_each_observation([&](const record::Observation& observation) -> Result<void> {
     judge_.observe(observation);

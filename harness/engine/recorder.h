@@ -20,7 +20,7 @@ class Recorder {
   explicit Recorder(store::Store& store);
 
   // Lets the judge, and `visit`, see what earlier sessions of this run recorded (--resume).
-  base::Result<void> relive(const std::function<void(const record::Observation&)>& visit);
+  base::Result<void> rebuild_judge_state(const std::function<void(const record::Observation&)>& visit);
 
   base::Result<void> begin(const record::Observation& observation);
   // Judges, and commits the observation, its verdict and the findings that it changed as one. Returns those that are

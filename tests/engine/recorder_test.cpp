@@ -55,7 +55,7 @@ TEST(Recorder, WritesWhatChangedAndASecondSessionGoesOn) {
     }
   }
   Recorder recorder(**store);
-  ASSERT_TRUE(recorder.relive([](const record::Observation&) {}));
+  ASSERT_TRUE(recorder.rebuild_judge_state([](const record::Observation&) {}));
   EXPECT_EQ(recorder.finished(), 6);
   EXPECT_EQ(*(*store)->findings(), recorder.findings());
   const auto again = recorder.finish(with_noise(run));

@@ -22,7 +22,7 @@ enum class Succession {
 };
 std::string to_string(Succession succession);
 
-// What a mode asks of both ends. Checked before anything runs: engine/preflight, check_ram_sharing().
+// What a mode asks of both ends. Checked before anything runs: preflight/modes.cpp, check_ram_sharing().
 //
 // A memory-backend-file (share=on, in tmpfs) does for every mode, so one lineage may mix them all; measured on 10.0.2
 // and 11.1.2. But 11.1.2 gains a descriptor of that file at every cpr-exec: QEMU opens it without O_CLOEXEC, so the old
