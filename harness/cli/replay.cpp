@@ -52,7 +52,7 @@ void add_replay(CLI::App& app, Session& session) {
   auto arguments = std::make_shared<ReplayArguments>();
   CLI::App* command = app.add_subcommand(
       "replay", "Run an iteration's history again: its guest's life from boot to that iteration, as recorded");
-  command->add_option("db", arguments->db, "Database of a run")->required();
+  command->add_option("DB", arguments->db, "Database of a run")->required();
   command->add_option("--iteration", arguments->iteration, "N, counted from 0")
       ->required()
       ->check(CLI::NonNegativeNumber);
