@@ -161,8 +161,7 @@ void add_doctor(CLI::App& app, Session& session) {
                         check.good     ? "good"
                         : check.needed ? "MISSING"
                                        : "limited",
-                        check.name, base::printable(check.found),
-                        check.fix.empty() ? "" : indent + "fix: " + check.fix,
+                        check.name, base::printable(check.found), check.fix.empty() ? "" : indent + "fix: " + check.fix,
                         check.known.empty() ? "" : indent + check.known));
     }
     if (*json_output)
