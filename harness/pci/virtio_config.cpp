@@ -114,8 +114,8 @@ std::optional<std::string> virtio_config_value(const VirtioConfigField& field, c
 }
 
 std::string virtio_type_of_device(std::uint16_t vendor, std::uint16_t device) {
-  constexpr std::uint16_t kVirtioVendor = 0x1af4, kModernIds = 0x1040;
-  if (vendor != kVirtioVendor) return "";
+  constexpr std::uint16_t kVendor = 0x1af4, kModernIds = 0x1040;
+  if (vendor != kVendor) return "";
   for (const TypeNumber& entry : kTypeNumbers) {
     if (device == kModernIds + entry.number || (entry.transitional != 0 && device == entry.transitional)) {
       return std::string(entry.type);

@@ -78,6 +78,8 @@ tidy_keys() {
     NF == 1 {
       path = $1
       if (path !~ /^\//) path = build path
+      # A compiler cache may have made it relative to the build tree.
+      while (sub(/\/[^\/]+\/\.\.\//, "/", path)) {}
       if (unit == "") unit = path
       if (index(path, root) != 1) next
       path = substr(path, length(root) + 1)
