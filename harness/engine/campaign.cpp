@@ -182,7 +182,7 @@ class Campaign {
     namespace end_reason = record::end_reason;
     if (const std::string error = stop_token_.harness_error(); !error.empty()) return end_reason::kHarness + error;
     if (stop_token_.interrupted()) return end_reason::kInterrupted;
-    if (const std::string why = stop_token_.stopped_because(); !why.empty()) return why;
+    if (std::string why = stop_token_.stopped_because(); !why.empty()) return why;
     assert(work_->missing() == 0);
     return end_reason::kFinished;
   }

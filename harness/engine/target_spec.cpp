@@ -38,7 +38,7 @@ std::vector<TargetPlace> target_places(const Scenario& scenario, const TargetSce
 target::TargetSpec target_spec(const Scenario& scenario, const TargetScenario& target, const TargetPlace& serves,
                                const std::string& run_dir) {
   target::TargetSpec spec;
-  static_cast<target::TargetSettings&>(spec) = target;
+  static_cast<target::TargetSettings&>(spec) = static_cast<const target::TargetSettings&>(target);
   spec.process = target_process_name(target, serves.side);
   const auto add_device = [&](const std::string& id, const std::string& type, int queues) {
     const target::EndpointType endpoint = *hypervisor::endpoint_of(type);

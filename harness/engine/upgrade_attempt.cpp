@@ -137,7 +137,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   if (succession == Succession::in_place) sample_before_teardown(lineage_, journal_, *ends_.source);
   if (failure_.strike_migration != nullptr) failure_.strike_migration(*migration, succession);
   state_file_ = migration->state_file;
-  const ops::MigrationOutcome outcome = mode_.run(*migration);
+  ops::MigrationOutcome outcome = mode_.run(*migration);
   if (ends_.destination != nullptr) next_id_ = ends_.destination->process_id;
   return outcome;
 }
