@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "engine/campaign.h"
+#include "plan/load.h"
 #include "report/report.h"
 
 namespace migsoak::cli {

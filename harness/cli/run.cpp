@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "cli/commands.h"
 #include "engine/campaign.h"
+#include "plan/load.h"
 #include "plan/planner.h"
 #include "record/plan.h"
 #include "report/report.h"
