@@ -196,7 +196,7 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
                  {"from", plan.source_side},
                  {"to", plan.destination_side},
                  {"source_status", outcome.source_status}});
-    if (destination != nullptr) event.detail("destination_log", destination->machine->child().last_lines());
+    if (destination != nullptr) event.detail("destination_log", destination->machine->last_lines());
   }
   clear_destination(outcome);
   failed_ = Failure::undeclared;
@@ -212,7 +212,7 @@ StepOutcome Migration::conclude_declared(const ops::MigrationOutcome& outcome) {
   const bool lost = outcome.result == MigrationResult::source_lost ||
                     (ends_.source == nullptr && outcome.result != MigrationResult::hang);
   const bool by_signal =
-      destination != nullptr && destination->machine->child().exit_status().value_or(proc::ExitStatus{}).signal != 0;
+      destination != nullptr && destination->machine->exit_status().value_or(proc::ExitStatus{}).signal != 0;
   const bool as_declared = expect_lost ? lost : refused && !lost;
   if (!as_declared || by_signal) return conclude_failed(outcome);
   if (expect_lost) return lose_as_declared(ops::to_string(outcome.result), outcome.error);
@@ -246,7 +246,7 @@ void Migration::clear_destination(const ops::MigrationOutcome& outcome) {
   Lineage& lineage = iteration_.lineage;
   if (ends_.destination != nullptr && ends_.source != nullptr &&
       (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost)) {
-    const auto status = ends_.destination->machine->child().exit_status().value_or(proc::ExitStatus{});
+    const auto status = ends_.destination->machine->exit_status().value_or(proc::ExitStatus{});
     if (status.signal == 0) lineage.retire(*ends_.destination, /*by_quit=*/false, iteration_.journal);
   }
   ends_.destination = nullptr;

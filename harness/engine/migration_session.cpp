@@ -34,7 +34,7 @@ ops::MigrationContext MigrationSession::context(Deadline deadline) const {
 Result<ops::MigrationContext> MigrationSession::begin(Deadline deadline, MigrationListener& listener) {
   ops::MigrationContext migration = context(deadline);
   if (mode_.needs.succession == Succession::in_place) {
-    MIGSOAK_ASSIGN(migration.exec_command, lineage_.exec_command(*ends_.source, prepared_));
+    MIGSOAK_TRY(ends_.source->machine->set_exec(prepared_.spec));
   }
   migration.on_started = [&listener] { listener.started(); };
   migration.on_progress = [&listener] { listener.progress(); };

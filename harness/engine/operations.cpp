@@ -296,7 +296,7 @@ void OperationRunner::send_refused(Vm& source) {
   for (const PlannedOperation& operation : journal_.plan().operations) {
     if (operation.timing != "refused") continue;
     Running running{operation, base::Clock::now()};
-    qmp::Client& client = source.machine->qmp();
+    qmp::Monitor& client = source.machine->qmp();
     if (operation.action == "unplug") {
       running.reply = client.send("device_del", {{"id", operation.device}});
     } else {

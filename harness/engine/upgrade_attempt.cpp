@@ -63,7 +63,7 @@ Result<Vm*> UpgradeAttempt::run(Vm& source) {
   ends_.source = &source;
   source_side_ = source.machine->spec().side;
   ram_ = source.ram;
-  said_before_ = source.machine->child().last_lines();
+  said_before_ = source.machine->last_lines();
   (void)lineage_.channel().take_gap();
   const Deadline deadline = Deadline::in(seconds(context_.scenario.upgrade.deadline_s));
   const ops::MigrationOutcome outcome = attempt(deadline);
@@ -121,7 +121,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
     }
   }
   // What is no QEMU needs no environment. In place it would be env(1) that is exec'ed and finds the file missing, when
-  // the old image is gone (Lineage::exec_command).
+  // the old image is gone (Machine::set_exec).
   if (prepared.spec.qemu != qemu) prepared.spec.env = ends_.source->machine->spec().env;
   if (succession == Succession::beside || succession == Succession::waiting) {
     const Result<Vm*> spawned = lineage_.spawn(prepared, journal_);
@@ -178,7 +178,7 @@ void UpgradeAttempt::note_hang() {
 
 // What the process said in the attempt.
 void UpgradeAttempt::keep_lines(const Vm& vm) {
-  for (const std::string& line : vm.machine->child().last_lines()) {
+  for (const std::string& line : vm.machine->last_lines()) {
     if (std::find(said_before_.begin(), said_before_.end(), line) == said_before_.end()) log_.push_back(line);
   }
 }
@@ -197,7 +197,7 @@ void UpgradeAttempt::clear_new_side() {
   ran_on_new_side_ = ends_.destination->machine->qmp().has_event("RESUME");
   keep_lines(*ends_.destination);
   // Failing is expected of it, dying of a signal is not: that is left to note_unexpected_ends().
-  const auto status = ends_.destination->machine->child().exit_status();
+  const auto status = ends_.destination->machine->exit_status();
   if (!status || status->signal == 0) end(*ends_.destination);
   ends_.destination = nullptr;
 }
@@ -262,7 +262,7 @@ void UpgradeAttempt::start_again() {
 // docs/devel/migration/CPR.rst, "cpr-reboot": mode and capability as when it was saved.
 Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
   MIGSOAK_TRY(lineage_.make_ready(vm, deadline));
-  qmp::Client& client = vm.machine->qmp();
+  qmp::Monitor& client = vm.machine->qmp();
   ops::EndSettings settings;
   settings.mode = mode_.name;
   settings.ignore_shared = true;
@@ -272,7 +272,7 @@ Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
   const auto waited = context_.reactor.run_until(over, deadline);
   if (client.has_event("RESUME") && answers(vm)) return {};
   if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted");
-  const std::vector<std::string> lines = vm.machine->child().last_lines();
+  const std::vector<std::string> lines = vm.machine->last_lines();
   return base::fail(waited == proc::Wait::timeout ? ErrorKind::timeout : ErrorKind::subject,
                     lines.empty() ? "it said nothing" : base::printable(base::join(lines, " | "), 1000));
 }

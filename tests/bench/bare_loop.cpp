@@ -9,6 +9,7 @@
 #include "block.h"
 #include "engine/target_spec.h"
 #include "guest/channel.h"
+#include "hypervisor/driver.h"
 #include "ops/modes/mode.h"
 #include "plan/planner.h"
 #include "preflight/preflight.h"
@@ -57,6 +58,7 @@ class BareLoop {
   std::unique_ptr<proc::RunDir> run_dir_;
   std::unique_ptr<proc::Containment> containment_;
   proc::Reactor reactor_;
+  std::unique_ptr<hypervisor::Driver> driver_;
   preflight::Preflight preflight_;
   guest::GuestChannel channel_{reactor_};
   std::vector<std::unique_ptr<target::Target>> targets_;
@@ -138,7 +140,7 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, con
 Result<End> BareLoop::spawn(const std::string& side, const ops::Mode* mode, const std::string& slot) {
   End end;
   end.slot = slot;
-  MIGSOAK_ASSIGN(end.machine, hypervisor::Machine::spawn(reactor_, *containment_, machine_spec(side, mode, slot)));
+  MIGSOAK_ASSIGN(end.machine, driver_->start(machine_spec(side, mode, slot)));
   return end;
 }
 
@@ -146,7 +148,7 @@ Result<End> BareLoop::spawn(const std::string& side, const ops::Mode* mode, cons
 Result<hypervisor::Machine*> BareLoop::raise(ops::Succession succession, End& next,
                                              const hypervisor::MachineSpec& spec) {
   if (succession == ops::Succession::in_place) {
-    MIGSOAK_ASSIGN(next.machine, hypervisor::Machine::take_over(reactor_, *guest_.machine, spec));
+    MIGSOAK_ASSIGN(next.machine, driver_->take_over(*guest_.machine, spec));
   }
   MIGSOAK_TRY(make_ready(next));
   return next.machine.get();
@@ -161,6 +163,7 @@ Result<void> BareLoop::make_ready(End& end) {
 Result<void> BareLoop::boot() {
   MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create("bench-bare"));
   MIGSOAK_ASSIGN(containment_, proc::Containment::start({"bench-bare", run_dir_->path(), ""}));
+  driver_ = hypervisor::find_driver_kind("direct")->make(reactor_, *containment_);
   MIGSOAK_ASSIGN(preflight_, preflight::run_preflight(reactor_, *containment_, scenario_, run_dir_->path()));
   MIGSOAK_TRY(start_targets());
   MIGSOAK_ASSIGN(guest_, spawn(plan::plan_iteration(scenario_, 0).source_side, nullptr, "0"));
@@ -208,7 +211,7 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
   migration.state_file = base + ".state";
   migration.raise = [&](Deadline) { return raise(succession, next, spec); };
   if (succession == ops::Succession::in_place) {
-    MIGSOAK_ASSIGN(migration.exec_command, hypervisor::command_line(spec));
+    MIGSOAK_TRY(guest_.machine->set_exec(spec));
   }
   const ops::MigrationOutcome outcome = mode->run(migration);
   if (outcome.result != ops::MigrationResult::completed) {

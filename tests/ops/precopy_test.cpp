@@ -257,8 +257,9 @@ TEST_F(PrecopyTest, UserStopsTheRun) {
   // Its own Reactor, with a stop request.
   proc::StopRequest stop;
   proc::Reactor reactor(&stop);
-  auto source = Machine::spawn(reactor, *containment_, spec("src"));
-  auto destination = Machine::spawn(reactor, *containment_, spec("dst", true));
+  const auto driver = make_driver(reactor);
+  auto source = driver->start(spec("src"));
+  auto destination = driver->start(spec("dst", true));
   ASSERT_TRUE(source && destination);
   ASSERT_TRUE((*source)->wait_ready(soon()));
   ASSERT_TRUE((*destination)->wait_ready(soon()));

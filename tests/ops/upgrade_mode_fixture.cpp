@@ -117,7 +117,11 @@ MigrationOutcome UpgradeMode::upgrade(const std::string& mode, MachineSpec next)
   context.state_file = base + ".state";
   context.main_socket = base + ".m";
   context.cpr_socket = base + ".x";
-  if (succession == Succession::in_place) context.exec_command = *hypervisor::command_line(next);
+  if (succession == Succession::in_place && tells_exec_) {
+    MachineSpec becomes = next;
+    if (sabotage_exec_) sabotage_exec_(becomes);
+    EXPECT_TRUE(source_->set_exec(becomes));
+  }
   context.release_source = [&]() -> base::Result<void> {
     EXPECT_TRUE(source_->quit(soon()));
     source_.reset();
@@ -127,7 +131,7 @@ MigrationOutcome UpgradeMode::upgrade(const std::string& mode, MachineSpec next)
     if (succession == Succession::afterwards) {
       MIGSOAK_ASSIGN(destination_, spawn(next));
     } else if (succession == Succession::in_place) {
-      MIGSOAK_ASSIGN(destination_, Machine::take_over(reactor_, *source_, next));
+      MIGSOAK_ASSIGN(destination_, driver().take_over(*source_, next));
       source_.reset();
     }
     MIGSOAK_TRY(destination_->wait_ready(by));

@@ -87,9 +87,9 @@ TEST_F(UpgradeModesTest, ExecIsOneProcessAndItsDescriptorsStay) {
   EXPECT_EQ(source_->qemu_pid(), pid);
   EXPECT_EQ(fd_count(pid), fds);
   EXPECT_NE(run_state(*source_), "?");
-  const auto status = source_->quit(soon());
-  ASSERT_TRUE(status) << status.error().describe();
-  EXPECT_TRUE(status->success());
+  const auto quit = source_->quit(soon());
+  ASSERT_TRUE(quit) << quit.error().describe();
+  EXPECT_TRUE(source_->exit_status().value().success());
 }
 
 TEST_F(UpgradeModesTest, ExecLosesADescriptorOfARamFile) {

@@ -63,7 +63,7 @@ void LiveMigration::progress() {
 // True when there is nothing more to wait for, good or bad.
 bool LiveMigration::settled() {
   progress();
-  qmp::Client& client = context_.source->qmp();
+  qmp::Monitor& client = context_.source->qmp();
   if (!migrate_answered_ && client.replied(migrate_id_)) {
     migrate_answered_ = true;
     auto reply = client.take_reply(migrate_id_, base::Deadline::in(std::chrono::milliseconds(0)));

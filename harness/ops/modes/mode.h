@@ -62,12 +62,12 @@ struct MigrationContext {
   std::function<base::Result<hypervisor::Machine*>(base::Deadline)> raise = {};
   // afterwards: the source has saved its state: ends it, and returns when it is gone.
   std::function<base::Result<void>()> release_source = {};
+  // In place the source has been told what it becomes (Machine::set_exec).
   // afterwards, in_place: where the source saves its state. run() removes it in the end; but one that holds all that is
   // left of the guest (afterwards: the source is gone, the destination did not take it) is left to whoever can use it.
   std::string state_file = {};
-  std::string main_socket = {};                // waiting: -incoming unix:… of the destination
-  std::string cpr_socket = {};                 // waiting: its -incoming cpr channel
-  std::vector<std::string> exec_command = {};  // in_place: argv of the next image, command_line() of its spec
+  std::string main_socket = {};  // waiting: -incoming unix:… of the destination
+  std::string cpr_socket = {};   // waiting: its -incoming cpr channel
   // Called for each phase when the source has reached it, at the earliest opportunity; may be empty.
   std::function<void(MigrationPhase)> on_phase = {};
 };

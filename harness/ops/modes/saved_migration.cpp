@@ -53,7 +53,7 @@ proc::Wait SavedMigration::wait_for(const std::function<bool()>& predicate) {
 }
 
 void SavedMigration::look_at_migrate() {
-  qmp::Client& client = context_.source->qmp();
+  qmp::Monitor& client = context_.source->qmp();
   if (migrate_answered_ || !client.replied(migrate_id_)) return;
   migrate_answered_ = true;
   auto reply = client.take_reply(migrate_id_, base::Deadline::in(std::chrono::milliseconds(0)));
@@ -129,7 +129,7 @@ std::optional<MigrationOutcome> SavedMigration::hand_over() {
 }
 
 std::optional<MigrationOutcome> SavedMigration::begin_load() {
-  qmp::Client& client = context_.destination->qmp();
+  qmp::Monitor& client = context_.destination->qmp();
   client.take_events();
   SentSettings sent(*context_.destination, settings_);
   const auto incoming = client.send("migrate-incoming", {{"uri", "file:" + context_.state_file}});

@@ -39,7 +39,7 @@ bool settled(const std::string& status) {
   return std::find(all.begin(), all.end(), status) != all.end();
 }
 
-std::string migration_status(qmp::Client& client, base::Deadline deadline) {
+std::string migration_status(qmp::Monitor& client, base::Deadline deadline) {
   const auto reply = client.execute("query-migrate", base::Json::object(), deadline);
   return reply ? base::json_get<std::string>(*reply, "status", "") : "unknown";
 }
@@ -51,7 +51,7 @@ bool lacks_times(const base::Json& status) {
          base::json_get<double>(status, "total-time", 0) == 0;
 }
 
-bool runs(qmp::Client& client, base::Deadline deadline) {
+bool runs(qmp::Monitor& client, base::Deadline deadline) {
   const auto reply = client.execute("query-status", base::Json::object(), deadline);
   return reply && base::json_get<bool>(*reply, "running", false);
 }
@@ -77,8 +77,8 @@ std::string describe_loss(MigrationContext& context, hypervisor::Machine& machin
   const auto deadline = base::Deadline::in(std::chrono::seconds(1));
   context.reactor.run_until([&] { return !machine.alive(); }, deadline);
   if (machine.alive()) return fmt::format("{}: QMP: {}", which, machine.qmp().end_reason());
-  const auto status = machine.child().exit_status();
-  const auto lines = machine.child().last_lines();
+  const auto status = machine.exit_status();
+  const auto lines = machine.last_lines();
   const std::size_t first = lines.size() > 8 ? lines.size() - 8 : 0;
   const std::vector<std::string> tail(lines.begin() + static_cast<std::ptrdiff_t>(first), lines.end());
   return base::printable(fmt::format("{} ended ({}): {}", which, status ? proc::to_string(*status) : "status unknown",
@@ -88,8 +88,8 @@ std::string describe_loss(MigrationContext& context, hypervisor::Machine& machin
 
 void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   const auto deadline = base::Deadline::in(kCollectMax);
-  qmp::Client* source = context.source != nullptr ? &context.source->qmp() : nullptr;
-  qmp::Client* destination = context.destination != nullptr ? &context.destination->qmp() : nullptr;
+  qmp::Monitor* source = context.source != nullptr ? &context.source->qmp() : nullptr;
+  qmp::Monitor* destination = context.destination != nullptr ? &context.destination->qmp() : nullptr;
   // One that has not answered yet would only be waited for.
   if (destination != nullptr && !destination->connected()) destination = nullptr;
   const auto from_source = source != nullptr ? source->send("query-migrate") : 0;
@@ -111,11 +111,11 @@ void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   }
   outcome.figures = figures_of(outcome.source_status.is_object() ? outcome.source_status : outcome.destination_status);
   const hypervisor::Machine* machine = context.destination;
-  if (machine != nullptr && !machine->alive()) outcome.destination_exit = machine->child().exit_status();
+  if (machine != nullptr && !machine->alive()) outcome.destination_exit = machine->exit_status();
 }
 
 bool restore_source(MigrationContext& context, bool may_continue) {
-  qmp::Client& client = context.source->qmp();
+  qmp::Monitor& client = context.source->qmp();
   const auto deadline = base::Deadline::in(kRestoreMax);
   if (!reachable(*context.source)) return false;
   std::string status = migration_status(client, deadline);
