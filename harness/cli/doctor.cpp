@@ -11,6 +11,7 @@
 #include "cli/commands.h"
 #include "fleet/fleet.h"
 #include "guest/image.h"
+#include "hypervisor/driver.h"
 #include "hypervisor/machine.h"
 #include "proc/run_dir.h"
 #include "record/known_defects.h"
@@ -81,6 +82,12 @@ std::vector<Check> live_checks() {
       {"qemu-system-x86_64", qemu.has_value(), true,
        qemu ? qemu->full + (qemu->package.empty() ? "" : " (" + qemu->package + ")") : qemu.error().describe(),
        qemu ? "" : "apt-get install qemu-system-x86", qemu ? known_defects_of(qemu->version) : ""});
+  for (const hypervisor::DriverKind& driver : hypervisor::driver_kinds()) {
+    if (driver.find_daemon == nullptr) continue;
+    const auto daemon = driver.find_daemon(reactor, **containment, base::Deadline::in(std::chrono::seconds(10)));
+    checks.push_back({"driver " + driver.name, daemon.has_value(), false, daemon ? *daemon : daemon.error().message,
+                      daemon ? "" : "apt-get install libvirt-daemon"});
+  }
   const auto image = guest::locate_image();
   if (qemu && image) {
     hypervisor::MachineSpec probe;

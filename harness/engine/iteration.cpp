@@ -17,7 +17,8 @@ IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, ba
                                  std::string next_side)
     : journal_(into, began),
       reads_(journal_),
-      context_{lineage, journal_, *ops::find_mode(into.plan.mode), {}, reads_, Readings(lineage, journal_, reads_)},
+      context_{lineage, journal_, *ops::find_mode(into.plan.mode, lineage.context().scenario.driver()),
+               {},      reads_,   Readings(lineage, journal_, reads_)},
       restart_runner_(lineage, journal_),
       verification_(lineage, journal_, restart_runner_, reads_),
       operations_(lineage, journal_, verification_),
@@ -166,8 +167,11 @@ StepOutcome IterationRunner::start_targets() {
   if (started) return StepResult::ok;
   const auto player = std::find_if(lineage.targets().begin(), lineage.targets().end(),
                                    [&blamed](const TargetPlayer& p) { return p.name == blamed; });
-  const bool known = player != lineage.targets().end();
-  return Trouble{blamed, known ? player->process_id : 0, as_subjects(started.error(), !blamed.empty()),
+  std::int64_t process_id = player != lineage.targets().end() ? player->process_id : 0;
+  for (const DaemonPlayer& daemon : lineage.daemons()) {
+    if (daemon.daemon.name == blamed) process_id = daemon.process_id;
+  }
+  return Trouble{blamed, process_id, as_subjects(started.error(), !blamed.empty()),
                  "listening socket of " + blamed, /*explained_by_ends=*/false};
 }
 

@@ -153,8 +153,8 @@ class LaneLoop {
     // first.
     const bool alone = next.operations.empty() && next.upgrade_failure.empty();
     // Nor may it wait beside a guest whose RAM it is to share, or for a source that is another process by then.
-    const auto is_apart = [](const record::Plan& plan) {
-      const ops::ModeNeeds& needs = ops::find_mode(plan.mode)->needs;
+    const auto is_apart = [this](const record::Plan& plan) {
+      const ops::ModeNeeds& needs = ops::find_mode(plan.mode, context_.scenario.driver())->needs;
       return needs.succession == ops::Succession::beside && !needs.same_ram;
     };
     const bool can_wait = alone && is_apart(next) && is_apart(now);

@@ -45,6 +45,8 @@ Lineage::~Lineage() {
   vms_.clear();
   for (TargetPlayer& player : targets_) player.target->stop(std::chrono::seconds(3));
   targets_.clear();
+  daemons_.clear();
+  if (driver_begun_) driver_of(context_.scenario.sides.front().name).end_guest();
   std::error_code ignored;
   for (const std::string& image : images_) fs::remove(image, ignored);
 }
@@ -69,7 +71,7 @@ Result<void> Lineage::start_targets(record::Journal& journal, std::string& blame
     }
   }
   blamed.clear();
-  return {};
+  return start_daemons(journal, blamed);
 }
 
 std::string Lineage::image_of(const std::string& device_id) const {
@@ -98,6 +100,7 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
 std::set<pid_t> Lineage::known_pids() const {
   std::set<pid_t> pids;
   for (const TargetPlayer& player : targets_) pids.insert(player.target->child().pid());
+  for (const DaemonPlayer& player : daemons_) pids.insert(player.daemon.child->pid());
   for (const Vm& vm : vms_) pids.insert(vm.machine->process().pid);
   return pids;
 }
@@ -117,6 +120,10 @@ probes::Scene Lineage::scene() const {
     // Behind a wrapper the target is a child of it; the wrapper is not under test.
     scene.subjects.push_back(subject);
     for (const std::string& socket : player.target->sockets()) scene.expected_files.insert(socket);
+  }
+  for (const DaemonPlayer& player : daemons_) {
+    scene.expected_files.insert(player.daemon.directory);
+    if (!player.lost) scene.subjects.push_back({player.daemon.name, player.process_id, player.daemon.child->pid(), {}});
   }
   if (!context_.memory_dir.empty()) scene.expected_files.insert(context_.memory_dir);
   for (const Vm& vm : vms_) {

@@ -97,6 +97,13 @@ struct TargetPlayer {
   bool restarting = false;  // its end is expected
 };
 
+// A process of the driver's that serves the lineage's VMs: a libvirtd.
+struct DaemonPlayer {
+  hypervisor::DriverDaemon daemon;
+  std::int64_t process_id = 0;
+  bool lost = false;  // its end was recorded
+};
+
 class Lineage {
  public:
   // `machine`: the type all its QEMUs have. `devices`: what the guest boots with, addresses pinned.
@@ -107,8 +114,8 @@ class Lineage {
   int number() const { return number_; }
   const LaneContext& context() const { return context_; }
 
-  // Makes disk images, starts the targets that outlive a VM. Errors of kind subject name the target: `blamed` is set to
-  // it.
+  // Makes disk images, starts the targets that outlive a VM, and what the driver needs beside its VMs. Errors of kind
+  // subject name the process: `blamed` is set to it.
   base::Result<void> start_targets(record::Journal& journal, std::string& blamed);
   // The QEMU on `side` that boots the guest (`mode` null), or that `mode` brings it to from `source`. Its devices are
   // `devices`.
@@ -140,6 +147,7 @@ class Lineage {
   // By its id in the record; null: forgotten.
   Vm* find(std::int64_t process_id);
   std::list<TargetPlayer>& targets() { return targets_; }
+  const std::list<DaemonPlayer>& daemons() const { return daemons_; }
   Vm* current() { return current_; }
   void set_current(Vm* vm) { current_ = vm; }
   guest::GuestChannel& channel() { return channel_; }
@@ -168,6 +176,7 @@ class Lineage {
 
  private:
   base::Result<void> start_target(const TargetScenario& spec, const TargetPlace& place, record::Journal& journal);
+  base::Result<void> start_daemons(record::Journal& journal, std::string& blamed);
   // Of targets with share = "per-vm": they come before their QEMU and go after it.
   base::Result<void> start_targets_of(const VmLaunch& prepared, record::Journal& journal);
   void end_targets_of(const std::string& slot, record::Journal& journal);
@@ -194,6 +203,8 @@ class Lineage {
   guest::GuestChannel channel_;
   guest::Console console_;
   std::list<TargetPlayer> targets_;
+  bool driver_begun_ = false;
+  std::list<DaemonPlayer> daemons_;
   std::list<Vm> vms_;
   Vm* current_ = nullptr;
   probes::ProbeState probe_state_;

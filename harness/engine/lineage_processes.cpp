@@ -73,6 +73,30 @@ hypervisor::Driver& Lineage::driver_of(const std::string& side) const {
   return context_.drivers.named(context_.scenario.side(side).driver);
 }
 
+Result<void> Lineage::start_daemons(record::Journal& journal, std::string& blamed) {
+  const Scenario& scenario = context_.scenario;
+  hypervisor::GuestPlace place{context_.run_dir, context_.log_dir, {}};
+  for (const SideScenario& side : scenario.sides) place.sides.push_back(side.name);
+  hypervisor::Driver& driver = driver_of(scenario.sides.front().name);
+  driver_begun_ = true;
+  const auto begun = driver.begin_guest(place, base::Deadline::in(std::chrono::seconds(scenario.deadline.boot_s)));
+  for (const hypervisor::DriverDaemon& daemon : driver.daemons()) {
+    record::ProcessInstance instance =
+        register_process(daemon.name, {daemon.child->pid(), daemon.child->start_ticks()},
+                         fs::path(daemon.child->spec().argv.back()).filename(), journal.observation().iteration);
+    daemons_.push_back({daemon, instance.id, false});
+    probes::adopt(probe_state_, {daemon.name, instance.id, daemon.child->pid(), {}});
+    journal.born(std::move(instance));
+  }
+  if (begun) return {};
+  const bool subjects =
+      begun.error().kind == base::ErrorKind::subject || begun.error().kind == base::ErrorKind::timeout;
+  for (const DaemonPlayer& player : daemons_) {
+    if (subjects && (blamed.empty() || player.daemon.child->exited())) blamed = player.daemon.name;
+  }
+  return begun;
+}
+
 std::string Lineage::free_slot(const std::string&) const {
   for (int slot = 0; slot < 3; ++slot) {
     std::string name = std::to_string(slot);
@@ -133,7 +157,8 @@ VmLaunch Lineage::prepare(const std::string& side, const ops::Mode* mode, const 
   spec.incoming = true;
   const std::string base = context_.run_dir + "/" + spec.instance;
   switch (mode->needs.succession) {
-    case ops::Succession::beside: break;
+    case ops::Succession::beside:
+    case ops::Succession::within: break;
     case ops::Succession::waiting:
       prepared.main_socket = base + ".m";
       prepared.cpr_socket = base + ".x";
@@ -246,6 +271,12 @@ bool Lineage::note_unexpected_ends(record::Journal& journal) {
     any = player.lost = true;
     const proc::ChildProcess& child = player.target->child();
     note_unexpected_end(player.name, player.process_id, child.exit_status(), child.last_lines(), journal);
+  }
+  for (DaemonPlayer& player : daemons_) {
+    const proc::ChildProcess& child = *player.daemon.child;
+    if (player.lost || !child.exited()) continue;
+    any = player.lost = true;
+    note_unexpected_end(player.daemon.name, player.process_id, child.exit_status(), child.last_lines(), journal);
   }
   for (auto it = vms_.begin(); it != vms_.end();) {
     if (it->asked_to_quit || it->machine->alive()) {

@@ -41,7 +41,9 @@ void Migration::destination_ready(Vm& destination) {
 
 // The source has saved its state and ends before its successor begins.
 base::Result<void> Migration::end_source() {
-  iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/false);
+  if (iteration_.mode.needs.succession != Succession::within) {
+    iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/false);
+  }
   iteration_.journal.begin_phase("teardown");
   retire_source();
   const auto& targets = iteration_.lineage.targets();
@@ -63,8 +65,9 @@ StepOutcome Migration::run() {
     return Trouble{"qemu:" + iteration_.plan().destination_side, 0, migration.error(), "its command line",
                    /*explained_by_ends=*/false};
   }
-  if (iteration_.mode.needs.succession == Succession::in_place) {
-    // Nothing can be asked of this image any more once it execs.
+  const Succession succession = iteration_.mode.needs.succession;
+  if (succession == Succession::in_place || succession == Succession::within) {
+    // Nothing can be asked of this image any more once it execs, or of this QEMU once its driver ends it.
     iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/true);
     sample_before_teardown(lineage, iteration_.journal, *ends_.source);
   }

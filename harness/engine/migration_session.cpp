@@ -24,6 +24,7 @@ ops::MigrationContext MigrationSession::context(Deadline deadline) const {
       deadline,
       {}};
   migration.state_file = prepared_.state_file;
+  migration.next = &prepared_.spec;
   if (destination != nullptr) {
     migration.main_socket = destination->main_socket;
     migration.cpr_socket = destination->cpr_socket;
@@ -47,7 +48,7 @@ Result<ops::MigrationContext> MigrationSession::begin(Deadline deadline, Migrati
 // Starts (or execs into) a destination that can only be reached after the source has sent or saved its state, and waits
 // for its QMP.
 Result<hypervisor::Machine*> MigrationSession::raise(Deadline deadline, MigrationListener& listener) {
-  if (mode_.needs.succession == Succession::afterwards) {
+  if (mode_.needs.succession == Succession::afterwards || mode_.needs.succession == Succession::within) {
     MIGSOAK_ASSIGN(ends_.destination, lineage_.spawn(prepared_, journal_));
   } else if (mode_.needs.succession == Succession::in_place) {
     MIGSOAK_ASSIGN(ends_.destination, lineage_.take_over(*ends_.source, prepared_, journal_));

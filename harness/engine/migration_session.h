@@ -25,7 +25,7 @@ class MigrationListener {
   virtual void started() {}   // the source was told to migrate, and nothing is waited for yet
   virtual void progress() {}  // now and then
   virtual void reached(ops::MigrationPhase) {}
-  // Succession::afterwards: the source has saved its state, and must be gone when this returns.
+  // Succession::afterwards: the source has saved its state, and must be gone when this returns. within: it is gone.
   virtual base::Result<void> end_source() = 0;
   // One that could not be reached before: its QMP answers.
   virtual void destination_ready(Vm&) {}

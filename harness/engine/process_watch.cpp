@@ -33,6 +33,10 @@ StepResult LineageWatch::check() {
     const bool target_gone = std::any_of(lineage.targets().begin(), lineage.targets().end(),
                                          [](const TargetPlayer& player) { return player.lost; });
     if (target_gone) return StepResult::guest_lost;
+    const auto& daemons = lineage.daemons();
+    const bool daemon_gone =
+        std::any_of(daemons.begin(), daemons.end(), [](const auto& player) { return player.lost; });
+    if (daemon_gone) return StepResult::guest_lost;
   }
   if (lineage.console().panicked()) {
     lineage.drain_logs(journal);

@@ -30,6 +30,14 @@ std::vector<std::string> driver_names() {
   return names;
 }
 
+base::Result<void> Driver::begin_guest(const GuestPlace&, base::Deadline) {
+  return {};
+}
+
+base::Result<std::unique_ptr<DrivenMigration>> Machine::begin_migration(const MachineSpec&, const std::string&) {
+  return base::fail(base::ErrorKind::bad_input, "this driver does not migrate by itself");
+}
+
 Driver& Drivers::named(const std::string& name) {
   std::unique_ptr<Driver>& driver = made_[name];
   if (driver == nullptr) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/result.h"
 #include "hypervisor/machine.h"
 #include "proc/containment.h"
@@ -14,12 +15,32 @@
 
 namespace migsoak::hypervisor {
 
+// A process that serves a driver's machines and outlives them: a libvirtd.
+struct DriverDaemon {
+  std::string name;           // "libvirtd:a"
+  std::string directory;      // all that it makes in the run directory
+  proc::ChildProcess* child;  // the driver's, until end_guest()
+};
+
+// Where a guest's life is to be.
+struct GuestPlace {
+  std::string run_dir;  // the lane's own
+  std::string log_dir;
+  std::vector<std::string> sides;
+};
+
 class Driver {
  public:
   Driver() = default;
   virtual ~Driver() = default;
   Driver(const Driver&) = delete;
   Driver& operator=(const Driver&) = delete;
+
+  // Before a guest's first machine, and after its last: what its machines need beside them. None that is left over of a
+  // guest outlives end_guest(). kind subject: a daemon ended or does not answer.
+  virtual base::Result<void> begin_guest(const GuestPlace& place, base::Deadline deadline);
+  virtual std::vector<DriverDaemon> daemons() { return {}; }
+  virtual void end_guest() {}
 
   // Starts it and returns at once; wait_ready() tells when QMP answers.
   virtual base::Result<std::unique_ptr<Machine>> start(MachineSpec spec) = 0;
@@ -35,6 +56,10 @@ struct DriverKind {
   std::string summary;  // one line for `migsoak list drivers`
   // Borrows both.
   std::unique_ptr<Driver> (*make)(proc::Reactor& reactor, proc::Containment& containment);
+  // What it needs of the host besides QEMU, "libvirtd 9.0.0". kind bad_input: that is not there. Null: nothing.
+  base::Result<std::string> (*find_daemon)(proc::Reactor& reactor, proc::Containment& containment,
+                                           base::Deadline deadline) = nullptr;
+  bool takes_odd_ram = true;  // MachineSpec::memory_extra_bytes
 };
 
 const std::vector<DriverKind>& driver_kinds();

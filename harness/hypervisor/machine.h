@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/deadline.h"
@@ -23,6 +24,25 @@ namespace migsoak::hypervisor {
 struct ProcessIdentity {
   pid_t pid = 0;
   std::int64_t start_ticks = 0;  // /proc/PID/stat field 22 at birth
+};
+
+// A migration that a driver does by itself, from the start of the destination's process to the end of the source's.
+// It runs beside the lane; one that is not over when it goes is aborted.
+class DrivenMigration {
+ public:
+  DrivenMigration() = default;
+  virtual ~DrivenMigration() = default;
+  DrivenMigration(const DrivenMigration&) = delete;
+  DrivenMigration& operator=(const DrivenMigration&) = delete;
+
+  // The destination's process is there: Driver::start() of its spec takes it.
+  virtual bool has_destination() const = 0;
+  virtual bool over() const = 0;
+  // Once it is over. kind subject: it failed, in the driver's words.
+  virtual base::Result<void> result() const = 0;
+  virtual void abort() = 0;  // without waiting
+  // What the driver itself has counted of one that completed, named as the harness's metrics are; empty: not told.
+  virtual std::vector<std::pair<std::string, double>> figures(base::Deadline deadline) = 0;
 };
 
 class Machine {
@@ -62,6 +82,11 @@ class Machine {
   virtual base::Result<void> set_exec(const MachineSpec& next) = 0;
   // Tells QEMU, without waiting: the id is for qmp().take_reply(). Null: nothing was decided on.
   virtual std::optional<std::uint64_t> send_exec() = 0;
+
+  // Has the driver move its guest into the machine that `next` describes, over `transport` ("unix", "tcp"). kind
+  // bad_input: this driver leaves migrations to the modes, or there can be no such machine.
+  virtual base::Result<std::unique_ptr<DrivenMigration>> begin_migration(const MachineSpec& next,
+                                                                         const std::string& transport);
 
   // Asks it to quit, without waiting: quit() then only waits.
   virtual void begin_quit() = 0;

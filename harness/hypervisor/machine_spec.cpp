@@ -30,11 +30,7 @@ void append_kernel(const MachineSpec& spec, std::vector<std::string>& argv) {
   // incoming stream names.
   argv.insert(argv.end(), {"-kernel", spec.image.kernel});
   if (!spec.image.initramfs.empty()) argv.insert(argv.end(), {"-initrd", spec.image.initramfs});
-  // panic=0: a guest that died stays, to be seen. loglevel=4: warnings and worse.
-  // no_timer_check: on a busy host TCG delivers the timer too late for the kernel's check of it, and the kernel panics
-  // at boot ("IO-APIC + timer doesn't work!", arch/x86/kernel/apic/io_apic.c); under KVM Linux skips that check by
-  // itself.
-  argv.insert(argv.end(), {"-append", "console=ttyS0,115200 panic=0 loglevel=4 no_timer_check"});
+  argv.insert(argv.end(), {"-append", kKernelArguments});
 }
 
 base::Result<void> append_accel(const MachineSpec& spec, std::vector<std::string>& argv) {

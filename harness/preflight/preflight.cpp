@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "hypervisor/driver.h"
 #include "plan/device_plan.h"
 #include "preflight/devices.h"
 #include "preflight/modes.h"
@@ -154,12 +155,34 @@ Result<void> choose_machines(const fleet::Host& host, const Scenario& scenario, 
   return {};
 }
 
+// What a driver needs besides QEMU; and a machine that it has words for, which shows only when it is described.
+Result<void> check_driver(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario,
+                          Preflight& preflight) {
+  const hypervisor::DriverKind& driver = *hypervisor::find_driver_kind(scenario.driver());
+  if (driver.find_daemon == nullptr) return {};
+  MIGSOAK_ASSIGN(preflight.packages[driver.name],
+                 driver.find_daemon(reactor, containment, base::Deadline::in(std::chrono::seconds(10))),
+                 scenario.file + ": side.driver");
+  for (const SideScenario& side : scenario.sides) {
+    if (preflight.builds.at(side.qemu).args.empty() && preflight.builds.at(side.qemu).env.empty()) continue;
+    return fail(ErrorKind::bad_input,
+                fmt::format("{}: side.{}.qemu: '{}' is of the fleet, and driver \"{}\" runs the system's builds only",
+                            scenario.file, side.name, side.qemu, driver.name));
+  }
+  return {};
+}
+
 void avoid_known_defects(const Scenario& scenario, Preflight& preflight) {
   for (const record::KnownDefect& defect : record::known_defects()) {
     const bool met = std::any_of(preflight.qemu.begin(), preflight.qemu.end(), [&](const auto& qemu) {
       return record::has_defect(defect, qemu.second.version, preflight.accel);
     });
     if (!met || !defect.avoided_by_odd_ram) continue;
+    if (!hypervisor::find_driver_kind(scenario.driver())->takes_odd_ram) {
+      spdlog::warn("{} can't be kept away: driver \"{}\" rounds guest RAM ({})", defect.name, scenario.driver(),
+                   defect.reference);
+      continue;
+    }
     // A DIMM is a multiple of 256 KiB, whatever the guest's other RAM is: then only less likely, and not avoided.
     if (!scenario.hotplug.uses("memory")) preflight.avoided_defects.push_back(defect.name);
     preflight.memory_extra_bytes = hypervisor::kOddMemoryBytes;
@@ -200,6 +223,7 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
     preflight.packages[side.qemu] = identity.package;
     preflight.qemu.emplace(side.qemu, std::move(identity));
   }
+  MIGSOAK_TRY(check_driver(reactor, containment, scenario, preflight));
   MIGSOAK_TRY(check_modes(scenario, preflight));
   MIGSOAK_TRY(choose_machines(host, scenario, preflight));
   MIGSOAK_TRY(check_devices(host, scenario, preflight.qemu, preflight.builds));

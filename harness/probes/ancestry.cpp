@@ -64,7 +64,9 @@ std::string name_in_environment(pid_t pid) {
   for (const std::string& word : base::split(text, '\0')) {
     if (word.rfind(key, 0) != 0) continue;
     std::string name = base::printable(word.substr(key.size()), 100);
-    if (name.rfind("target:", 0) == 0 || name.rfind("qemu:", 0) == 0 || name == "harness") return name;
+    if (name.rfind("target:", 0) == 0 || name.rfind("qemu:", 0) == 0 || name.rfind("libvirtd:", 0) == 0 ||
+        name == "harness")
+      return name;
   }
   return "unknown";
 }

@@ -57,6 +57,11 @@ base::Result<MemoryUse> read_memory(pid_t pid);
 std::optional<std::int64_t> parse_nofile_limit(std::string_view limits);  // soft "Max open files"
 base::Result<std::int64_t> read_nofile_limit(pid_t pid);
 
+// What a process is called in the innermost PID namespace that it lives in: the last number of NSpid in
+// /proc/PID/status.
+std::optional<pid_t> parse_innermost_pid(std::string_view status);
+std::optional<pid_t> innermost_pid(pid_t pid);
+
 std::vector<pid_t> children_of(pid_t pid);  // /proc/PID/task/*/children; empty when it vanished
 std::string command_of(pid_t pid);          // basename of argv[0], or [comm] for a zombie; printable
 base::Result<std::int64_t> read_file_nr();  // first field of /proc/sys/fs/file-nr: allocated file handles

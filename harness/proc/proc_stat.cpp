@@ -122,4 +122,23 @@ base::Result<std::int64_t> read_nofile_limit(pid_t pid) {
   return *limit;
 }
 
+std::optional<pid_t> parse_innermost_pid(std::string_view status) {
+  constexpr std::string_view kName = "NSpid:";
+  while (!status.empty()) {
+    std::string_view line = take_line(status);
+    if (line.rfind(kName, 0) != 0) continue;
+    line.remove_prefix(kName.size());
+    const auto last = line.find_last_of(" \t");
+    const auto pid = number_or<pid_t>(last == std::string_view::npos ? line : line.substr(last + 1), 0);
+    if (pid > 0) return pid;
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::optional<pid_t> innermost_pid(pid_t pid) {
+  const auto text = read_process_file(pid, "status");
+  return text ? parse_innermost_pid(*text) : std::nullopt;
+}
+
 }  // namespace migsoak::proc

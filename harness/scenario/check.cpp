@@ -212,6 +212,51 @@ Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
   return {};
 }
 
+// What a driver other than "direct" leaves to it, for now or for good.
+Result<void> check_driver(const toml::table& root, const Scenario& scenario) {
+  const std::string& driver = scenario.driver();
+  const auto refused = [&](const std::string& where, const std::string& why) {
+    return fail(ErrorKind::bad_input, where + why);
+  };
+  const auto of_file = [&](const char* key) { return fmt::format("{}: {}: ", scenario.file, key); };
+  for (std::size_t i = 0; i < scenario.sides.size(); ++i) {
+    const SideScenario& side = scenario.sides[i];
+    if (side.driver != driver) {
+      return refused(place(root, scenario, "side", i, "driver"),
+                     fmt::format("\"{}\" does not go with \"{}\" of side {}: all sides have one driver", side.driver,
+                                 driver, scenario.sides.front().name));
+    }
+    if (driver != "direct" && !side.wrapper.empty()) {
+      return refused(place(root, scenario, "side", i, "wrapper"),
+                     fmt::format("driver \"{}\" starts QEMU itself, and can't start it through a wrapper", driver));
+    }
+  }
+  if (driver == "direct") return {};
+  const std::string needs = fmt::format("needs driver \"direct\"; sides have \"{}\"", driver);
+  for (const auto& [name, weight] : scenario.modes) {
+    const ops::Mode* mode = ops::find_mode(name, driver);
+    if (mode == nullptr) {
+      return refused(of_file("migration.mode"),
+                     fmt::format("{} {}, which has: {}", name, needs, base::join(ops::mode_names(driver), ", ")));
+    }
+    if (std::find(mode->transports.begin(), mode->transports.end(), scenario.transport) == mode->transports.end()) {
+      return refused(of_file("migration.transport"), fmt::format("{} {}, which has: {}", scenario.transport, needs,
+                                                                 base::join(mode->transports, ", ")));
+    }
+  }
+  if (scenario.hotplug.used()) return refused(of_file("hotplug"), needs);
+  if (scenario.upgrade.used()) return refused(of_file("upgrade"), needs);
+  if (!scenario.restarts.empty()) return refused(of_file("restart"), needs);
+  if (scenario.raise_early) {
+    return refused(of_file("run.raise_early"), needs + "; the destination is started within its migration");
+  }
+  for (std::size_t i = 0; i < scenario.targets.size(); ++i) {
+    if (scenario.targets[i].share != TargetShare::per_vm) continue;
+    return refused(place(root, scenario, "target", i, "share"), "a process per VM " + needs);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_keys(const toml::table& root, const std::string& file) {
@@ -249,6 +294,7 @@ Result<void> check_scenario(const toml::table& root, const Scenario& scenario) {
   if (scenario.sides.empty()) {
     return fail(ErrorKind::bad_input, fmt::format("{}: side: at least one [[side]] is needed", scenario.file));
   }
+  MIGSOAK_TRY(check_driver(root, scenario));
   return {};
 }
 

@@ -144,6 +144,7 @@ struct Scenario {
   std::string text;  // the resolved TOML (defaults not repeated, --set applied): parse_scenario(text) gives this again
   std::string directory;  // relative paths were resolved against this
 
+  const std::string& driver() const { return sides.front().driver; }  // of all sides
   const SideScenario& side(const std::string& name) const;           // asserts that it exists
   const TargetScenario* find_target(const std::string& name) const;  // null when there is none
   const DeviceScenario* find_device(const std::string& id) const;    // null when it is none of [[device]]

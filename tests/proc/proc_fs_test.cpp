@@ -274,6 +274,16 @@ TEST(ReadMemory, OfOurselves) {
   EXPECT_GT(use->mappings, 10);
 }
 
+TEST(ProcFs, TheInnermostPidIsTheLastOfItsNamespaces) {
+  EXPECT_EQ(parse_innermost_pid("Name:\tqemu\nNSpid:\t4711\t23\nNSpgid:\t1\t2\n"), 23);
+  EXPECT_EQ(parse_innermost_pid("NSpid:\t4711\n"), 4711);
+  EXPECT_EQ(parse_innermost_pid("Pid:\t4711\n"), std::nullopt);
+  EXPECT_EQ(parse_innermost_pid("NSpid:\tmany\n"), std::nullopt);
+  EXPECT_EQ(parse_innermost_pid(""), std::nullopt);
+  EXPECT_TRUE(innermost_pid(::getpid()));
+  EXPECT_EQ(innermost_pid(kNoSuchProcess), std::nullopt);
+}
+
 TEST(NofileLimit, ParsesTheSoftOne) {
   EXPECT_EQ(parse_nofile_limit("Limit   Soft Limit   Hard Limit   Units\nMax open files   48   4096   files\n"), 48);
   EXPECT_EQ(parse_nofile_limit("Max open files"), std::nullopt);

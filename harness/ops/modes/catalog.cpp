@@ -30,9 +30,27 @@ std::string ram_of(const hypervisor::MachineSpec& spec) {
 #include "ops/modes/modes.def"
 #undef MODE
 
+#define DRIVER_MODE(name, ...) MigrationOutcome run_##name(MigrationContext& context);
+#include "ops/modes/driver_modes.def"
+#undef DRIVER_MODE
+
 #define TRANSPORT(name) WireResult open_##name(MigrationContext& context);
 #include "ops/modes/transports.def"
 #undef TRANSPORT
+
+namespace {
+
+const std::vector<Mode>& driver_modes() {
+  static const std::vector<Mode> all = {
+#define DRIVER_MODE(name, driver, contract_name, needs, summary, ...) \
+  {contract_name, summary, needs, {__VA_ARGS__}, run_##name, driver},
+#include "ops/modes/driver_modes.def"
+#undef DRIVER_MODE
+  };
+  return all;
+}
+
+}  // namespace
 
 const std::vector<Mode>& modes() {
   static const std::vector<Mode> all = {
@@ -48,6 +66,24 @@ const Mode* find_mode(const std::string& name) {
     if (mode.name == name) return &mode;
   }
   return nullptr;
+}
+
+const Mode* find_mode(const std::string& name, const std::string& driver) {
+  if (driver == "direct") return find_mode(name);
+  for (const Mode& mode : driver_modes()) {
+    if (mode.name == name && mode.driver == driver) return &mode;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> mode_names(const std::string& driver) {
+  std::vector<std::string> names;
+  for (const std::vector<Mode>* all : {&modes(), &driver_modes()}) {
+    for (const Mode& mode : *all) {
+      if (mode.driver == driver) names.push_back(mode.name);
+    }
+  }
+  return names;
 }
 
 bool runs_beside(const std::string& mode) {
@@ -87,6 +123,7 @@ std::string to_string(Succession succession) {
     case Succession::waiting: return "waiting";
     case Succession::afterwards: return "afterwards";
     case Succession::in_place: return "in-place";
+    case Succession::within: return "within";
   }
   return "unknown";
 }

@@ -19,6 +19,7 @@ enum class Succession {
   waiting,     // the destination is started before, and answers when the source has sent its state (cpr-transfer)
   afterwards,  // the destination is started when the source has saved its state and is gone (cpr-reboot)
   in_place,    // the source's process execs into the destination (cpr-exec)
+  within,      // the driver starts the destination and ends the source within the migration (libvirt)
 };
 std::string to_string(Succession succession);
 
@@ -48,7 +49,7 @@ struct MigrationContext {
   proc::Reactor& reactor;
   hypervisor::Machine* source =
       nullptr;  // running the guest, ready. Null after release_source() or an in_place raise()
-  // beside: -incoming defer, ready. waiting: started. afterwards, in_place: null until raise().
+  // beside: -incoming defer, ready. waiting: started. afterwards, in_place, within: null until raise().
   hypervisor::Machine* destination = nullptr;
   std::string transport;  // "unix" | "tcp" | "fd"
   std::string run_dir;    // for the migration socket
@@ -58,9 +59,11 @@ struct MigrationContext {
   std::function<void()> on_progress;
   // Called once, when the source has been told to migrate and before anything is waited for; may be empty.
   std::function<void()> on_started = {};
+  // within: what the destination is to be.
+  const hypervisor::MachineSpec* next = nullptr;
   // All but beside: brings the destination to the point where QMP answers and returns it. kind subject: it ended first.
   std::function<base::Result<hypervisor::Machine*>(base::Deadline)> raise = {};
-  // afterwards: the source has saved its state: ends it, and returns when it is gone.
+  // afterwards: the source has saved its state: ends it, and returns when it is gone. within: the driver has ended it.
   std::function<base::Result<void>()> release_source = {};
   // In place the source has been told what it becomes (Machine::set_exec).
   // afterwards, in_place: where the source saves its state. run() removes it in the end; but one that holds all that is
@@ -102,10 +105,15 @@ struct Mode {
   ModeNeeds needs;
   std::vector<std::string> transports;
   MigrationOutcome (*run)(MigrationContext&);
+  std::string driver = "direct";  // whose machines it moves
 };
 
-const std::vector<Mode>& modes();
+const std::vector<Mode>& modes();  // of the driver "direct"
 const Mode* find_mode(const std::string& name);
+// The same between the machines of another driver; null: there is none.
+const Mode* find_mode(const std::string& name, const std::string& driver);
+// Those that there are between the machines of this driver.
+std::vector<std::string> mode_names(const std::string& driver);
 // The migration goes on for a while, with a source that runs the guest and answers: something can be done meanwhile.
 bool runs_beside(const std::string& mode);
 const std::vector<std::string>& transport_names();

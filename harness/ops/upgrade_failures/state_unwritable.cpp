@@ -17,6 +17,7 @@ UpgradeFailure upgrade_failure_state_unwritable() {
       case Succession::waiting: context.main_socket = nowhere + "/main"; break;
       case Succession::afterwards:
       case Succession::in_place: context.state_file = nowhere + "/state"; break;
+      case Succession::within: break;  // the driver's own affair: no scenario asks for it
     }
   };
   return failure;

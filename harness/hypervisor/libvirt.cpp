@@ -1,0 +1,569 @@
+// The driver "libvirt": each side has a private libvirtd (libvirt_daemon.h), which starts the QEMUs and moves the guest
+// by its own migration protocol. A guest is one transient domain, of one name and UUID on all sides.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <libvirt/libvirt-qemu.h>
+#include <libvirt/libvirt.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <map>
+#include <utility>
+
+#include "base/text.h"
+#include "base/unique_fd.h"
+#include "hypervisor/driver.h"
+#include "hypervisor/libvirt_call.h"
+#include "hypervisor/libvirt_daemon.h"
+#include "hypervisor/libvirt_log.h"
+#include "hypervisor/libvirt_monitor.h"
+#include "hypervisor/libvirt_xml.h"
+#include "hypervisor/sockets.h"
+#include "proc/proc_fs.h"
+#include "proc/process_tree.h"
+#include "proc/run_dir.h"
+
+namespace migsoak::hypervisor {
+using base::ErrorKind;
+
+namespace {
+
+constexpr const char* kDomainName = "guest";
+// Of a domain among the few of one private daemon.
+constexpr const char* kDomainUuid = "6d696773-6f61-4b00-8000-000000000001";
+constexpr unsigned kTcgDowntimeLimitMs = 1500;  // see direct.cpp
+constexpr std::chrono::milliseconds kSocketRecheck{10};
+// The first start has libvirtd ask QEMU what it can do, by starting it several times.
+constexpr std::chrono::seconds kStartMax{60};
+constexpr std::chrono::seconds kDestroyMax{10};
+constexpr std::chrono::seconds kDaemonEndMax{5};
+constexpr std::chrono::seconds kKilledMax{10};
+
+// What a daemon has told of its one domain. Touched on the lane's thread only.
+struct DomainFacts {
+  std::int64_t starts = 0;                     // told by the daemon
+  std::int64_t claimed = 0;                    // of them, those for which there is a Machine
+  std::vector<qmp::Event> unclaimed;           // QEMU's events since the last start
+  std::weak_ptr<LibvirtMonitorState> monitor;  // of the machine that claimed it
+
+  void began() {
+    ++starts;
+    unclaimed.clear();
+    monitor.reset();
+  }
+  void add(qmp::Event event) {
+    if (const auto state = monitor.lock()) return state->add_event(std::move(event));
+    unclaimed.push_back(std::move(event));
+  }
+};
+
+// What a callback gets; libvirt frees it.
+struct CallbackContext {
+  std::shared_ptr<LaneInbox> inbox;
+  std::weak_ptr<DomainFacts> facts;
+};
+void free_context(void* opaque) {
+  delete static_cast<CallbackContext*>(opaque);
+}
+
+int on_lifecycle(virConnectPtr, virDomainPtr, int event, int, void* opaque) {
+  const auto& context = *static_cast<CallbackContext*>(opaque);
+  if (event != VIR_DOMAIN_EVENT_STARTED) return 0;
+  context.inbox->post([weak = context.facts] {
+    if (const auto facts = weak.lock()) facts->began();
+  });
+  return 0;
+}
+
+void on_monitor_event(virConnectPtr, virDomainPtr, const char* name, long long, unsigned int, const char* details,
+                      void* opaque) {
+  const auto& context = *static_cast<CallbackContext*>(opaque);
+  qmp::Event event{name != nullptr ? name : "", base::Json::object(), base::Clock::now()};
+  if (auto data = base::parse_json(details != nullptr ? details : "")) event.data = std::move(*data);
+  context.inbox->post([weak = context.facts, event = std::move(event)]() mutable {
+    if (const auto facts = weak.lock()) facts->add(std::move(event));
+  });
+}
+
+// A side of one guest.
+struct LibvirtSide {
+  std::unique_ptr<LibvirtDaemon> daemon;
+  LibvirtConnection connection;
+  std::shared_ptr<DomainFacts> facts = std::make_shared<DomainFacts>();
+  CallThread calls;
+};
+
+// Shared by a driver and its machines; goes with the driver's guest.
+struct LibvirtGuest {
+  LibvirtGuest(proc::Reactor& reactor_in, proc::Containment& containment_in)
+      : reactor(reactor_in), containment(containment_in), inbox(std::make_shared<LaneInbox>(reactor_in)) {}
+  ~LibvirtGuest() { inbox->close(); }
+  LibvirtGuest(const LibvirtGuest&) = delete;
+  LibvirtGuest& operator=(const LibvirtGuest&) = delete;
+
+  LibvirtSide& side(const std::string& name) { return *sides.at(name); }
+  base::Result<std::string> xml_of(const MachineSpec& spec) const {
+    return domain_xml(spec, {kDomainName, kDomainUuid, {{proc::kRunMarker, containment.run_id()}}});
+  }
+
+  proc::Reactor& reactor;
+  proc::Containment& containment;
+  std::shared_ptr<LaneInbox> inbox;
+  std::map<std::string, std::unique_ptr<LibvirtSide>> sides;
+};
+
+// The host's pid of the QEMU whose pid, as its daemon knows it, is in `pid_file`; 0: not there.
+pid_t qemu_in(const std::string& pid_file, const proc::Containment& containment) {
+  pid_t inner = 0;
+  std::ifstream file(pid_file);
+  if (!(file >> inner) || inner <= 0) return 0;
+  for (const pid_t pid : containment.processes()) {
+    if (proc::innermost_pid(pid) == inner) return pid;
+  }
+  return 0;
+}
+
+class LibvirtMigration : public DrivenMigration {
+ public:
+  LibvirtMigration(std::shared_ptr<LibvirtGuest> guest, LibvirtDomain domain, const std::string& from,
+                   const std::string& to)
+      : guest_(std::move(guest)),
+        domain_(std::move(domain)),
+        from_(from),
+        to_(to),
+        starts_before_(guest_->side(to).facts->starts) {}
+  ~LibvirtMigration() override {
+    if (!over()) LibvirtMigration::abort();
+  }
+
+  struct Wish {
+    std::string destination_uri, destination_xml, migrate_uri, listen_address;
+    unsigned long flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER;
+    unsigned downtime_limit_ms = 0;  // 0: QEMU's own
+  };
+  void begin(Wish wish) {
+    thread_.run([domain = domain_, inbox = guest_->inbox, weak = std::weak_ptr(state_), wish = std::move(wish)] {
+      auto result = std::make_shared<base::Result<void>>(migrate(domain.get(), wish));
+      inbox->post([weak, result] {
+        if (const auto state = weak.lock()) state->emplace(std::move(*result));
+      });
+    });
+  }
+
+  bool has_destination() const override { return guest_->side(to_).facts->starts > starts_before_; }
+  bool over() const override { return state_->has_value(); }
+  base::Result<void> result() const override {
+    assert(over());
+    return **state_;
+  }
+  void abort() override {
+    guest_->side(from_).calls.run([domain = domain_] { virDomainAbortJob(domain.get()); });
+  }
+  std::vector<std::pair<std::string, double>> figures(base::Deadline deadline) override;
+
+ private:
+  static base::Result<void> migrate(virDomainPtr domain, const Wish& wish);
+
+  std::shared_ptr<LibvirtGuest> guest_;
+  LibvirtDomain domain_;
+  std::string from_, to_;
+  std::int64_t starts_before_;
+  std::shared_ptr<std::optional<base::Result<void>>> state_ = std::make_shared<std::optional<base::Result<void>>>();
+  CallThread thread_;
+};
+
+base::Result<void> LibvirtMigration::migrate(virDomainPtr domain, const Wish& wish) {
+  if (wish.downtime_limit_ms > 0 && virDomainMigrateSetMaxDowntime(domain, wish.downtime_limit_ms, 0) != 0) {
+    return libvirt_error("limit of the downtime");
+  }
+  virTypedParameterPtr parameters = nullptr;
+  int count = 0, room = 0;
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) virTypedParamsAddString(&parameters, &count, &room, name, value.c_str());
+  };
+  add(VIR_MIGRATE_PARAM_DEST_XML, wish.destination_xml);
+  add(VIR_MIGRATE_PARAM_URI, wish.migrate_uri);
+  add(VIR_MIGRATE_PARAM_LISTEN_ADDRESS, wish.listen_address);
+  const int migrated = virDomainMigrateToURI3(domain, wish.destination_uri.c_str(), parameters,
+                                              static_cast<unsigned>(count), static_cast<unsigned>(wish.flags));
+  base::Result<void> result;
+  if (migrated != 0) result = libvirt_error("migration");
+  virTypedParamsFree(parameters, count);
+  return result;
+}
+
+struct JobFigure {
+  const char* parameter;
+  const char* metric;
+  double factor;
+};
+constexpr JobFigure kJobFigures[] = {
+    {VIR_DOMAIN_JOB_TIME_ELAPSED, "total_ms", 1},
+    {VIR_DOMAIN_JOB_DOWNTIME, "downtime_ms", 1},
+    {VIR_DOMAIN_JOB_SETUP_TIME, "setup_ms", 1},
+    {VIR_DOMAIN_JOB_MEMORY_PROCESSED, "ram_bytes", 1},
+    {VIR_DOMAIN_JOB_MEMORY_TOTAL, "ram_total_bytes", 1},
+    {VIR_DOMAIN_JOB_MEMORY_REMAINING, "remaining_bytes", 1},
+    {VIR_DOMAIN_JOB_MEMORY_ITERATION, "ram_dirty_sync_count", 1},
+    {VIR_DOMAIN_JOB_MEMORY_NORMAL, "ram_normal_pages", 1},
+    {VIR_DOMAIN_JOB_MEMORY_CONSTANT, "ram_duplicate_pages", 1},
+    {VIR_DOMAIN_JOB_MEMORY_BPS, "ram_mbit_per_s", 8e-6},
+};
+
+// They stay with the domain, so with the destination.
+base::Result<base::Json> job_figures(virConnectPtr connection) {
+  const LibvirtDomain domain = hold_domain(virDomainLookupByUUIDString(connection, kDomainUuid));
+  if (!domain) return libvirt_error("look-up of the domain");
+  virTypedParameterPtr parameters = nullptr;
+  int type = 0, count = 0;
+  if (virDomainGetJobStats(domain.get(), &type, &parameters, &count, VIR_DOMAIN_JOB_STATS_COMPLETED) != 0) {
+    return libvirt_error("statistics of the job");
+  }
+  base::Json figures = base::Json::object();
+  for (const JobFigure& figure : kJobFigures) {
+    unsigned long long value = 0;
+    int number = 0;
+    if (virTypedParamsGetULLong(parameters, count, figure.parameter, &value) == 1) {
+      figures[figure.metric] = static_cast<double>(value) * figure.factor;
+    } else if (virTypedParamsGetInt(parameters, count, figure.parameter, &number) == 1) {
+      figures[figure.metric] = number * figure.factor;
+    }
+  }
+  virTypedParamsFree(parameters, count);
+  return figures;
+}
+
+std::vector<std::pair<std::string, double>> LibvirtMigration::figures(base::Deadline deadline) {
+  LibvirtSide& to = guest_->side(to_);
+  const auto told =
+      call_libvirt<base::Json>(guest_->reactor, guest_->inbox, to.calls, deadline, "statistics of the job",
+                               [connection = to.connection] { return job_figures(connection.get()); });
+  std::vector<std::pair<std::string, double>> figures;
+  if (!told) return figures;
+  for (const auto& [metric, value] : told->items()) figures.emplace_back(metric, value.get<double>());
+  return figures;
+}
+
+class LibvirtMachine : public Machine {
+ public:
+  LibvirtMachine(std::shared_ptr<LibvirtGuest> guest, MachineSpec spec, LibvirtDomain domain, pid_t pid)
+      : guest_(std::move(guest)),
+        spec_(std::move(spec)),
+        domain_(std::move(domain)),
+        pid_(pid),
+        pidfd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))),
+        monitor_(guest_->reactor, guest_->inbox, domain_),
+        log_(side().daemon->log_file(kDomainName)) {
+    if (const auto stat = proc::read_stat(pid)) start_ticks_ = stat->start_ticks;
+    DomainFacts& facts = *side().facts;
+    facts.claimed = facts.starts;
+    facts.monitor = monitor_.state();
+    for (qmp::Event& event : std::exchange(facts.unclaimed, {})) monitor_.state()->add_event(std::move(event));
+  }
+  ~LibvirtMachine() override { LibvirtMachine::kill(); }
+
+  const MachineSpec& spec() const override { return spec_; }
+  base::Result<void> wait_ready(base::Deadline) override {
+    if (alive()) return {};
+    const auto lines = log_.last_lines();
+    return base::fail(ErrorKind::subject, fmt::format("qemu:{} ended before it was ready: {}", spec_.side,
+                                                      lines.empty() ? "it said nothing" : base::join(lines, " | ")));
+  }
+  // libvirtd does not have it started before it has its QMP.
+  bool ready() const override { return alive(); }
+  ProcessIdentity process() const override { return {pid_, start_ticks_}; }
+  pid_t qemu_pid() const override { return pid_; }
+  qmp::Monitor& qmp() override {
+    (void)alive();
+    return monitor_;
+  }
+  std::string agent_socket() const override { return agent_socket_path(spec_); }
+  std::string console_socket() const override { return console_socket_path(spec_); }
+  std::vector<std::string> take_lines() override { return log_.take_lines(); }
+  std::uint64_t take_dropped_bytes() override { return log_.take_dropped_bytes(); }
+  std::vector<std::string> last_lines() const override { return log_.last_lines(); }
+  bool alive() const override;
+  // It is libvirtd's child no more than ours: nobody is told.
+  std::optional<proc::ExitStatus> exit_status() const override { return std::nullopt; }
+  base::Result<void> set_exec(const MachineSpec&) override {
+    return base::fail(ErrorKind::bad_input, "libvirt has no migration in place");
+  }
+  std::optional<std::uint64_t> send_exec() override { return std::nullopt; }
+  base::Result<std::unique_ptr<DrivenMigration>> begin_migration(const MachineSpec& next,
+                                                                 const std::string& transport) override;
+  void begin_quit() override { destroy(VIR_DOMAIN_DESTROY_GRACEFUL); }
+  base::Result<void> quit(base::Deadline deadline) override;
+  void kill() override;
+
+ private:
+  LibvirtSide& side() const { return guest_->side(spec_.side); }
+  void destroy(unsigned flags);
+  bool wait_end(base::Deadline deadline) const;
+  void remove_sockets() const {
+    for (const auto& path : {agent_socket_path(spec_), console_socket_path(spec_)}) ::unlink(path.c_str());
+  }
+
+  std::shared_ptr<LibvirtGuest> guest_;
+  MachineSpec spec_;
+  LibvirtDomain domain_;
+  pid_t pid_;
+  std::int64_t start_ticks_ = 0;
+  base::UniqueFd pidfd_;
+  LibvirtMonitor monitor_;
+  mutable LibvirtLog log_;
+  mutable bool ended_ = false;
+  bool destroyed_ = false;
+};
+
+bool LibvirtMachine::alive() const {
+  if (ended_) return false;
+  pollfd watched{pidfd_.get(), POLLIN, 0};
+  ended_ = !pidfd_.valid() || ::poll(&watched, 1, 0) > 0;
+  if (ended_) monitor_.state()->end_reason = "its QEMU ended";
+  if (!ended_ && side().daemon->child().exited()) monitor_.state()->end_reason = "its libvirtd ended";
+  return !ended_;
+}
+
+base::Result<std::unique_ptr<DrivenMigration>> LibvirtMachine::begin_migration(const MachineSpec& next,
+                                                                               const std::string& transport) {
+  LibvirtMigration::Wish wish;
+  MIGSOAK_ASSIGN(wish.destination_xml, guest_->xml_of(next));
+  wish.destination_uri = guest_->side(next.side).daemon->uri();
+  if (transport == "unix") {
+    const std::string path = next.run_dir + "/" + next.instance + ".m";
+    MIGSOAK_TRY(proc::check_socket_path(path));
+    wish.migrate_uri = "unix://" + path;
+  } else if (transport == "tcp") {
+    wish.migrate_uri = "tcp://127.0.0.1";
+    wish.listen_address = "127.0.0.1";
+  } else {
+    return base::fail(ErrorKind::bad_input, "libvirt has no transport '" + base::printable(transport) + "'");
+  }
+  if (spec_.accel == "tcg") wish.downtime_limit_ms = kTcgDowntimeLimitMs;
+  // Both ends are one host: a file that is open here is the file that is open there.
+  const bool files = std::any_of(spec_.devices.begin(), spec_.devices.end(),
+                                 [](const DeviceSpec& device) { return !device.image_path.empty(); });
+  if (files) wish.flags |= VIR_MIGRATE_UNSAFE;
+  auto migration = std::make_unique<LibvirtMigration>(guest_, domain_, spec_.side, next.side);
+  migration->begin(std::move(wish));
+  return migration;
+}
+
+void LibvirtMachine::destroy(unsigned flags) {
+  if (destroyed_ || !alive() || side().daemon->child().exited()) return;
+  destroyed_ = true;
+  side().calls.run([domain = domain_, flags] { virDomainDestroyFlags(domain.get(), flags); });
+}
+
+base::Result<void> LibvirtMachine::quit(base::Deadline deadline) {
+  begin_quit();
+  const auto waited = guest_->reactor.run_until([this] { return !alive(); }, deadline, kSocketRecheck);
+  if (waited != proc::Wait::ready) {
+    kill();
+    return base::fail(waited == proc::Wait::interrupted ? ErrorKind::interrupted : ErrorKind::timeout,
+                      fmt::format("qemu:{} did not quit", spec_.side));
+  }
+  remove_sockets();
+  return {};
+}
+
+// Not through the Reactor where the user has stopped the run: the end must come all the same.
+void LibvirtMachine::kill() {
+  destroy(VIR_DOMAIN_DESTROY_DEFAULT);
+  if (alive() && destroyed_) {
+    guest_->reactor.run_until([this] { return !alive(); }, base::Deadline::in(kDestroyMax), kSocketRecheck);
+  }
+  if (alive()) {
+    ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+    (void)wait_end(base::Deadline::in(kKilledMax));
+  }
+  remove_sockets();
+}
+
+bool LibvirtMachine::wait_end(base::Deadline deadline) const {
+  pollfd watched{pidfd_.get(), POLLIN, 0};
+  while (alive() && !deadline.passed()) ::poll(&watched, 1, static_cast<int>(deadline.left().count()));
+  return !alive();
+}
+
+class LibvirtDriver : public Driver {
+ public:
+  LibvirtDriver(proc::Reactor& reactor, proc::Containment& containment)
+      : reactor_(reactor), containment_(containment) {}
+  ~LibvirtDriver() override { LibvirtDriver::end_guest(); }
+
+  base::Result<void> begin_guest(const GuestPlace& place, base::Deadline deadline) override;
+  std::vector<DriverDaemon> daemons() override;
+  void end_guest() override;
+  base::Result<std::unique_ptr<Machine>> start(MachineSpec spec) override;
+  base::Result<std::unique_ptr<Machine>> take_over(Machine&, MachineSpec) override {
+    return base::fail(ErrorKind::bad_input, "libvirt has no migration in place");
+  }
+
+ private:
+  base::Result<void> connect(LibvirtSide& side, base::Deadline deadline);
+  base::Result<void> create(LibvirtSide& side, const MachineSpec& spec);
+
+  proc::Reactor& reactor_;
+  proc::Containment& containment_;
+  std::shared_ptr<LibvirtGuest> guest_;
+};
+
+base::Result<void> LibvirtDriver::begin_guest(const GuestPlace& place, base::Deadline deadline) {
+  assert(guest_ == nullptr);
+  MIGSOAK_TRY(start_libvirt_events());
+  guest_ = std::make_shared<LibvirtGuest>(reactor_, containment_);
+  for (const std::string& name : place.sides) {
+    auto side = std::make_unique<LibvirtSide>();
+    LibvirtPlace of_side{name, place.run_dir, place.log_dir, {{"MIGSOAK_PROCESS", "libvirtd:" + name}}};
+    MIGSOAK_ASSIGN(side->daemon, LibvirtDaemon::start(reactor_, containment_, of_side));
+    guest_->sides.emplace(name, std::move(side));
+  }
+  for (auto& [name, side] : guest_->sides) MIGSOAK_TRY(connect(*side, deadline), "libvirtd:" + name);
+  return {};
+}
+
+// `connection` with its callbacks, which hold it themselves: they go before it is closed.
+base::Result<LibvirtConnection> watch_domain(const LibvirtConnection& connection,
+                                             const std::shared_ptr<LaneInbox>& inbox,
+                                             const std::weak_ptr<DomainFacts>& facts) {
+  auto* of_lifecycle = new CallbackContext{inbox, facts};
+  const int lifecycle =
+      virConnectDomainEventRegisterAny(connection.get(), nullptr, VIR_DOMAIN_EVENT_ID_LIFECYCLE,
+                                       VIR_DOMAIN_EVENT_CALLBACK(on_lifecycle), of_lifecycle, free_context);
+  if (lifecycle < 0) {
+    delete of_lifecycle;
+    return libvirt_error("events of domains");
+  }
+  auto* of_monitor = new CallbackContext{inbox, facts};
+  const int monitor = virConnectDomainQemuMonitorEventRegister(connection.get(), nullptr, nullptr, on_monitor_event,
+                                                               of_monitor, free_context, 0);
+  if (monitor < 0) {
+    delete of_monitor;
+    auto error = libvirt_error("events of QEMU");
+    virConnectDomainEventDeregisterAny(connection.get(), lifecycle);
+    return error;
+  }
+  return LibvirtConnection(connection.get(), [connection, lifecycle, monitor](virConnectPtr watched) {
+    virConnectDomainEventDeregisterAny(watched, lifecycle);
+    virConnectDomainQemuMonitorEventDeregister(watched, monitor);
+  });
+}
+
+base::Result<void> LibvirtDriver::connect(LibvirtSide& side, base::Deadline deadline) {
+  proc::ChildProcess& child = side.daemon->child();
+  const auto ended = [&] {
+    return base::fail(ErrorKind::subject, base::printable(fmt::format("{} ended at its start: {}", side.daemon->name(),
+                                                                      base::join(child.last_lines(), " | ")),
+                                                          2000));
+  };
+  for (;;) {
+    const auto waited =
+        reactor_.run_until([&] { return side.daemon->has_socket() || child.exited(); }, deadline, kSocketRecheck);
+    if (child.exited()) return ended();
+    if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted at its start");
+    if (waited == proc::Wait::timeout) return base::fail(ErrorKind::timeout, "it made no socket");
+    auto opened =
+        call_libvirt<LibvirtConnection>(reactor_, guest_->inbox, side.calls, deadline, "connect",
+                                        [uri = side.daemon->uri(), inbox = guest_->inbox,
+                                         facts = std::weak_ptr(side.facts)]() -> base::Result<LibvirtConnection> {
+                                          MIGSOAK_ASSIGN(const LibvirtConnection connection, open_libvirt(uri));
+                                          return watch_domain(connection, inbox, facts);
+                                        });
+    if (opened) {
+      side.connection = std::move(*opened);
+      return {};
+    }
+    if (opened.error().kind != ErrorKind::subject || deadline.passed()) {
+      return tl::unexpected<base::Error>(std::move(opened.error()));
+    }
+    // Its socket may be there a moment before it listens.
+    const auto pause = base::Deadline::in(kSocketRecheck * 5).sooner(deadline);
+    reactor_.run_until([&] { return child.exited(); }, pause);
+  }
+}
+
+std::vector<DriverDaemon> LibvirtDriver::daemons() {
+  std::vector<DriverDaemon> daemons;
+  if (guest_ == nullptr) return daemons;
+  for (auto& [name, side] : guest_->sides) {
+    daemons.push_back({side->daemon->name(), side->daemon->directory(), &side->daemon->child()});
+  }
+  return daemons;
+}
+
+void LibvirtDriver::end_guest() {
+  if (guest_ == nullptr) return;
+  for (auto& [name, side] : guest_->sides) {
+    // The last reference goes on the thread that may block: closing is a call as well.
+    auto connection = std::make_shared<LibvirtConnection>(std::move(side->connection));
+    (void)call_libvirt<void>(reactor_, guest_->inbox, side->calls, base::Deadline::in(kDaemonEndMax), "close",
+                             [connection]() -> base::Result<void> {
+                               connection->reset();
+                               return {};
+                             });
+  }
+  for (auto& [name, side] : guest_->sides) {
+    if (side->daemon != nullptr) side->daemon->child().stop(kDaemonEndMax);
+  }
+  guest_.reset();
+}
+
+base::Result<void> LibvirtDriver::create(LibvirtSide& side, const MachineSpec& spec) {
+  MIGSOAK_ASSIGN(std::string xml, guest_->xml_of(spec));
+  return call_libvirt<void>(reactor_, guest_->inbox, side.calls, base::Deadline::in(kStartMax), "start of the domain",
+                            [connection = side.connection, xml = std::move(xml)]() -> base::Result<void> {
+                              if (hold_domain(virDomainCreateXML(connection.get(), xml.c_str(), VIR_DOMAIN_NONE)))
+                                return {};
+                              return libvirt_error("start of the domain");
+                            });
+}
+
+// One that is to take a guest was started by its daemon within the migration.
+base::Result<std::unique_ptr<Machine>> LibvirtDriver::start(MachineSpec spec) {
+  assert(guest_ != nullptr);
+  LibvirtSide& side = guest_->side(spec.side);
+  const auto deadline = base::Deadline::in(kStartMax);
+  if (!spec.incoming) MIGSOAK_TRY(create(side, spec), "qemu:" + spec.side);
+  const DomainFacts& facts = *side.facts;
+  const auto waited = reactor_.run_until([&] { return facts.starts > facts.claimed; }, deadline);
+  if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted at a domain's start");
+  if (waited == proc::Wait::timeout) {
+    return base::fail(ErrorKind::timeout, side.daemon->name() + " did not tell of the domain's start");
+  }
+  MIGSOAK_ASSIGN(LibvirtDomain domain,
+                 call_libvirt<LibvirtDomain>(reactor_, guest_->inbox, side.calls, deadline, "look-up of the domain",
+                                             [connection = side.connection]() -> base::Result<LibvirtDomain> {
+                                               LibvirtDomain found = hold_domain(
+                                                   virDomainLookupByUUIDString(connection.get(), kDomainUuid));
+                                               if (found) return found;
+                                               return libvirt_error("look-up of the domain");
+                                             }));
+  const pid_t pid = qemu_in(side.daemon->pid_file(kDomainName), containment_);
+  if (pid == 0) return base::fail(ErrorKind::subject, fmt::format("qemu:{} ended at its start", spec.side));
+  return std::make_unique<LibvirtMachine>(guest_, std::move(spec), std::move(domain), pid);
+}
+
+std::unique_ptr<Driver> make_libvirt_driver(proc::Reactor& reactor, proc::Containment& containment) {
+  return std::make_unique<LibvirtDriver>(reactor, containment);
+}
+
+}  // namespace
+
+DriverKind driver_kind_libvirt() {
+  DriverKind kind;
+  kind.name = "libvirt";
+  kind.summary = "QEMU by a private libvirtd for each side, which also migrates (precopy, peer to peer)";
+  kind.make = make_libvirt_driver;
+  kind.find_daemon = identify_libvirt;
+  kind.takes_odd_ram = false;
+  return kind;
+}
+
+}  // namespace migsoak::hypervisor

@@ -1,0 +1,343 @@
+#include "hypervisor/libvirt_xml.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <pugixml.hpp>
+#include <set>
+#include <sstream>
+
+#include "base/text.h"
+#include "hypervisor/device_type.h"
+#include "hypervisor/sockets.h"
+#include "proc/run_dir.h"
+
+namespace migsoak::hypervisor {
+using base::ErrorKind;
+
+namespace {
+
+constexpr std::uint64_t kXmlMiB = 1u << 20;
+constexpr int kTranslationCacheMiB = 64;  // as the direct driver has it
+
+pugi::xml_node element(pugi::xml_node parent, const char* name) {
+  return parent.append_child(name);
+}
+template <typename Value>
+pugi::xml_node attribute(pugi::xml_node node, const char* name, const Value& value) {
+  if constexpr (std::is_same_v<Value, std::string>) {
+    node.append_attribute(name).set_value(value.c_str());
+  } else {
+    node.append_attribute(name).set_value(value);
+  }
+  return node;
+}
+void leaf(pugi::xml_node parent, const char* name, const std::string& value) {
+  element(parent, name).text().set(value.c_str());
+}
+
+tl::unexpected<base::Error> not_by_libvirt(const std::string& what, const std::string& why) {
+  return base::fail(ErrorKind::bad_input, fmt::format("{} can't be had with driver \"libvirt\": {}", what, why));
+}
+
+class DomainXml {
+ public:
+  DomainXml(const MachineSpec& spec, const LibvirtIdentity& identity) : spec_(spec), identity_(identity) {}
+
+  base::Result<std::string> make() {
+    MIGSOAK_TRY(check());
+    domain_ = element(document_, "domain");
+    attribute(domain_, "type", spec_.accel == "kvm" ? "kvm" : "qemu");
+    attribute(domain_, "xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0");
+    add_machine();
+    devices_ = element(domain_, "devices");
+    leaf(devices_, "emulator", spec_.qemu);
+    attribute(attribute(element(devices_, "controller"), "type", "usb"), "model", "none");
+    add_serial(0, console_socket_path(spec_));
+    add_serial(1, agent_socket_path(spec_));
+    MIGSOAK_TRY(add_devices());
+    add_overrides();
+    add_command_line();
+    std::ostringstream out;
+    document_.save(out, " ", pugi::format_indent | pugi::format_no_declaration);
+    return out.str();
+  }
+
+ private:
+  base::Result<void> check() const {
+    if (spec_.memory_bytes == 0 || (spec_.memory_bytes + spec_.memory_extra_bytes) % kXmlMiB != 0) {
+      return not_by_libvirt(fmt::format("RAM of {} bytes", spec_.memory_bytes + spec_.memory_extra_bytes),
+                            "it rounds RAM up to a whole MiB");
+    }
+    if (spec_.cpus < 1) return base::fail(ErrorKind::bad_input, fmt::format("{} cpus: at least 1", spec_.cpus));
+    if (spec_.accel != "kvm" && spec_.accel != "tcg") {
+      return base::fail(ErrorKind::bad_input, "unknown accelerator '" + base::printable(spec_.accel) + "'");
+    }
+    if (!spec_.wrapper.empty()) return not_by_libvirt("a wrapper", "libvirtd starts QEMU itself");
+    if (!spec_.ram_path.empty()) return not_by_libvirt("RAM in a file of a given name", "it names the file itself");
+    if (spec_.aux_ram_share) return not_by_libvirt("aux-ram-share", "it has no word for it");
+    if (spec_.cpus_max > spec_.cpus || spec_.memory_slots > 0) return not_by_libvirt("room for hotplug", "not yet");
+    if (spec_.machine.find(',') != std::string::npos) {
+      return not_by_libvirt("machine '" + base::printable(spec_.machine) + "'", "it takes the type alone");
+    }
+    for (const auto& path : {agent_socket_path(spec_), console_socket_path(spec_)}) {
+      MIGSOAK_TRY(proc::check_socket_path(path));
+    }
+    return {};
+  }
+
+  void add_machine() {
+    leaf(domain_, "name", identity_.name);
+    leaf(domain_, "uuid", identity_.uuid);
+    pugi::xml_node memory = element(domain_, "memory");
+    attribute(memory, "unit", "MiB");
+    memory.text().set(std::to_string((spec_.memory_bytes + spec_.memory_extra_bytes) / kXmlMiB).c_str());
+    leaf(domain_, "vcpu", std::to_string(spec_.cpus));
+    pugi::xml_node backing = element(domain_, "memoryBacking");
+    attribute(element(backing, "source"), "type", "memfd");
+    attribute(element(backing, "access"), "mode", "shared");
+    pugi::xml_node os = element(domain_, "os");
+    pugi::xml_node type = element(os, "type");
+    attribute(attribute(type, "arch", "x86_64"), "machine", spec_.machine);
+    type.text().set("hvm");
+    if (!spec_.image.kernel.empty()) {
+      leaf(os, "kernel", spec_.image.kernel);
+      if (!spec_.image.initramfs.empty()) leaf(os, "initrd", spec_.image.initramfs);
+      leaf(os, "cmdline", kKernelArguments);
+    }
+    pugi::xml_node features = element(domain_, "features");
+    element(features, "acpi");
+    element(features, "apic");
+    if (spec_.accel == "tcg") {
+      pugi::xml_node cache = element(element(features, "tcg"), "tb-cache");
+      attribute(cache, "unit", "MiB");
+      cache.text().set(kTranslationCacheMiB);
+    }
+    // A guest that reboots or crashes must not come back as if nothing had been.
+    for (const char* action : {"on_poweroff", "on_reboot", "on_crash"}) leaf(domain_, action, "destroy");
+  }
+
+  void add_serial(int port, const std::string& path) {
+    pugi::xml_node serial = element(devices_, "serial");
+    attribute(serial, "type", "unix");
+    attribute(attribute(element(serial, "source"), "mode", "bind"), "path", path);
+    attribute(attribute(element(serial, "target"), "type", "isa-serial"), "port", port);
+  }
+
+  base::Result<void> add_devices() {
+    DeviceSet devices = spec_.devices;
+    std::set<std::string> ids;
+    for (const DeviceSpec& device : devices) {
+      if (!ids.insert(device.id).second) {
+        return base::fail(ErrorKind::bad_input, fmt::format("device id '{}' is there twice", device.id));
+      }
+    }
+    MIGSOAK_TRY(pin_addresses(devices));
+    // Controllers count by kind; a device behind one names it.
+    for (const DeviceSpec& device : devices) {
+      if (device.type == "virtio-scsi" || device.type == "virtio-serial") {
+        const int index = count_of_controllers_[device.type]++;
+        controllers_[device.id] = index;
+      }
+    }
+    bool balloon = false;
+    for (const DeviceSpec& device : devices) {
+      MIGSOAK_TRY(device_parts(device));  // id, properties, image and socket are there
+      MIGSOAK_TRY(add_device(device));
+      balloon = balloon || device.type == "virtio-balloon";
+    }
+    if (!balloon) attribute(element(devices_, "memballoon"), "model", "none");
+    return {};
+  }
+
+  base::Result<void> add_device(const DeviceSpec& device) {
+    const std::string what = fmt::format("device {} ({})", device.id, device.type);
+    if (device.type == "vhost-user-blk") {
+      if (device.listens) return not_by_libvirt(what, "its vhost-user disks connect, and the target does so too");
+      add_vhost_user_disk(device);
+    } else if (device.type == "virtio-blk" || device.type == "scsi-disk") {
+      return add_file_disk(device);
+    } else if (device.type == "virtio-scsi") {
+      add_controller(device, "scsi", "virtio-scsi");
+    } else if (device.type == "virtio-serial") {
+      add_controller(device, "virtio-serial", nullptr);
+    } else if (device.type == "virtio-net") {
+      add_net(device);
+    } else if (device.type == "virtio-rng") {
+      pugi::xml_node rng = element(devices_, "rng");
+      attribute(rng, "model", "virtio");
+      pugi::xml_node backend = element(rng, "backend");
+      attribute(backend, "model", "random");
+      backend.text().set("/dev/urandom");
+      finish_pci(rng, device);
+    } else if (device.type == "virtio-balloon") {
+      pugi::xml_node balloon = element(devices_, "memballoon");
+      attribute(balloon, "model", "virtio");
+      finish_pci(balloon, device);
+    } else if (device.type == "serial-port") {
+      return add_port(device);
+    } else {
+      return not_by_libvirt(what, "not yet");
+    }
+    return {};
+  }
+
+  void add_vhost_user_disk(const DeviceSpec& device) {
+    pugi::xml_node disk = element(devices_, "disk");
+    attribute(attribute(disk, "type", "vhostuser"), "device", "disk");
+    attribute(disk, "snapshot", "no");
+    pugi::xml_node driver = element(disk, "driver");
+    attribute(attribute(driver, "name", "qemu"), "type", "raw");
+    // A scenario's own num-queues overrides it.
+    if (device.props.count("num-queues") == 0) attribute(driver, "queues", 1);
+    pugi::xml_node source = element(disk, "source");
+    attribute(attribute(source, "type", "unix"), "path", device.socket_path);
+    if (device.reconnect_ms > 0) {
+      const int seconds = (device.reconnect_ms + 999) / 1000;
+      attribute(attribute(element(source, "reconnect"), "enabled", "yes"), "timeout", seconds);
+    }
+    attribute(attribute(element(disk, "target"), "dev", disk_name("vd")), "bus", "virtio");
+    finish_pci(disk, device);
+  }
+
+  base::Result<void> add_file_disk(const DeviceSpec& device) {
+    const bool scsi = device.type == "scsi-disk";
+    pugi::xml_node disk = element(devices_, "disk");
+    attribute(attribute(disk, "type", "file"), "device", "disk");
+    pugi::xml_node driver = element(disk, "driver");
+    // What one end wrote the other reads: no page cache in between.
+    attribute(attribute(attribute(attribute(driver, "name", "qemu"), "type", "raw"), "cache", "none"), "discard",
+              "unmap");
+    attribute(element(disk, "source"), "file", device.image_path);
+    attribute(attribute(element(disk, "target"), "dev", disk_name(scsi ? "sd" : "vd")), "bus",
+              scsi ? "scsi" : "virtio");
+    element(disk, "shareable");
+    leaf(disk, "serial", device.id);
+    if (!scsi) {
+      finish_pci(disk, device);
+      return {};
+    }
+    MIGSOAK_ASSIGN(const int controller, controller_of(device, ".0"));
+    pugi::xml_node address = element(disk, "address");
+    attribute(attribute(attribute(address, "type", "drive"), "controller", controller), "bus", 0);
+    attribute(attribute(address, "target", static_cast<int>(number_of(device.address))), "unit", 0);
+    finish(disk, device);
+    return {};
+  }
+
+  void add_controller(const DeviceSpec& device, const char* type, const char* model) {
+    pugi::xml_node controller = element(devices_, "controller");
+    attribute(attribute(controller, "type", type), "index", controllers_[device.id]);
+    if (model != nullptr) attribute(controller, "model", model);
+    finish_pci(controller, device);
+  }
+
+  void add_net(const DeviceSpec& device) {
+    pugi::xml_node net = element(devices_, "interface");
+    attribute(net, "type", "udp");
+    attribute(element(net, "mac"), "address", mac_of(device));
+    pugi::xml_node source = element(net, "source");
+    attribute(attribute(source, "address", "127.0.0.1"), "port", 9);
+    attribute(attribute(element(source, "local"), "address", "127.0.0.1"), "port", 0);
+    attribute(element(net, "model"), "type", "virtio");
+    if (device.props.count("romfile") == 0) attribute(element(net, "rom"), "enabled", "no");
+    finish_pci(net, device);
+  }
+
+  base::Result<void> add_port(const DeviceSpec& device) {
+    MIGSOAK_ASSIGN(const int controller, controller_of(device, ".0"));
+    pugi::xml_node channel = element(devices_, "channel");
+    attribute(channel, "type", "null");
+    attribute(attribute(element(channel, "target"), "type", "virtio"), "name", device.id);
+    pugi::xml_node address = element(channel, "address");
+    attribute(attribute(attribute(address, "type", "virtio-serial"), "controller", controller), "bus", 0);
+    attribute(address, "port", static_cast<int>(number_of(device.address)));
+    finish(channel, device);
+    return {};
+  }
+
+  base::Result<int> controller_of(const DeviceSpec& device, const std::string& suffix) const {
+    std::string id = device.bus;
+    if (id.ends_with(suffix)) id.resize(id.size() - suffix.size());
+    const auto found = controllers_.find(id);
+    if (found != controllers_.end()) return found->second;
+    return base::fail(ErrorKind::bad_input,
+                      fmt::format("device {}: there is no controller '{}'", device.id, base::printable(device.bus)));
+  }
+
+  void finish_pci(pugi::xml_node node, const DeviceSpec& device) {
+    pugi::xml_node address = element(node, "address");
+    attribute(attribute(attribute(address, "type", "pci"), "domain", "0x0000"), "bus", "0x00");
+    attribute(attribute(address, "slot", fmt::format("{:#04x}", number_of(device.address))), "function", "0x0");
+    finish(node, device);
+  }
+
+  void finish(pugi::xml_node node, const DeviceSpec& device) {
+    attribute(element(node, "alias"), "name", libvirt_device_id(device.id));
+    if (!device.props.empty()) overridden_.push_back(device);
+  }
+
+  std::string disk_name(const char* prefix) {
+    std::string letters;
+    for (int n = disks_++; n >= 0; n = n / 26 - 1) letters.insert(letters.begin(), static_cast<char>('a' + n % 26));
+    return prefix + letters;
+  }
+
+  void add_overrides() {
+    if (overridden_.empty()) return;
+    pugi::xml_node overrides = element(domain_, "qemu:override");
+    for (const DeviceSpec& device : overridden_) {
+      pugi::xml_node of_device = element(overrides, "qemu:device");
+      attribute(of_device, "alias", libvirt_device_id(device.id));
+      pugi::xml_node frontend = element(of_device, "qemu:frontend");
+      for (const auto& [name, value] : device.props) add_property(frontend, name, value);
+    }
+  }
+
+  static void add_property(pugi::xml_node frontend, const std::string& name, const base::Json& value) {
+    pugi::xml_node property = element(frontend, "qemu:property");
+    attribute(property, "name", name);
+    if (value.is_boolean()) {
+      attribute(attribute(property, "type", "bool"), "value", value.get<bool>() ? "true" : "false");
+    } else if (value.is_number_unsigned()) {
+      attribute(attribute(property, "type", "unsigned"), "value", std::to_string(value.get<std::uint64_t>()));
+    } else if (value.is_number_integer()) {
+      attribute(attribute(property, "type", "signed"), "value", std::to_string(value.get<std::int64_t>()));
+    } else {
+      attribute(attribute(property, "type", "string"), "value", value.get<std::string>());
+    }
+  }
+
+  void add_command_line() {
+    pugi::xml_node line = element(domain_, "qemu:commandline");
+    for (const auto* arguments : {&spec_.qemu_args, &spec_.extra_args}) {
+      for (const std::string& argument : *arguments) attribute(element(line, "qemu:arg"), "value", argument);
+    }
+    std::map<std::string, std::string> env = spec_.env;
+    for (const auto& [name, value] : identity_.env) env[name] = value;
+    for (const auto& [name, value] : env) {
+      attribute(attribute(element(line, "qemu:env"), "name", name), "value", value);
+    }
+  }
+
+  const MachineSpec& spec_;
+  const LibvirtIdentity& identity_;
+  pugi::xml_document document_;
+  pugi::xml_node domain_, devices_;
+  std::map<std::string, int> count_of_controllers_, controllers_;
+  DeviceSet overridden_;
+  int disks_ = 0;
+};
+
+}  // namespace
+
+std::string libvirt_device_id(const std::string& id) {
+  return "ua-" + id;
+}
+
+base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdentity& identity) {
+  return DomainXml(spec, identity).make();
+}
+
+}  // namespace migsoak::hypervisor

@@ -1,0 +1,25 @@
+// A machine as libvirt's domain XML (https://libvirt.org/formatdomain.html). Internal to hypervisor.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "base/result.h"
+#include "hypervisor/machine_spec.h"
+
+namespace migsoak::hypervisor {
+
+struct LibvirtIdentity {
+  std::string name;
+  std::string uuid;
+  std::map<std::string, std::string> env = {};  // of QEMU, besides the machine's own
+};
+
+// Pure. The same machine as command_line() makes, with libvirt's own ideas of what a QEMU needs besides. kind
+// bad_input: libvirt has no words for something in it; which, and why.
+base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdentity& identity);
+
+// What QEMU calls a device that the set calls `id`: libvirt takes names of ours with this prefix only.
+std::string libvirt_device_id(const std::string& id);
+
+}  // namespace migsoak::hypervisor
