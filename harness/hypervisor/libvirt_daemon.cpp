@@ -29,6 +29,12 @@ constexpr const char* kUsualPath = "/usr/sbin/libvirtd";
 // udev.
 constexpr std::array<const char*, 4> kReplaced = {"/run", "/var/lib", "/var/log", "/var/cache"};
 
+// Where libvirtd has its drivers; Debian's first.
+constexpr std::array<const char*, 3> kDriverFolders = {"/usr/lib/x86_64-linux-gnu/libvirt/connection-driver",
+                                                       "/usr/lib64/libvirt/connection-driver",
+                                                       "/usr/lib/libvirt/connection-driver"};
+constexpr const char* kQemuDriver = "libvirt_driver_qemu.so";
+
 // Run by sh as `sh enter.sh DIRECTORY PROGRAM [ARGUMENT…]` in a new mount namespace; becomes the daemon, in one pid.
 constexpr const char* kEnter = R"(# Made by migsoak for one private libvirtd; see hypervisor/libvirt_daemon.h.
 set -e
@@ -136,6 +142,8 @@ base::Result<std::unique_ptr<LibvirtDaemon>> LibvirtDaemon::start(proc::Reactor&
     spec.env["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=" + own + "/no-bus";
     spec.env["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=" + own + "/no-bus";
   }
+  // The QEMU driver alone, as a virtqemud has it: networks, storage pools and the host's devices are no part of this.
+  if (daemon->has_own_drivers()) spec.env["LIBVIRT_DRIVER_DIR"] = own + "/drivers";
   MIGSOAK_ASSIGN(daemon->child_, proc::ChildProcess::spawn(reactor, containment, spec));
   return daemon;
 }
@@ -188,6 +196,18 @@ base::Result<void> LibvirtDaemon::make_system_root() const {
   MIGSOAK_TRY(write_text(etc + "/passwd", with_entry(whole_file("/etc/passwd"), "libvirt-qemu",
                                                      "libvirt-qemu:x:64055:64055::/nonexistent:/usr/sbin/nologin")));
   return write_text(etc + "/group", with_entry(whole_file("/etc/group"), "libvirt-qemu", "libvirt-qemu:x:64055:"));
+}
+
+bool LibvirtDaemon::has_own_drivers() const {
+  for (const char* folder : kDriverFolders) {
+    const std::string driver = std::string(folder) + "/" + kQemuDriver;
+    std::error_code error;
+    if (!fs::exists(driver, error)) continue;
+    fs::create_directory(directory_ + "/drivers", error);
+    fs::create_symlink(driver, directory_ + "/drivers/" + kQemuDriver, error);
+    return !error;
+  }
+  return false;
 }
 
 bool LibvirtDaemon::has_socket() const {

@@ -44,6 +44,7 @@ class LibvirtDaemon {
   base::Result<void> make_directories() const;
   base::Result<void> configure() const;
   base::Result<void> make_system_root() const;
+  bool has_own_drivers() const;  // makes them
 
   LibvirtPlace place_;
   bool system_;
