@@ -25,6 +25,7 @@
 #include "hypervisor/libvirt_monitor.h"
 #include "hypervisor/libvirt_xml.h"
 #include "hypervisor/sockets.h"
+#include "hypervisor/stray_reaper.h"
 #include "proc/proc_fs.h"
 #include "proc/process_tree.h"
 #include "proc/run_dir.h"
@@ -102,7 +103,10 @@ struct LibvirtSide {
 // Shared by a driver and its machines; goes with the driver's guest.
 struct LibvirtGuest {
   LibvirtGuest(proc::Reactor& reactor_in, proc::Containment& containment_in)
-      : reactor(reactor_in), containment(containment_in), inbox(std::make_shared<LaneInbox>(reactor_in)) {}
+      : reactor(reactor_in),
+        containment(containment_in),
+        inbox(std::make_shared<LaneInbox>(reactor_in)),
+        reaper(reactor_in, containment_in) {}
   ~LibvirtGuest() { inbox->close(); }
   LibvirtGuest(const LibvirtGuest&) = delete;
   LibvirtGuest& operator=(const LibvirtGuest&) = delete;
@@ -115,6 +119,7 @@ struct LibvirtGuest {
   proc::Reactor& reactor;
   proc::Containment& containment;
   std::shared_ptr<LaneInbox> inbox;
+  StrayReaper reaper;
   std::map<std::string, std::unique_ptr<LibvirtSide>> sides;
 };
 

@@ -1,0 +1,192 @@
+#include "hypervisor/libvirt_xml.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <pugixml.hpp>
+
+namespace migsoak::hypervisor {
+namespace {
+
+using base::ErrorKind;
+using ::testing::HasSubstr;
+
+MachineSpec domain_spec() {
+  MachineSpec spec;
+  spec.side = "a";
+  spec.qemu = "/usr/bin/qemu-system-x86_64";
+  spec.machine = "pc-q35-7.2";
+  spec.run_dir = "/run/x";
+  spec.instance = "q1";
+  spec.image.kernel = "/images/vmlinuz";
+  spec.image.initramfs = "/images/initramfs.cpio";
+  return spec;
+}
+
+DeviceSpec domain_device(const std::string& id, const std::string& type) {
+  DeviceSpec device;
+  device.id = id;
+  device.type = type;
+  if (type == "vhost-user-blk") device.socket_path = "/run/x/" + id + ".s";
+  if (type == "virtio-blk" || type == "scsi-disk") device.image_path = "/images/" + id + ".img";
+  return device;
+}
+
+class DomainXml : public testing::Test {
+ protected:
+  void make(const MachineSpec& spec) {
+    const auto xml = domain_xml(spec, {"guest", "6d696773-6f61-4b00-8000-000000000001", {{"MIGSOAK_RUN", "r1"}}});
+    ASSERT_TRUE(xml) << xml.error().describe();
+    text_ = *xml;
+    ASSERT_TRUE(document_.load_string(text_.c_str())) << text_;
+  }
+  // What an XPath expression gives as a string; "" where nothing is there.
+  std::string at(const char* path) const { return pugi::xpath_query(path).evaluate_string(document_); }
+  double count(const char* path) const {
+    return pugi::xpath_query((std::string("count(") + path + ")").c_str()).evaluate_number(document_);
+  }
+  static std::string refusal(const MachineSpec& spec) {
+    const auto xml = domain_xml(spec, {"guest", "u"});
+    EXPECT_FALSE(xml);
+    if (xml) return "";
+    EXPECT_EQ(xml.error().kind, ErrorKind::bad_input);
+    return xml.error().describe();
+  }
+
+  std::string text_;
+  pugi::xml_document document_;
+};
+
+TEST_F(DomainXml, TheMachineIsThatOfTheCommandLine) {
+  MachineSpec spec = domain_spec();
+  spec.memory_bytes = 192u << 20;
+  spec.cpus = 2;
+  make(spec);
+  EXPECT_EQ(at("/domain/@type"), "qemu");
+  EXPECT_EQ(at("/domain/name"), "guest");
+  EXPECT_EQ(at("/domain/memory/@unit"), "MiB");
+  EXPECT_EQ(at("/domain/memory"), "192");
+  EXPECT_EQ(at("/domain/vcpu"), "2");
+  EXPECT_EQ(at("/domain/memoryBacking/source/@type"), "memfd");
+  EXPECT_EQ(at("/domain/memoryBacking/access/@mode"), "shared");
+  EXPECT_EQ(at("/domain/os/type/@machine"), "pc-q35-7.2");
+  EXPECT_EQ(at("/domain/os/kernel"), "/images/vmlinuz");
+  EXPECT_EQ(at("/domain/os/initrd"), "/images/initramfs.cpio");
+  EXPECT_EQ(at("/domain/os/cmdline"), kKernelArguments);
+  EXPECT_EQ(at("/domain/features/tcg/tb-cache"), "64");
+  EXPECT_EQ(at("/domain/on_reboot"), "destroy");
+  EXPECT_EQ(at("/domain/devices/emulator"), "/usr/bin/qemu-system-x86_64");
+  EXPECT_EQ(at("/domain/devices/controller[@type='usb']/@model"), "none");
+  EXPECT_EQ(at("/domain/devices/memballoon/@model"), "none");
+  // The console is the first port, the agent the second: where Machine says that they are.
+  EXPECT_EQ(at("/domain/devices/serial[target/@port='0']/source/@path"), "/run/x/q1.c");
+  EXPECT_EQ(at("/domain/devices/serial[target/@port='1']/source/@path"), "/run/x/q1.a");
+  EXPECT_EQ(at("/domain/devices/serial[2]/source/@mode"), "bind");
+  spec.accel = "kvm";
+  make(spec);
+  EXPECT_EQ(at("/domain/@type"), "kvm");
+  EXPECT_EQ(count("/domain/features/tcg"), 0);
+}
+
+TEST_F(DomainXml, DevicesHaveTheirNamesAndAddresses) {
+  MachineSpec spec = domain_spec();
+  DeviceSpec port = domain_device("port1", "serial-port");
+  port.bus = "ser0.0";
+  port.address = "3";
+  DeviceSpec lun = domain_device("sd1", "scsi-disk");
+  lun.bus = "scsi0.0";
+  lun.address = "2";
+  DeviceSpec vhost = domain_device("vd0", "vhost-user-blk");
+  vhost.reconnect_ms = 1500;
+  spec.devices = {vhost,
+                  domain_device("blk1", "virtio-blk"),
+                  domain_device("scsi0", "virtio-scsi"),
+                  lun,
+                  domain_device("net0", "virtio-net"),
+                  domain_device("rng0", "virtio-rng"),
+                  domain_device("bal0", "virtio-balloon"),
+                  domain_device("ser0", "virtio-serial"),
+                  port};
+  make(spec);
+  const auto slot = [&](const std::string& id) {
+    return at(("//devices/*[alias/@name='ua-" + id + "']/address[@type='pci']/@slot").c_str());
+  };
+  EXPECT_EQ(slot("vd0"), "0x04");
+  EXPECT_EQ(slot("blk1"), "0x05");
+  EXPECT_EQ(slot("scsi0"), "0x06");
+  EXPECT_EQ(slot("net0"), "0x07");
+  EXPECT_EQ(slot("rng0"), "0x08");
+  EXPECT_EQ(slot("bal0"), "0x09");
+  EXPECT_EQ(slot("ser0"), "0x0a");
+  EXPECT_EQ(at("//disk[@type='vhostuser']/source/@path"), "/run/x/vd0.s");
+  EXPECT_EQ(at("//disk[@type='vhostuser']/source/reconnect/@timeout"), "2");  // whole seconds
+  EXPECT_EQ(at("//disk[@type='vhostuser']/driver/@queues"), "1");
+  EXPECT_EQ(at("//disk[@type='vhostuser']/target/@dev"), "vda");
+  EXPECT_EQ(at("//disk[alias/@name='ua-blk1']/source/@file"), "/images/blk1.img");
+  EXPECT_EQ(at("//disk[alias/@name='ua-blk1']/driver/@cache"), "none");
+  EXPECT_EQ(count("//disk[alias/@name='ua-blk1']/shareable"), 1);
+  EXPECT_EQ(at("//disk[alias/@name='ua-blk1']/serial"), "blk1");
+  EXPECT_EQ(at("//disk[alias/@name='ua-sd1']/address/@target"), "2");
+  EXPECT_EQ(at("//disk[alias/@name='ua-sd1']/address/@controller"), "0");
+  EXPECT_EQ(at("//channel[alias/@name='ua-port1']/address/@port"), "3");
+  EXPECT_EQ(at("//memballoon/@model"), "virtio");
+  EXPECT_EQ(count("//memballoon"), 1);
+}
+
+TEST_F(DomainXml, PropertiesAreOverriddenWithTheirTypes) {
+  MachineSpec spec = domain_spec();
+  spec.devices = {domain_device("vd0", "vhost-user-blk"), domain_device("rng0", "virtio-rng")};
+  spec.devices[0].props = {{"num-queues", 2u}, {"config-wce", false}, {"bootindex", -1}, {"packed", "on"}};
+  make(spec);
+  const auto property = [&](const std::string& name, const char* key) {
+    return at(("//qemu:device[@alias='ua-vd0']/qemu:frontend/qemu:property[@name='" + name + "']/@" + key).c_str());
+  };
+  EXPECT_EQ(count("//qemu:device"), 1);
+  EXPECT_EQ(property("num-queues", "type") + property("num-queues", "value"), "unsigned2");
+  EXPECT_EQ(property("config-wce", "type") + property("config-wce", "value"), "boolfalse");
+  EXPECT_EQ(property("bootindex", "type") + property("bootindex", "value"), "signed-1");
+  EXPECT_EQ(property("packed", "type") + property("packed", "value"), "stringon");
+  EXPECT_EQ(count("//disk/driver/@queues"), 0);  // said once
+}
+
+TEST_F(DomainXml, ASidesArgumentsAndEnvironmentGoToQemu) {
+  MachineSpec spec = domain_spec();
+  spec.env = {{"LD_PRELOAD", "/x.so"}};
+  spec.qemu_args = {"-L", "/firmware"};
+  spec.extra_args = {"-global", "a.b=<&\">"};
+  make(spec);
+  EXPECT_EQ(at("//qemu:commandline/qemu:env[@name='LD_PRELOAD']/@value"), "/x.so");
+  EXPECT_EQ(at("//qemu:commandline/qemu:env[@name='MIGSOAK_RUN']/@value"), "r1");
+  EXPECT_EQ(count("//qemu:commandline/qemu:arg"), 4);
+  EXPECT_EQ(at("//qemu:commandline/qemu:arg[4]/@value"), "a.b=<&\">");
+}
+
+TEST_F(DomainXml, WhatLibvirtHasNoWordsForIsRefusedWithTheReason) {
+  MachineSpec spec = domain_spec();
+  spec.memory_extra_bytes = kOddMemoryBytes;
+  EXPECT_THAT(refusal(spec), HasSubstr("whole MiB"));
+  spec = domain_spec();
+  spec.wrapper = {"valgrind"};
+  EXPECT_THAT(refusal(spec), HasSubstr("starts QEMU itself"));
+  spec = domain_spec();
+  spec.ram_path = "/dev/shm/ram";
+  EXPECT_THAT(refusal(spec), HasSubstr("RAM in a file"));
+  spec = domain_spec();
+  spec.aux_ram_share = true;
+  EXPECT_THAT(refusal(spec), HasSubstr("aux-ram-share"));
+  spec = domain_spec();
+  spec.machine = "q35,smm=off";
+  EXPECT_THAT(refusal(spec), HasSubstr("the type alone"));
+  spec = domain_spec();
+  spec.devices = {domain_device("vd0", "vhost-user-blk")};
+  spec.devices[0].listens = true;
+  EXPECT_THAT(refusal(spec), HasSubstr("device vd0"));
+  spec.devices = {domain_device("sd1", "scsi-disk")};
+  spec.devices[0].bus = "none.0";
+  EXPECT_THAT(refusal(spec), HasSubstr("no controller 'none.0'"));
+  spec.devices = {domain_device("vd0", "vhost-user-blk"), domain_device("vd0", "virtio-rng")};
+  EXPECT_THAT(refusal(spec), HasSubstr("twice"));
+}
+
+}  // namespace
+}  // namespace migsoak::hypervisor

@@ -1,0 +1,104 @@
+// The driver "libvirt", with real daemons: a short ping-pong is clean and leaves nothing, SIGKILL of migsoak included;
+// what the driver can't do is refused at the start.
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "run_migsoak.h"
+#include "store/store.h"
+
+namespace migsoak::integration {
+
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::seconds;
+using testing::HasSubstr;
+
+class LibvirtTest : public MigsoakTest {
+ protected:
+  void SetUp() override {
+    MigsoakTest::SetUp();
+    if (!fs::exists("/usr/sbin/libvirtd")) GTEST_SKIP() << "no libvirtd here (apt-get install libvirt-daemon)";
+  }
+  std::string scenario(const std::string& rest = "", const std::string& of_side = "") const {
+    return write("s.toml", fmt::format("name = \"libvirt-{}\"\n"
+                                       "[[side]]\nname = \"a\"\ndriver = \"libvirt\"\n{}"
+                                       "[[side]]\nname = \"b\"\ndriver = \"libvirt\"\n"
+                                       "[[target]]\nname = \"disk0\"\n"
+                                       "[[device]]\nid = \"vd0\"\ntype = \"vhost-user-blk\"\ntarget = \"disk0\"\n{}",
+                                       ::getpid(), of_side, rest));
+  }
+  std::string db() const { return path("results.db"); }
+  std::size_t completed() const {
+    if (!fs::exists(db())) return 0;
+    const auto store = store::Store::open(db());
+    if (!store) return 0;
+    const auto rows = (*store)->iterations().value_or(std::vector<store::Store::IterationRow>{});
+    return static_cast<std::size_t>(std::count_if(
+        rows.begin(), rows.end(), [](const auto& row) { return row.status == record::IterationStatus::completed; }));
+  }
+  void expect_clean(const std::string& toml, int iterations) {
+    const Outcome outcome =
+        migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations", std::to_string(iterations)}, seconds(240));
+    EXPECT_EQ(outcome.status, 0) << describe(outcome);
+    const base::Json found = findings(db());
+    EXPECT_EQ(found["verdict"], "pass");
+    EXPECT_EQ(found["iterations"], iterations);
+    EXPECT_TRUE(found["findings"].empty()) << found.dump(2);
+    expect_nothing_left();
+  }
+  void expect_refused(const std::string& toml, const std::string& why) const {
+    const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress"});
+    EXPECT_EQ(outcome.status, 2) << describe(outcome);
+    EXPECT_THAT(outcome.err, HasSubstr(why));
+    EXPECT_FALSE(fs::exists(db()));
+  }
+};
+
+TEST_F(LibvirtTest, AShortPingPongIsCleanAndLeavesNothing) {
+  expect_clean(scenario(), 5);
+  // The daemons are processes of the record like any other, and were looked at.
+  const auto store = store::Store::open(db());
+  ASSERT_TRUE(store);
+  const auto processes = (*store)->processes();
+  ASSERT_TRUE(processes);
+  for (const char* name : {"libvirtd:a", "libvirtd:b", "qemu:a", "qemu:b"}) {
+    EXPECT_TRUE(std::any_of(processes->begin(), processes->end(), [&](const auto& one) { return one.name == name; }))
+        << name;
+  }
+}
+
+TEST_F(LibvirtTest, WithoutAPidNamespaceOverTcpAsWell) {
+  environment["MIGSOAK_CONTAINMENT"] = "marker";
+  expect_clean(scenario("[migration]\ntransport = \"tcp\"\n[guest]\nmachine = \"pc\"\n"), 3);
+}
+
+TEST_F(LibvirtTest, NothingOutlivesAKilledRun) {
+  for (const char* level : {"", "marker"}) {
+    if (*level != '\0') environment["MIGSOAK_CONTAINMENT"] = level;
+    std::error_code ignored;
+    fs::remove(db(), ignored);
+    Running running = start({"run", scenario(), "--db", db(), "--no-progress", "--iterations", "1000"});
+    ASSERT_TRUE(eventually([this] { return completed() >= 1; }, seconds(120))) << running.err();
+    EXPECT_GE(processes().size(), 5U) << "migsoak, a target, two daemons, a QEMU";
+    running.signal(SIGKILL);
+    EXPECT_EQ(running.wait().status, 128 + SIGKILL);
+    expect_nothing_left();
+  }
+}
+
+TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
+  expect_refused(scenario("[migration]\nmode = \"cpr-exec\"\n"), "cpr-exec needs driver \"direct\"");
+  expect_refused(scenario("[migration]\ntransport = \"fd\"\n"), "fd needs driver \"direct\"");
+  expect_refused(scenario("[hotplug]\noperations = 1\nkinds = [\"virtio-rng\"]\n"), "needs driver \"direct\"");
+  expect_refused(scenario("", "wrapper = [\"env\"]\n"), "wrapper");
+  expect_refused(scenario("[[side]]\nname = \"c\"\n"), "all sides have one driver");
+}
+
+}  // namespace
+
+}  // namespace migsoak::integration
