@@ -64,10 +64,10 @@ TEST_F(LibvirtTest, AShortPingPongIsCleanAndLeavesNothing) {
   // The daemons are processes of the record like any other, and were looked at.
   const auto store = store::Store::open(db());
   ASSERT_TRUE(store);
-  const auto processes = (*store)->processes();
-  ASSERT_TRUE(processes);
+  const auto series = (*store)->series_names();
+  ASSERT_TRUE(series);
   for (const char* name : {"libvirtd:a", "libvirtd:b", "qemu:a", "qemu:b"}) {
-    EXPECT_TRUE(std::any_of(processes->begin(), processes->end(), [&](const auto& one) { return one.name == name; }))
+    EXPECT_TRUE(std::any_of(series->begin(), series->end(), [&](const auto& one) { return one.subject == name; }))
         << name;
   }
 }
