@@ -80,20 +80,23 @@ class FakeLineage {
     harness_.name = "harness";
     harness_.pid = ::getpid();
     harness_.start_ticks = proc::read_stat(::getpid())->start_ticks;
-    const LaneContext context{scenario_,
-                              preflight_,
-                              reactor_,
-                              *containment_,
-                              *drivers_,
-                              *recorder_,
-                              stop_,
-                              0,
-                              1,
-                              directory_.file("run"),
-                              directory_.file("logs"),
-                              harness_,
-                              directory_.file("ram")};
-    lineage_ = std::make_unique<Lineage>(context, 0, "q35", hypervisor::DeviceSet{});
+    lineage_ = std::make_unique<Lineage>(context(), 0, "q35", hypervisor::DeviceSet{});
+  }
+
+  LaneContext context() {
+    return {scenario_,
+            preflight_,
+            reactor_,
+            *containment_,
+            *drivers_,
+            *recorder_,
+            stop_,
+            0,
+            1,
+            directory_.file("run"),
+            directory_.file("logs"),
+            harness_,
+            directory_.file("ram")};
   }
 
   // One iteration from where the guest is to the other side.
@@ -105,6 +108,7 @@ class FakeLineage {
     observation.iteration = iterations_++;
     observation.plan = {observation.iteration, from, from == "a" ? "b" : "a", mode, "unix", "q35"};
     observation.plan.expect = expect;
+    if (adjust_) adjust_(observation.plan);
     if (observation.iteration == 0) observation.processes_born.push_back(harness_);
     EXPECT_TRUE(recorder_->begin(observation));
     IterationRunner runner(*lineage_, observation, base::Clock::now(), "", hook);
@@ -149,6 +153,7 @@ class FakeLineage {
   std::unique_ptr<Lineage> lineage_;
   StepResult result_ = StepResult::ok;
   std::int64_t iterations_ = 0;
+  std::function<void(record::Plan&)> adjust_;  // of the next iterations
 };
 
 }  // namespace migsoak::engine

@@ -162,6 +162,41 @@ TEST_F(IterationTest, AQemuThatCanNotBeStartedIsTheEnvironments) {
   EXPECT_THAT(events_of(observation), ElementsAre("harness-error harness"));
 }
 
+TEST_F(IterationTest, AfterAnUpgradeThatFailsAsMeantTheGuestIsThereAndTheMigrationFollows) {
+  ASSERT_EQ(iterate().status, IterationStatus::completed);
+  adjust_ = [](record::Plan& plan) { plan.upgrade_failure = "missing-binary"; };
+  fake_->fail_next_start({base::ErrorKind::environment, "no such file", {}});
+  const record::Observation observation = iterate();
+  EXPECT_EQ(observation.status, IterationStatus::completed);
+  EXPECT_THAT(events_of(observation), ElementsAre("upgrade-failure qemu:a"));
+  const base::Json& detail = event_of(observation, record::event_kind::kUpgradeFailure)->detail;
+  EXPECT_EQ(detail["fate"], "source");
+  EXPECT_EQ(detail["how"], "kept-running");
+  EXPECT_EQ(detail["intact"], true);
+  EXPECT_EQ(detail["migrates"], true);
+  EXPECT_EQ(fake_->guest_side(), "a");
+}
+
+TEST_F(IterationTest, AnUpgradeWhoseNewSideDiesIsUndoneByTheOldBuildStartedAgain) {
+  ASSERT_EQ(iterate("cpr-reboot").status, IterationStatus::completed);
+  adjust_ = [](record::Plan& plan) { plan.upgrade_failure = "device-init"; };
+  int raised = 0;
+  fake_->on_command([&](const std::string& side, const std::string& command) {
+    // The new side is asked to load, for the first time.
+    if (side == "a" && command == "migrate-incoming" && ++raised == 1) fake_->end("a", {1, 0, false});
+    return Answer::as_ever;
+  });
+  const record::Observation observation = iterate("cpr-reboot");
+  SCOPED_TRACE(::testing::PrintToString(events_of(observation)));
+  const record::Event* attempt = event_of(observation, record::event_kind::kUpgradeFailure);
+  ASSERT_NE(attempt, nullptr);
+  EXPECT_EQ(attempt->detail["fate"], "source");
+  EXPECT_EQ(attempt->detail["how"], "started-again");
+  EXPECT_EQ(attempt->detail["migrates"], true);
+  EXPECT_THAT(events_of(observation), ElementsAre("upgrade-failure qemu:a"));
+  EXPECT_EQ(observation.status, IterationStatus::completed);
+}
+
 TEST_F(IterationTest, DamagedMemoryIsCorruptionAndTheGuestGoesOn) {
   ASSERT_EQ(iterate().status, IterationStatus::completed);
   fake_->corrupt_guest();

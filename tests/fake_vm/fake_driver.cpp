@@ -511,7 +511,7 @@ class FakeMachine : public hypervisor::Machine {
     if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted");
     if (waited == proc::Wait::timeout) return base::fail(ErrorKind::timeout, "never answered on QMP");
     return base::fail(ErrorKind::subject, fmt::format("qemu:{} ended before QMP answered ({})", vm_->spec.side,
-                                                      proc::to_string(*vm_->status)));
+                                                      proc::to_string(vm_->status.value_or(proc::ExitStatus{}))));
   }
   bool ready() const override { return monitor_.connected() && !vm_->hung; }
   // This one is there all the time, and may be looked at.
@@ -582,8 +582,9 @@ Result<std::unique_ptr<hypervisor::Machine>> FakeDriver::start(MachineSpec spec)
 Result<std::unique_ptr<hypervisor::Machine>> FakeDriver::take_over(hypervisor::Machine& old, MachineSpec next) {
   auto& machine = dynamic_cast<FakeMachine&>(old);
   if (!machine.alive()) {
-    return base::fail(ErrorKind::subject, fmt::format("qemu:{} ended before it could exec ({})", machine.spec().side,
-                                                      proc::to_string(*machine.exit_status())));
+    return base::fail(ErrorKind::subject,
+                      fmt::format("qemu:{} ended before it could exec ({})", machine.spec().side,
+                                  proc::to_string(machine.exit_status().value_or(proc::ExitStatus{}))));
   }
   machine.leave();
   return std::make_unique<FakeMachine>(world_, world_->add(std::move(next)));
@@ -594,6 +595,12 @@ void FakeDriver::on_command(OnCommand listener) {
 }
 void FakeDriver::end(const std::string& side, proc::ExitStatus status) {
   if (Vm* vm = world_->newest(side)) vm->end(status);
+}
+void FakeDriver::end_unseen(const std::string& side) {
+  if (Vm* vm = world_->newest(side)) {
+    vm->end({});
+    vm->status.reset();
+  }
 }
 void FakeDriver::end_soon(const std::string& side, proc::ExitStatus status) {
   world_->ends_soon.emplace_back(side, status);
