@@ -62,6 +62,8 @@ StepOutcome RestartSteps::end_guest_as_declared() {
 }
 
 StepOutcome RestartSteps::hold_migration() {
+  // Ended since the last look, and was noted: there will be no migration that lets go.
+  if (iteration_.starts_before() && iteration_.ends.destination == nullptr) return StepResult::stays_on_source;
   const Deadline deadline = iteration_.answer_deadline();
   Vm& source = *iteration_.ends.source;
   const auto limited = [&]() -> Result<void> {

@@ -135,14 +135,21 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   auto migration = session_.begin(deadline, *this);
   if (!migration) return fail_with(migration.error());
   if (succession == Succession::in_place) sample_before_teardown(lineage_, journal_, *ends_.source);
-  if (failure_.strike_migration != nullptr) failure_.strike_migration(*migration, succession);
-  state_file_ = migration->state_file;
+  if (failure_.strike_channels != nullptr) failure_.strike_channels(migration->channels, succession);
+  state_file_ = migration->channels.state_file;
   ops::MigrationOutcome outcome = mode_.run(*migration);
   if (ends_.destination != nullptr) next_id_ = ends_.destination->process_id;
   return outcome;
 }
 
-Result<void> UpgradeAttempt::end_source() {
+Result<hypervisor::Machine*> UpgradeAttempt::raise(Deadline deadline) {
+  if (failure_.strike_saved_state != nullptr && mode_.needs.succession == Succession::afterwards) {
+    failure_.strike_saved_state(state_file_);
+  }
+  return session_.raise(deadline);
+}
+
+Result<void> UpgradeAttempt::release_source() {
   // The mode drops the file when it has been loaded; until the guest runs, it is the only way back.
   kept_file_ = state_file_ + ".kept";
   std::error_code error;
@@ -221,10 +228,9 @@ void UpgradeAttempt::rescue() {
 }
 
 bool UpgradeAttempt::return_to_source() {
-  ops::MigrationContext migration = session_.context(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
   const bool stopped = ends_.source->machine->qmp().has_event("STOP");
   // A guest that ran on the new side has gone on from there: its memory, shared or its disks, is not as it was.
-  if (!ops::restore_source(migration, /*may_continue=*/!ran_on_new_side_)) return false;
+  if (!ops::restore_source(context_.reactor, *ends_.source->machine, /*may_continue=*/!ran_on_new_side_)) return false;
   if (!guest_beats(*ends_.source)) return false;
   guest_ = ends_.source;
   fate_ = "source";

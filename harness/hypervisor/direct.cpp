@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "hypervisor/executable.h"
+#include "hypervisor/qmp_device_control.h"
 #include "hypervisor/sockets.h"
 #include "proc/child_process.h"
 #include "proc/proc_fs.h"
@@ -73,6 +74,7 @@ class DirectMachine : public Machine {
   ProcessIdentity process() const override { return {child().pid(), child().start_ticks()}; }
   pid_t qemu_pid() const override;
   qmp::Monitor& qmp() override { return client_; }
+  DeviceControl& devices() override { return devices_; }
   std::string agent_socket() const override { return agent_socket_path(spec_); }
   std::string console_socket() const override { return console_socket_path(spec_); }
   std::vector<std::string> take_lines() override { return child_->take_lines(); }
@@ -108,6 +110,7 @@ class DirectMachine : public Machine {
   std::string resolved_qemu_;
   std::unique_ptr<proc::ChildProcess> child_;
   qmp::Client client_;
+  QmpDeviceControl devices_{client_};
   std::vector<std::uint64_t> setup_ids_;
   std::vector<std::string> exec_command_;
   bool set_up_ = false;

@@ -255,6 +255,21 @@ std::vector<std::pair<std::string, double>> LibvirtMigration::figures(base::Dead
   return figures;
 }
 
+// Attaching and detaching devices is yet to come; no scenario gets here (scenario/check.cpp).
+class LibvirtDevices : public DeviceControl {
+ public:
+  base::Result<void> plug(const DeviceSpec&, base::Deadline) override { return not_yet(); }
+  base::Result<void> request_unplug(const std::string&, base::Deadline) override { return not_yet(); }
+  bool unplugged(const std::string&) const override { return false; }
+  base::Result<bool> has_device(const std::string&, base::Deadline) override { return not_yet(); }
+  base::Result<void> drop_backends(const DeviceSpec&, base::Deadline) override { return not_yet(); }
+
+ private:
+  static tl::unexpected<base::Error> not_yet() {
+    return base::fail(ErrorKind::bad_input, "driver \"libvirt\" plugs no devices yet");
+  }
+};
+
 class LibvirtMachine : public Machine {
  public:
   LibvirtMachine(std::shared_ptr<LibvirtGuest> guest, MachineSpec spec, LibvirtDomain domain, pid_t pid)
@@ -288,6 +303,7 @@ class LibvirtMachine : public Machine {
     (void)alive();
     return monitor_;
   }
+  DeviceControl& devices() override { return devices_; }
   std::string agent_socket() const override { return agent_socket_path(spec_); }
   std::string console_socket() const override { return console_socket_path(spec_); }
   std::vector<std::string> take_lines() override { return log_.take_lines(); }
@@ -321,6 +337,7 @@ class LibvirtMachine : public Machine {
   std::int64_t start_ticks_ = 0;
   base::UniqueFd pidfd_;
   LibvirtMonitor monitor_;
+  LibvirtDevices devices_;
   mutable LibvirtLog log_;
   mutable bool ended_ = false;
   bool destroyed_ = false;

@@ -15,6 +15,7 @@
 #include <condition_variable>
 #include <deque>
 #include <thread>
+#include <vector>
 
 #include "base/text.h"
 
@@ -40,6 +41,27 @@ std::thread quiet_thread(std::function<void()> body) {
 
 void stay_silent(void*, virErrorPtr) {}
 void let_timer_be(int, void*) {}
+
+// Threads whose owner could not wait for them. Joined when the process ends: all daemons have ended by then.
+class OverdueThreads {
+ public:
+  static OverdueThreads& instance() {
+    static OverdueThreads threads;
+    return threads;
+  }
+  void take(std::thread thread) {
+    const std::lock_guard lock(mutex_);
+    threads_.push_back(std::move(thread));
+  }
+
+ private:
+  OverdueThreads() = default;
+  ~OverdueThreads() {
+    for (std::thread& thread : threads_) thread.join();
+  }
+  std::mutex mutex_;
+  std::vector<std::thread> threads_;
+};
 
 class EventLoop {
  public:
@@ -88,29 +110,42 @@ struct CallThread::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<std::function<void()>> jobs;
+  bool busy = false;
   bool ending = false;
 };
 
 CallThread::CallThread() : state_(std::make_shared<State>()) {
-  quiet_thread([state = state_] {
+  thread_ = quiet_thread([state = state_] {
     ::prctl(PR_SET_NAME, "libvirt-call");
     std::unique_lock lock(state->mutex);
     for (;;) {
+      state->busy = false;
       state->changed.wait(lock, [&] { return state->ending || !state->jobs.empty(); });
       if (state->ending) return;
-      const std::function<void()> job = std::move(state->jobs.front());
+      state->busy = true;
+      std::function<void()> job = std::move(state->jobs.front());
       state->jobs.pop_front();
       lock.unlock();
       job();
+      job = nullptr;  // what it owned goes here, where that may block
       lock.lock();
     }
-  }).detach();
+  });
 }
 
 CallThread::~CallThread() {
-  const std::lock_guard lock(state_->mutex);
-  state_->ending = true;
-  state_->changed.notify_all();
+  bool busy = false;
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->ending = true;
+    busy = state_->busy;
+    state_->changed.notify_all();
+  }
+  if (busy) {
+    OverdueThreads::instance().take(std::move(thread_));
+  } else {
+    thread_.join();
+  }
 }
 
 void CallThread::run(std::function<void()> job) {

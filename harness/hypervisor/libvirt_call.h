@@ -10,6 +10,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "base/deadline.h"
@@ -32,7 +33,8 @@ class LaneInbox {
 };
 
 // A thread for calls that may block; they run one after the other. What is still queued when it goes is dropped, and a
-// call that is stuck then is left to itself (it returns when its daemon goes): a job owns all that it uses.
+// call that is stuck then is waited for at the process's end only (it returns when its daemon goes): a job owns all
+// that it uses.
 class CallThread {
  public:
   CallThread();
@@ -44,6 +46,7 @@ class CallThread {
  private:
   struct State;
   std::shared_ptr<State> state_;
+  std::thread thread_;
 };
 
 // What the last call of this thread failed with: kind subject, libvirt's own words.

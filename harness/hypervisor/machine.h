@@ -13,6 +13,7 @@
 
 #include "base/deadline.h"
 #include "base/result.h"
+#include "hypervisor/device_control.h"
 #include "hypervisor/machine_spec.h"
 #include "proc/child_process.h"
 #include "proc/containment.h"
@@ -64,6 +65,7 @@ class Machine {
   virtual pid_t qemu_pid() const = 0;
 
   virtual qmp::Monitor& qmp() = 0;
+  virtual DeviceControl& devices() = 0;
   // Unix sockets that serve the guest's serial ports.
   virtual std::string agent_socket() const = 0;
   virtual std::string console_socket() const = 0;

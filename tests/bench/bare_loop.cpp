@@ -48,6 +48,22 @@ class BareLoop {
   Result<void> iterate(std::int64_t index, std::map<std::string, std::vector<double>>& phases_ms);
 
  private:
+  class Listener : public ops::MigrationListener {
+   public:
+    Listener(BareLoop& loop, ops::Succession succession, End& next, const hypervisor::MachineSpec& spec)
+        : loop_(loop), succession_(succession), next_(next), spec_(spec) {}
+    Result<hypervisor::Machine*> raise(Deadline) override { return loop_.raise(succession_, next_, spec_); }
+    Result<void> release_source() override {
+      return base::fail(ErrorKind::bad_input, "no mode of the benchmark ends its source first");
+    }
+
+   private:
+    BareLoop& loop_;
+    ops::Succession succession_;
+    End& next_;
+    const hypervisor::MachineSpec& spec_;
+  };
+
   Result<void> start_targets();
   hypervisor::MachineSpec machine_spec(const std::string& side_name, const ops::Mode* mode, const std::string& slot);
   Result<End> spawn(const std::string& side, const ops::Mode* mode, const std::string& slot);
@@ -203,16 +219,13 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
     if (succession == ops::Succession::beside) MIGSOAK_TRY(make_ready(next));
   }
   phase("spawn_ms");
-  ops::MigrationContext migration{reactor_,         guest_.machine.get(), next.machine.get(),     plan.transport,
-                                  run_dir_->path(), spec.instance,        Deadline::in(kStepMax), nullptr};
   const std::string base = run_dir_->path() + "/" + spec.instance;
-  migration.main_socket = base + ".m";
-  migration.cpr_socket = base + ".x";
-  migration.state_file = base + ".state";
-  migration.raise = [&](Deadline) { return raise(succession, next, spec); };
-  if (succession == ops::Succession::in_place) {
-    MIGSOAK_TRY(guest_.machine->set_exec(spec));
-  }
+  ops::MigrationChannels channels{plan.transport, run_dir_->path(), spec.instance,
+                                  base + ".m",    base + ".x",      base + ".state"};
+  Listener listener(*this, succession, next, spec);
+  ops::MigrationContext migration{
+      reactor_, listener, guest_.machine.get(), next.machine.get(), std::move(channels), Deadline::in(kStepMax)};
+  if (succession == ops::Succession::in_place) MIGSOAK_TRY(guest_.machine->set_exec(spec));
   const ops::MigrationOutcome outcome = mode->run(migration);
   if (outcome.result != ops::MigrationResult::completed) {
     return base::fail(ErrorKind::subject,

@@ -13,6 +13,7 @@
 #include "fleet/fleet.h"
 #include "hypervisor/real_qemu.h"
 #include "ops/modes/mode.h"
+#include "ops/told.h"
 
 namespace migsoak::ops {
 
@@ -43,8 +44,9 @@ class UpgradeMode : public hypervisor::RealQemu {
   std::string write_script(const std::string& name, const std::string& text) const;
 
   std::unique_ptr<hypervisor::Machine> source_, destination_;
-  base::Deadline deadline_ = hypervisor::soon();                 // of the next upgrade
-  std::function<void(MigrationContext&)> sabotage_;              // done to the context of the next upgrade
+  base::Deadline deadline_ = hypervisor::soon();     // of the next upgrade
+  std::function<void(MigrationContext&)> sabotage_;  // done to the context of the next upgrade
+  std::function<void(Told&)> sabotage_listener_;
   std::function<void(hypervisor::MachineSpec&)> sabotage_exec_;  // and to what the source execs into
   bool tells_exec_ = true;                                       // what it execs into
   Ram ram_ = Ram::memfd;

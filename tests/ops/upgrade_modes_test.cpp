@@ -40,7 +40,7 @@ TEST_F(UpgradeModesTest, LocalSendsNoRam) {
 
 TEST_F(UpgradeModesTest, LocalGoesOverItsOwnTransportsOnly) {
   start(kSystemBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) { context.transport = "tcp"; };
+  sabotage_ = [](MigrationContext& context) { context.channels.transport = "tcp"; };
   const MigrationOutcome outcome = upgrade("local", kSystemBuild);
   EXPECT_EQ(outcome.result, MigrationResult::failed);
   EXPECT_THAT(outcome.error, HasSubstr("local has no transport 'tcp'"));

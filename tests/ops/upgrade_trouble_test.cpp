@@ -24,6 +24,7 @@ class UpgradeTroubleTest : public UpgradeMode {
     EXPECT_EQ(run_state(*source_), "running");
     destination_.reset();
     sabotage_ = nullptr;
+    sabotage_listener_ = nullptr;
     sabotage_exec_ = nullptr;
     tells_exec_ = true;
     deadline_ = hypervisor::soon();
@@ -39,7 +40,9 @@ TEST_F(UpgradeTroubleTest, UnwritableStateFile) {
   NEEDS_BUILD(kNewBuild);
   for (const char* mode : {"cpr-reboot", "cpr-exec"}) {
     start(kNewBuild, Ram::file);
-    sabotage_ = [](MigrationContext& context) { context.state_file = context.run_dir + "/no-such-folder/state"; };
+    sabotage_ = [](MigrationContext& context) {
+      context.channels.state_file = context.channels.run_dir + "/no-such-folder/state";
+    };
     const MigrationOutcome outcome = upgrade(mode, kNewBuild);
     EXPECT_EQ(outcome.result, MigrationResult::failed) << outcome.error;
     EXPECT_THAT(outcome.error, HasSubstr("No such file or directory")) << mode;
@@ -115,7 +118,7 @@ TEST_F(UpgradeTroubleTest, ExecIntoAnOlderBuildLosesAGuestWhoseRamHasNoName) {
 TEST_F(UpgradeTroubleTest, SourceKilledBeforeItExecs) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::memfd);
-  sabotage_ = [&](MigrationContext& context) { context.on_started = [&] { ::kill(source_->qemu_pid(), SIGKILL); }; };
+  sabotage_listener_ = [&](Told& told) { told.on_started = [&] { ::kill(source_->qemu_pid(), SIGKILL); }; };
   const MigrationOutcome outcome = upgrade("cpr-exec", kNewBuild);
   EXPECT_EQ(outcome.result, MigrationResult::source_lost) << outcome.error;
   EXPECT_THAT(outcome.error, HasSubstr("SIGKILL"));
@@ -172,7 +175,9 @@ TEST_F(UpgradeTroubleTest, TransferToWhatHangsBeforeQmp) {
 TEST_F(UpgradeTroubleTest, TransferWithoutAMainSocketIsTheSourcesFailure) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) { context.main_socket = context.run_dir + "/no-such-folder/main"; };
+  sabotage_ = [](MigrationContext& context) {
+    context.channels.main_socket = context.channels.run_dir + "/no-such-folder/main";
+  };
   const MigrationOutcome outcome = upgrade("cpr-transfer", kNewBuild);
   EXPECT_THAT(outcome.result, AnyOf(MigrationResult::failed, MigrationResult::destination_lost)) << outcome.error;
   EXPECT_THAT(outcome.error, HasSubstr("No such file or directory"));
@@ -220,9 +225,9 @@ TEST_F(UpgradeTroubleTest, RebootIntoWhatNeverAnswersIsAHang) {
 TEST_F(UpgradeTroubleTest, RebootFromATruncatedState) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) {
-    context.raise = [raise = context.raise, path = context.state_file](Deadline by) {
-      std::filesystem::resize_file(path, 1000);
+  sabotage_listener_ = [this](Told& told) {
+    told.on_raise = [this, raise = told.on_raise](Deadline by) {
+      std::filesystem::resize_file(state_file_, 1000);
       return raise(by);
     };
   };
@@ -257,9 +262,10 @@ TEST_F(UpgradeTroubleTest, UserStopsTheRunWhileTheStateIsSaved) {
     ASSERT_TRUE(source) << source.error().describe();
     ASSERT_TRUE((*source)->wait_ready(hypervisor::soon()));
     std::unique_ptr<Machine> next;
-    MigrationContext context{reactor, source->get(), nullptr, "unix", run_dir_->path(), "t", hypervisor::soon(), {}};
-    context.state_file = run_dir_->path() + "/t.state";
-    context.cpr_socket = run_dir_->path() + "/t.x";
+    Told listener;
+    const MigrationChannels channels{"unix", run_dir_->path(),          "t",
+                                     "",     run_dir_->path() + "/t.x", run_dir_->path() + "/t.state"};
+    MigrationContext context{reactor, listener, source->get(), nullptr, channels, hypervisor::soon()};
     MachineSpec becomes = build_spec(kNewBuild, "e", Ram::file);
     becomes.qemu = "/no/such/qemu";
     ASSERT_TRUE((*source)->set_exec(becomes));

@@ -1,6 +1,7 @@
 // precopy between two libvirtds: the source's daemon has the other start the destination's QEMU, moves the guest, and
-// ends its own. Where its time goes is told beside libvirt's own figures: until the destination's QEMU is there, until
-// the source's has sent everything, until the call returns.
+// ends its own. Where its time goes is told beside libvirt's own figures: until the destination's QEMU is there
+// (libvirt_prepare_ms), until the source's has sent everything (phase_completed_ms), until the call returns
+// (libvirt_call_ms).
 #include <optional>
 #include <utility>
 
@@ -27,10 +28,10 @@ class LibvirtPrecopy {
   MigrationOutcome run() {
     context_.source->qmp().take_events();
     began_ = base::Clock::now();
-    auto begun = context_.source->begin_migration(*context_.next, context_.transport);
+    auto begun = context_.source->begin_migration(*context_.next, context_.channels.transport);
     if (!begun) return finish(MigrationResult::failed, begun.error().describe());
     migration_ = std::move(*begun);
-    if (context_.on_started) context_.on_started();
+    context_.listener.started();
     auto waited = wait([this] { return migration_->over() || migration_->has_destination(); });
     if (waited == proc::Wait::ready && migration_->has_destination()) {
       note("libvirt_prepare_ms");
@@ -46,11 +47,8 @@ class LibvirtPrecopy {
 
  private:
   void look() {
-    if (context_.on_progress) context_.on_progress();
-    phases_.publish(watch_, context_.on_phase);
-    if (sent_ || !watch_.saw("completed")) return;
-    sent_ = true;
-    note("libvirt_sent_ms");
+    context_.listener.progress();
+    phases_.publish(watch_, context_.listener);
   }
   proc::Wait wait(const std::function<bool()>& predicate) {
     const auto looking = [&] {
@@ -62,7 +60,7 @@ class LibvirtPrecopy {
   void note(const char* metric) { times_.emplace_back(metric, base::milliseconds_between(began_, base::Clock::now())); }
 
   void raise() {
-    auto raised = context_.raise(context_.deadline);
+    auto raised = context_.listener.raise(context_.deadline);
     if (raised) {
       context_.destination = *raised;
     } else {
@@ -81,7 +79,7 @@ class LibvirtPrecopy {
     MigrationOutcome outcome = finish(MigrationResult::completed, "");
     for (auto& figure : migration_->figures(base::Deadline::in(kFiguresMax))) outcome.figures.push_back(figure);
     // libvirt has ended it; nothing can be asked of it any more.
-    (void)context_.release_source();
+    (void)context_.listener.release_source();
     context_.source = nullptr;
     return outcome;
   }
@@ -105,7 +103,7 @@ class LibvirtPrecopy {
         context_.reactor.run_until([this] { return migration_->over(); }, base::Deadline::in(kAbortMax), kLookEvery);
     std::string error = "no end after " + std::to_string(static_cast<long>(passed_ms)) + " ms, waiting for " +
                         (context_.destination == nullptr && !raise_error_ ? "the destination's start"
-                         : sent_                                          ? "libvirt to conclude"
+                         : watch_.saw("completed")                        ? "libvirt to conclude"
                                                                           : "the source to complete");
     error += waited == proc::Wait::ready ? "; aborted" : "; it could not be aborted";
     return finish(MigrationResult::hang, error);
@@ -134,7 +132,6 @@ class LibvirtPrecopy {
   std::unique_ptr<hypervisor::DrivenMigration> migration_;
   std::vector<std::pair<std::string, double>> times_;
   std::optional<base::Error> raise_error_;
-  bool sent_ = false;
   base::Clock::time_point began_;
 };
 

@@ -73,9 +73,9 @@ bool reachable(hypervisor::Machine& machine) {
   return machine.alive() && machine.qmp().connected();
 }
 
-std::string describe_loss(MigrationContext& context, hypervisor::Machine& machine, const std::string& which) {
+std::string describe_loss(proc::Reactor& reactor, hypervisor::Machine& machine, const std::string& which) {
   const auto deadline = base::Deadline::in(std::chrono::seconds(1));
-  context.reactor.run_until([&] { return !machine.alive(); }, deadline);
+  reactor.run_until([&] { return !machine.alive(); }, deadline);
   if (machine.alive()) return fmt::format("{}: QMP: {}", which, machine.qmp().end_reason());
   const auto status = machine.exit_status();
   const auto lines = machine.last_lines();
@@ -114,16 +114,16 @@ void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   if (machine != nullptr && !machine->alive()) outcome.destination_exit = machine->exit_status();
 }
 
-bool restore_source(MigrationContext& context, bool may_continue) {
-  qmp::Monitor& client = context.source->qmp();
+bool restore_source(proc::Reactor& reactor, hypervisor::Machine& source, bool may_continue) {
+  qmp::Monitor& client = source.qmp();
   const auto deadline = base::Deadline::in(kRestoreMax);
-  if (!reachable(*context.source)) return false;
+  if (!reachable(source)) return false;
   std::string status = migration_status(client, deadline);
   if (!settled(status)) {
     (void)client.execute("migrate_cancel", base::Json::object(), deadline);
-    while (!settled(status) && reachable(*context.source) && !deadline.passed()) {
+    while (!settled(status) && reachable(source) && !deadline.passed()) {
       const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
-      const auto waited = context.reactor.run_until([&] { return !reachable(*context.source); }, pause);
+      const auto waited = reactor.run_until([&] { return !reachable(source); }, pause);
       if (waited == proc::Wait::interrupted) return false;
       status = migration_status(client, deadline);
     }
@@ -132,14 +132,14 @@ bool restore_source(MigrationContext& context, bool may_continue) {
   // migration_iteration_finish runs in a bottom half); a completed one never does.
   const auto grace = base::Deadline::in(std::chrono::milliseconds(status == "completed" ? 0 : 200)).sooner(deadline);
   while (!runs(client, deadline)) {
-    if (!reachable(*context.source) || deadline.passed()) return false;
+    if (!reachable(source) || deadline.passed()) return false;
     if (grace.passed()) {
       if (!may_continue) return false;
       (void)client.execute("cont", base::Json::object(), deadline);
       return runs(client, deadline);
     }
     const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
-    const auto waited = context.reactor.run_until([&] { return client.has_event("RESUME"); }, pause);
+    const auto waited = reactor.run_until([&] { return client.has_event("RESUME"); }, pause);
     if (waited == proc::Wait::interrupted) return false;
     if (waited == proc::Wait::ready && client.has_event("RESUME")) return runs(client, deadline);
   }
