@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "engine/target_spec.h"
+#include "hypervisor/driver.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/hotplug/hotplug.h"
 #include "plan/device_plan.h"
@@ -39,7 +40,8 @@ Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, c
   }
   const auto made = hypervisor::command_line(spec);
   if (!made) return tl::unexpected<base::Error>(made.error());
-  return {};
+  const hypervisor::DriverKind& driver = *hypervisor::find_driver_kind(side.driver);
+  return driver.check != nullptr ? driver.check(spec) : Result<void>();
 }
 
 }  // namespace

@@ -59,6 +59,8 @@ struct DriverKind {
   // What it needs of the host besides QEMU, "libvirtd 9.0.0". kind bad_input: that is not there. Null: nothing.
   base::Result<std::string> (*find_daemon)(proc::Reactor& reactor, proc::Containment& containment,
                                            base::Deadline deadline) = nullptr;
+  // Pure. kind bad_input: what command_line() takes and this driver does not. Null: nothing.
+  base::Result<void> (*check)(const MachineSpec& spec) = nullptr;
   bool takes_odd_ram = true;  // MachineSpec::memory_extra_bytes
 };
 

@@ -576,6 +576,12 @@ std::unique_ptr<Driver> make_libvirt_driver(proc::Reactor& reactor, proc::Contai
   return std::make_unique<LibvirtDriver>(reactor, containment);
 }
 
+base::Result<void> check_libvirt(const MachineSpec& spec) {
+  MIGSOAK_TRY(LibvirtDaemon::check_paths({spec.side, spec.run_dir, "", {}}));
+  MIGSOAK_TRY(domain_xml(spec, {kDomainName, kDomainUuid, {}}));
+  return {};
+}
+
 }  // namespace
 
 DriverKind driver_kind_libvirt() {
@@ -584,6 +590,7 @@ DriverKind driver_kind_libvirt() {
   kind.summary = "QEMU by a private libvirtd for each side, which also migrates (precopy, peer to peer)";
   kind.make = make_libvirt_driver;
   kind.find_daemon = identify_libvirt;
+  kind.check = check_libvirt;
   kind.takes_odd_ram = false;
   return kind;
 }

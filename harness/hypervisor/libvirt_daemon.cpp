@@ -148,6 +148,14 @@ base::Result<std::unique_ptr<LibvirtDaemon>> LibvirtDaemon::start(proc::Reactor&
   return daemon;
 }
 
+// The longest is a session's: that of a domain's monitor. A system daemon binds its own by the short names of its
+// namespace, and its clients come by this one's sibling.
+base::Result<void> LibvirtDaemon::check_paths(const LibvirtPlace& place) {
+  return proc::check_socket_path(
+      LibvirtDaemon(place, ::geteuid() == 0).directory_ +
+      (::geteuid() == 0 ? "/run/libvirt/libvirt-sock" : "/etc/libvirt/qemu/lib/domain-1000000-guest/monitor.sock"));
+}
+
 base::Result<void> LibvirtDaemon::make_directories() const {
   for (const char* name : {"etc/libvirt", "host-etc", "run", "var/lib", "var/log", "var/cache"}) {
     MIGSOAK_TRY(make_directory(directory_ + "/" + name));

@@ -26,7 +26,8 @@ class LibvirtDaemon {
   // Starts it and returns at once. kind environment: this host can't; bad_input: there is no libvirtd.
   static base::Result<std::unique_ptr<LibvirtDaemon>> start(proc::Reactor& reactor, proc::Containment& containment,
                                                             const LibvirtPlace& place);
-  const std::string& side() const { return place_.side; }
+  // Pure. kind bad_input: a socket of a daemon there would have too long a path.
+  static base::Result<void> check_paths(const LibvirtPlace& place);
   std::string name() const { return "libvirtd:" + place_.side; }
   proc::ChildProcess& child() { return *child_; }
   // All that is its own lies in here.

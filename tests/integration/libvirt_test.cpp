@@ -32,7 +32,7 @@ class LibvirtTest : public MigsoakTest {
                                        "[[device]]\nid = \"vd0\"\ntype = \"vhost-user-blk\"\ntarget = \"disk0\"\n{}",
                                        ::getpid(), of_side, rest));
   }
-  std::string db() const { return path("results.db"); }
+  std::string db() const { return path(db_); }
   std::size_t completed() const {
     if (!fs::exists(db())) return 0;
     const auto store = store::Store::open(db());
@@ -57,6 +57,8 @@ class LibvirtTest : public MigsoakTest {
     EXPECT_THAT(outcome.err, HasSubstr(why));
     EXPECT_FALSE(fs::exists(db()));
   }
+
+  std::string db_ = "results.db";
 };
 
 TEST_F(LibvirtTest, AShortPingPongIsCleanAndLeavesNothing) {
@@ -80,8 +82,7 @@ TEST_F(LibvirtTest, WithoutAPidNamespaceOverTcpAsWell) {
 TEST_F(LibvirtTest, NothingOutlivesAKilledRun) {
   for (const char* level : {"", "marker"}) {
     if (*level != '\0') environment["MIGSOAK_CONTAINMENT"] = level;
-    std::error_code ignored;
-    fs::remove(db(), ignored);
+    db_ = fmt::format("killed{}.db", level);
     Running running = start({"run", scenario(), "--db", db(), "--no-progress", "--iterations", "1000"});
     ASSERT_TRUE(eventually([this] { return completed() >= 1; }, seconds(120))) << running.err();
     EXPECT_GE(processes().size(), 5U) << "migsoak, a target, two daemons, a QEMU";
@@ -94,8 +95,9 @@ TEST_F(LibvirtTest, NothingOutlivesAKilledRun) {
 TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
   expect_refused(scenario("[migration]\nmode = \"cpr-exec\"\n"), "cpr-exec needs driver \"direct\"");
   expect_refused(scenario("[migration]\ntransport = \"fd\"\n"), "fd needs driver \"direct\"");
-  expect_refused(scenario("[hotplug]\noperations = 1\nkinds = [\"virtio-rng\"]\n"), "needs driver \"direct\"");
+  expect_refused(scenario("[hotplug]\noperations = 1\n[hotplug.kinds]\nvirtio-rng = 1\n"), "needs driver \"direct\"");
   expect_refused(scenario("", "wrapper = [\"env\"]\n"), "wrapper");
+  expect_refused(scenario("[guest]\nmachine = \"q35,smm=off\"\n"), "the type alone");
   expect_refused(scenario("[[side]]\nname = \"c\"\n"), "all sides have one driver");
 }
 
