@@ -76,7 +76,7 @@ hypervisor::Driver& Lineage::driver_of(const std::string& side) const {
 Result<void> Lineage::start_daemons(record::Journal& journal, std::string& blamed) {
   const Scenario& scenario = context_.scenario;
   hypervisor::GuestPlace place{context_.run_dir, context_.log_dir, {}};
-  for (const SideScenario& side : scenario.sides) place.sides.push_back(side.name);
+  for (const SideScenario& side : scenario.sides) place.sides.push_back({side.name, side.libvirt_env});
   hypervisor::Driver& driver = driver_of(scenario.sides.front().name);
   driver_begun_ = true;
   const auto begun = driver.begin_guest(place, base::Deadline::in(std::chrono::seconds(scenario.deadline.boot_s)));

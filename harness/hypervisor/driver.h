@@ -23,10 +23,14 @@ struct DriverDaemon {
 };
 
 // Where a guest's life is to be.
+struct GuestSide {
+  std::string name;
+  std::map<std::string, std::string> daemon_env = {};  // of its daemon
+};
 struct GuestPlace {
   std::string run_dir;  // the lane's own
   std::string log_dir;
-  std::vector<std::string> sides;
+  std::vector<GuestSide> sides;
 };
 
 class Driver {

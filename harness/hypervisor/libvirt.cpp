@@ -255,6 +255,12 @@ std::vector<std::pair<std::string, double>> LibvirtMigration::figures(base::Dead
   return figures;
 }
 
+std::vector<std::string> ids_of(const DeviceSet& devices) {
+  std::vector<std::string> ids;
+  for (const DeviceSpec& device : devices) ids.push_back(device.id);
+  return ids;
+}
+
 // Attaching and detaching devices is yet to come; no scenario gets here (scenario/check.cpp).
 class LibvirtDevices : public DeviceControl {
  public:
@@ -278,7 +284,7 @@ class LibvirtMachine : public Machine {
         domain_(std::move(domain)),
         pid_(pid),
         pidfd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))),
-        monitor_(guest_->reactor, guest_->inbox, domain_),
+        monitor_(guest_->reactor, guest_->inbox, domain_, ids_of(spec_.devices)),
         log_(side().daemon->log_file(kDomainName)) {
     if (const auto stat = proc::read_stat(pid)) start_ticks_ = stat->start_ticks;
     DomainFacts& facts = *side().facts;
@@ -441,9 +447,10 @@ base::Result<void> LibvirtDriver::begin_guest(const GuestPlace& place, base::Dea
   assert(guest_ == nullptr);
   MIGSOAK_TRY(start_libvirt_events());
   guest_ = std::make_shared<LibvirtGuest>(reactor_, containment_);
-  for (const std::string& name : place.sides) {
+  for (const auto& [name, env] : place.sides) {
     auto side = std::make_unique<LibvirtSide>();
-    LibvirtPlace of_side{name, place.run_dir, place.log_dir, {{"MIGSOAK_PROCESS", "libvirtd:" + name}}};
+    LibvirtPlace of_side{name, place.run_dir, place.log_dir, env};
+    of_side.env["MIGSOAK_PROCESS"] = "libvirtd:" + name;
     MIGSOAK_ASSIGN(side->daemon, LibvirtDaemon::start(reactor_, containment_, of_side));
     guest_->sides.emplace(name, std::move(side));
   }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "hypervisor/libvirt_xml.h"
 
 namespace migsoak::hypervisor {
 using base::ErrorKind;
@@ -15,12 +16,13 @@ namespace {
 constexpr std::size_t kMonitorEventsMax = 10'000;
 
 // On a thread that may block. libvirtd gives the command an id of its own.
-base::Result<base::Json> ask_qemu(virDomainPtr domain, const std::string& command, const std::string& line) {
+base::Result<base::Json> ask_qemu(virDomainPtr domain, const std::string& command, const std::string& line,
+                                  const std::vector<std::string>& ids) {
   char* answer = nullptr;
   if (virDomainQemuMonitorCommand(domain, line.c_str(), &answer, VIR_DOMAIN_QEMU_MONITOR_COMMAND_DEFAULT) != 0) {
     return libvirt_error(command);
   }
-  auto parsed = base::parse_json(answer != nullptr ? answer : "");
+  auto parsed = base::parse_json(with_own_ids(answer != nullptr ? answer : "", ids));
   std::free(answer);
   if (!parsed || !parsed->is_object()) return base::fail(ErrorKind::subject, command + ": no QMP in the answer");
   if (parsed->contains("return")) return std::move((*parsed)["return"]);
@@ -49,7 +51,7 @@ std::uint64_t LibvirtMonitor::send_command(const std::string& command, const bas
   if (!arguments.empty()) line["arguments"] = arguments;
   thread_.run(
       [domain = domain_, inbox = inbox_, weak = std::weak_ptr(state_), id, command, text = base::dump_json(line)] {
-        auto answer = std::make_shared<base::Result<base::Json>>(ask_qemu(domain.get(), command, text));
+        auto answer = std::make_shared<base::Result<base::Json>>(ask_qemu(domain.get(), command, text, ids));
         inbox->post([weak, id, answer] {
           const auto state = weak.lock();
           if (!state || state->abandoned.erase(id) > 0) return;

@@ -25,8 +25,10 @@ struct LibvirtMonitorState {
 
 class LibvirtMonitor : public qmp::Monitor {
  public:
-  LibvirtMonitor(proc::Reactor& reactor, std::shared_ptr<LaneInbox> inbox, LibvirtDomain domain)
-      : reactor_(reactor), inbox_(std::move(inbox)), domain_(std::move(domain)) {}
+  // `ids`: of the machine's devices, which its users know by these (with_own_ids()).
+  LibvirtMonitor(proc::Reactor& reactor, std::shared_ptr<LaneInbox> inbox, LibvirtDomain domain,
+                 std::vector<std::string> ids)
+      : reactor_(reactor), inbox_(std::move(inbox)), domain_(std::move(domain)), ids_(std::move(ids)) {}
 
   const std::shared_ptr<LibvirtMonitorState>& state() const { return state_; }
 
@@ -45,6 +47,7 @@ class LibvirtMonitor : public qmp::Monitor {
   proc::Reactor& reactor_;
   std::shared_ptr<LaneInbox> inbox_;
   LibvirtDomain domain_;
+  std::vector<std::string> ids_;
   std::shared_ptr<LibvirtMonitorState> state_ = std::make_shared<LibvirtMonitorState>();
   std::uint64_t next_id_ = 1;
   CallThread thread_;

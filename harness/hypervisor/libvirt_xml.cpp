@@ -19,6 +19,7 @@ using base::ErrorKind;
 namespace {
 
 constexpr std::uint64_t kXmlMiB = 1u << 20;
+constexpr const char* kIdPrefix = "ua-";
 constexpr int kTranslationCacheMiB = 64;  // as the direct driver has it
 
 pugi::xml_node element(pugi::xml_node parent, const char* name) {
@@ -35,6 +36,10 @@ pugi::xml_node attribute(pugi::xml_node node, const char* name, const Value& val
 }
 void leaf(pugi::xml_node parent, const char* name, const std::string& value) {
   element(parent, name).text().set(value.c_str());
+}
+
+bool is_id_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
 }
 
 tl::unexpected<base::Error> not_by_libvirt(const std::string& what, const std::string& why) {
@@ -333,7 +338,31 @@ class DomainXml {
 }  // namespace
 
 std::string libvirt_device_id(const std::string& id) {
-  return "ua-" + id;
+  return kIdPrefix + id;
+}
+
+std::string with_own_ids(std::string answer, const std::vector<std::string>& ids) {
+  const std::size_t length = std::char_traits<char>::length(kIdPrefix);
+  for (std::size_t at = answer.find(kIdPrefix); at != std::string::npos; at = answer.find(kIdPrefix, at + 1)) {
+    const bool begins = at == 0 || !is_id_character(answer[at - 1]);
+    const bool known = std::any_of(ids.begin(), ids.end(), [&](const std::string& id) {
+      const std::size_t end = at + length + id.size();
+      return answer.compare(at + length, id.size(), id) == 0 &&
+             (end >= answer.size() || answer[end] == '.' || !is_id_character(answer[end]));
+    });
+    if (begins && known) answer.erase(at, length);
+  }
+  return answer;
+}
+
+std::string with_libvirt_ids(std::string command, const std::vector<std::string>& ids) {
+  const std::string folder = "/machine/peripheral/";
+  for (std::size_t at = command.find(folder); at != std::string::npos; at = command.find(folder, at + 1)) {
+    const std::size_t begin = at + folder.size();
+    const std::string id = command.substr(begin, command.find_first_of("/\"", begin) - begin);
+    if (std::find(ids.begin(), ids.end(), id) != ids.end()) command.insert(begin, kIdPrefix);
+  }
+  return command;
 }
 
 base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdentity& identity) {

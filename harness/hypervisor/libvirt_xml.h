@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "hypervisor/machine_spec.h"
@@ -21,5 +22,9 @@ base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdent
 
 // What QEMU calls a device that the set calls `id`: libvirt takes names of ours with this prefix only.
 std::string libvirt_device_id(const std::string& id);
+// In a QMP line: for those who know devices by the set's names, QEMU's names of these devices are replaced by them; and
+// in what is sent to QEMU, their paths in its object tree by its own.
+std::string with_own_ids(std::string answer, const std::vector<std::string>& ids);
+std::string with_libvirt_ids(std::string command, const std::vector<std::string>& ids);
 
 }  // namespace migsoak::hypervisor

@@ -226,6 +226,10 @@ Result<void> check_driver(const toml::table& root, const Scenario& scenario) {
                      fmt::format("\"{}\" does not go with \"{}\" of side {}: all sides have one driver", side.driver,
                                  driver, scenario.sides.front().name));
     }
+    if (driver != "libvirt" && !side.libvirt_env.empty()) {
+      return refused(place(root, scenario, "side", i, "libvirt_env"),
+                     fmt::format("driver \"{}\" has no libvirtd to give it to", driver));
+    }
     if (driver != "direct" && !side.wrapper.empty()) {
       return refused(place(root, scenario, "side", i, "wrapper"),
                      fmt::format("driver \"{}\" starts QEMU itself, and can't start it through a wrapper", driver));

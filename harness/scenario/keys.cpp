@@ -40,6 +40,8 @@ const std::vector<KeySpec>& scenario_keys() {  // NOLINT(readability-function-si
                                  {"side.*.qemu", string},
                                  {"side.*.env", env},
                                  {"side.*.env.*", string},
+                                 {"side.*.libvirt_env", env},
+                                 {"side.*.libvirt_env.*", string},
                                  {"side.*.wrapper", string_list},
                                  {"side.*.extra_args", string_list},
                                  {"target", table_list},

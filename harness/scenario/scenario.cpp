@@ -54,6 +54,7 @@ Result<SideScenario> read_side(const TableReader& in, const std::string& directo
   MIGSOAK_TRY(in.read_choice("driver", side.driver, hypervisor::driver_names()));
   in.read("qemu", side.qemu);
   in.read("env", side.env);
+  in.read("libvirt_env", side.libvirt_env);
   in.read("wrapper", side.wrapper);
   in.read("extra_args", side.extra_args);
   resolve_path(side.qemu, directory);

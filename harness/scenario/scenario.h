@@ -26,6 +26,7 @@ struct SideScenario {
   std::string driver = "direct";  // catalogue: hypervisor/drivers.def
   std::string qemu = "qemu-system-x86_64";
   std::map<std::string, std::string> env;
+  std::map<std::string, std::string> libvirt_env;  // of its libvirtd
   std::vector<std::string> wrapper;
   std::vector<std::string> extra_args;
 };

@@ -161,6 +161,24 @@ TEST_F(DomainXml, ASidesArgumentsAndEnvironmentGoToQemu) {
   EXPECT_EQ(at("//qemu:commandline/qemu:arg[4]/@value"), "a.b=<&\">");
 }
 
+TEST_F(DomainXml, DevicesHaveTheSetsNamesForWhoAsksQemu) {
+  const std::vector<std::string> ids = {"vd0", "scsi0"};
+  const std::string said =
+      R"({"return":[{"qdev_id":"ua-vd0"},{"path":"/machine/peripheral/ua-vd0/virtio-backend"},"id \"ua-scsi0\"\r\n",)"
+      R"("bus: ua-scsi0.0 /ua-vd0 (vhost-user-blk-pci)","ua-vd01","aqua-vd0","virtio-disk0"]
+})";
+  EXPECT_EQ(
+      with_own_ids(said, ids),
+      R"({"return":[{"qdev_id":"vd0"},{"path":"/machine/peripheral/vd0/virtio-backend"},"id \"scsi0\"\r\n",)"
+      R"("bus: scsi0.0 /vd0 (vhost-user-blk-pci)","ua-vd01","aqua-vd0","virtio-disk0"]
+})");
+  EXPECT_EQ(with_libvirt_ids(R"({"path":"/machine/peripheral/vd0/virtio-backend"})", ids),
+            R"({"path":"/machine/peripheral/ua-vd0/virtio-backend"})");
+EXPECT_EQ(with_libvirt_ids(R"({"path":"/machine/peripheral/vd0"})", ids), R"({"path":"/machine/peripheral/ua-vd0"})");
+EXPECT_EQ(with_libvirt_ids(R"({"path":"/machine/peripheral/vd01/x"})", ids),
+          R"({"path":"/machine/peripheral/vd01/x"})");
+}
+
 TEST_F(DomainXml, WhatLibvirtHasNoWordsForIsRefusedWithTheReason) {
   MachineSpec spec = domain_spec();
   spec.memory_extra_bytes = kOddMemoryBytes;

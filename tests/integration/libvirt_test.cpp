@@ -79,6 +79,18 @@ TEST_F(LibvirtTest, WithoutAPidNamespaceOverTcpAsWell) {
   expect_clean(scenario("[migration]\ntransport = \"tcp\"\n[guest]\nmachine = \"pc\"\n"), 3);
 }
 
+// A daemon's leak is found, and is that daemon's: an eventfd for each connection that a peer makes to it.
+TEST_F(LibvirtTest, ALeakOfADaemonIsFoundAndNamed) {
+  const std::string toml = scenario(
+      "[guest]\nworkload = \"idle\"\n",
+      fmt::format("libvirt_env = {{ LD_PRELOAD = \"{}\", FAULT_ON = \"accept\" }}\n", fault("fd_leak_eventfd")));
+  const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations", "18"}, seconds(240));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json leak = only(findings(db()), "fd-leak");
+  EXPECT_EQ(leak["process"], "libvirtd:a");
+  EXPECT_EQ(leak["kind"], "eventfd");
+}
+
 TEST_F(LibvirtTest, NothingOutlivesAKilledRun) {
   for (const char* level : {"", "marker"}) {
     if (*level != '\0') environment["MIGSOAK_CONTAINMENT"] = level;
