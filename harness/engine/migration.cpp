@@ -13,7 +13,7 @@ namespace migsoak::engine {
 
 using base::Deadline;
 using ops::MigrationResult;
-using ops::Succession;
+using ops::ProcessOrder;
 using std::chrono::seconds;
 namespace kind = record::event_kind;
 
@@ -40,7 +40,7 @@ base::Result<hypervisor::Machine*> Migration::raise(Deadline deadline) {
   MIGSOAK_ASSIGN(hypervisor::Machine* const machine, session_.raise(deadline));
   Vm& destination = *ends_.destination;
   iteration_.journal.sample("host", 0, "spawn_ms", destination.spawn_ms);
-  if (iteration_.mode.needs.succession != Succession::afterwards) return machine;
+  if (iteration_.mode.needs.process_order != ProcessOrder::afterwards) return machine;
   // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
   // configuration space holds is compared when the guest leaves it.
   iteration_.readings.begin_config(&destination, hypervisor::ReadPoint::destination, /*running=*/false);
@@ -52,7 +52,7 @@ base::Result<hypervisor::Machine*> Migration::raise(Deadline deadline) {
 
 // The source has saved its state and ends before its successor begins.
 base::Result<void> Migration::release_source() {
-  if (iteration_.mode.needs.succession != Succession::within) {
+  if (iteration_.mode.needs.process_order != ProcessOrder::within) {
     iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/false);
   }
   iteration_.journal.begin_phase("teardown");
@@ -80,8 +80,8 @@ StepOutcome Migration::run() {
     return Trouble{"qemu:" + iteration_.plan().destination_side, 0, migration.error(), "its command line",
                    /*explained_by_ends=*/false};
   }
-  const Succession succession = iteration_.mode.needs.succession;
-  if (succession == Succession::in_place || succession == Succession::within) {
+  const ProcessOrder order = iteration_.mode.needs.process_order;
+  if (order == ProcessOrder::in_place || order == ProcessOrder::within) {
     // Nothing can be asked of this image any more once it execs, or of this QEMU once its driver ends it.
     iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/true);
     sample_before_teardown(lineage, iteration_.journal, *ends_.source);

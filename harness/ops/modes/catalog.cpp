@@ -34,7 +34,7 @@ std::string ram_of(const hypervisor::MachineSpec& spec) {
 #include "ops/modes/driver_modes.def"
 #undef DRIVER_MODE
 
-#define TRANSPORT(name) WireResult open_##name(MigrationContext& context);
+#define TRANSPORT(name) ChannelResult open_##name(MigrationContext& context);
 #include "ops/modes/transports.def"
 #undef TRANSPORT
 
@@ -88,7 +88,7 @@ std::vector<std::string> mode_names(const std::string& driver) {
 
 bool runs_beside(const std::string& mode) {
   const Mode* found = find_mode(mode);
-  return found != nullptr && found->needs.succession == Succession::beside;
+  return found != nullptr && found->needs.process_order == ProcessOrder::beside;
 }
 
 const std::vector<Transport>& transports() {
@@ -117,13 +117,13 @@ const std::vector<std::string>& transport_names() {
   return names;
 }
 
-std::string to_string(Succession succession) {
-  switch (succession) {
-    case Succession::beside: return "beside";
-    case Succession::waiting: return "waiting";
-    case Succession::afterwards: return "afterwards";
-    case Succession::in_place: return "in-place";
-    case Succession::within: return "within";
+std::string to_string(ProcessOrder order) {
+  switch (order) {
+    case ProcessOrder::beside: return "beside";
+    case ProcessOrder::waiting: return "waiting";
+    case ProcessOrder::afterwards: return "afterwards";
+    case ProcessOrder::in_place: return "in-place";
+    case ProcessOrder::within: return "within";
   }
   return "unknown";
 }
@@ -173,13 +173,13 @@ std::string to_string(MigrationResult result) {
   return "unknown";
 }
 
-Wire::~Wire() {
+OpenChannel::~OpenChannel() {
   if (!socket_path.empty()) ::unlink(socket_path.c_str());
 }
 
-tl::expected<void, WireError> listen_on(MigrationContext& context, const std::string& uri) {
+tl::expected<void, ChannelError> listen_on(MigrationContext& context, const std::string& uri) {
   auto reply = context.destination->qmp().execute("migrate-incoming", {{"uri", uri}}, context.deadline);
-  if (!reply) return tl::unexpected<WireError>({End::destination, std::move(reply.error())});
+  if (!reply) return tl::unexpected<ChannelError>({End::destination, std::move(reply.error())});
   return {};
 }
 
