@@ -49,16 +49,16 @@ std::uint64_t LibvirtMonitor::send_command(const std::string& command, const bas
   state_->pending.insert(id);
   base::Json line{{"execute", command}};
   if (!arguments.empty()) line["arguments"] = arguments;
-  thread_.run(
-      [domain = domain_, inbox = inbox_, weak = std::weak_ptr(state_), id, command, text = base::dump_json(line)] {
-        auto answer = std::make_shared<base::Result<base::Json>>(ask_qemu(domain.get(), command, text, ids));
-        inbox->post([weak, id, answer] {
-          const auto state = weak.lock();
-          if (!state || state->abandoned.erase(id) > 0) return;
-          state->pending.erase(id);
-          state->replies.emplace(id, std::move(*answer));
-        });
-      });
+  thread_.run([domain = domain_, inbox = inbox_, weak = std::weak_ptr(state_), id, command, ids = ids_,
+               text = with_libvirt_ids(base::dump_json(line), ids_)] {
+    auto answer = std::make_shared<base::Result<base::Json>>(ask_qemu(domain.get(), command, text, ids));
+    inbox->post([weak, id, answer] {
+      const auto state = weak.lock();
+      if (!state || state->abandoned.erase(id) > 0) return;
+      state->pending.erase(id);
+      state->replies.emplace(id, std::move(*answer));
+    });
+  });
   return id;
 }
 

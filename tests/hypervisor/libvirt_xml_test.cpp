@@ -163,20 +163,19 @@ TEST_F(DomainXml, ASidesArgumentsAndEnvironmentGoToQemu) {
 
 TEST_F(DomainXml, DevicesHaveTheSetsNamesForWhoAsksQemu) {
   const std::vector<std::string> ids = {"vd0", "scsi0"};
-  const std::string said =
-      R"({"return":[{"qdev_id":"ua-vd0"},{"path":"/machine/peripheral/ua-vd0/virtio-backend"},"id \"ua-scsi0\"\r\n",)"
-      R"("bus: ua-scsi0.0 /ua-vd0 (vhost-user-blk-pci)","ua-vd01","aqua-vd0","virtio-disk0"]
-})";
-  EXPECT_EQ(
-      with_own_ids(said, ids),
-      R"({"return":[{"qdev_id":"vd0"},{"path":"/machine/peripheral/vd0/virtio-backend"},"id \"scsi0\"\r\n",)"
-      R"("bus: scsi0.0 /vd0 (vhost-user-blk-pci)","ua-vd01","aqua-vd0","virtio-disk0"]
-})");
-  EXPECT_EQ(with_libvirt_ids(R"({"path":"/machine/peripheral/vd0/virtio-backend"})", ids),
-            R"({"path":"/machine/peripheral/ua-vd0/virtio-backend"})");
-EXPECT_EQ(with_libvirt_ids(R"({"path":"/machine/peripheral/vd0"})", ids), R"({"path":"/machine/peripheral/ua-vd0"})");
-EXPECT_EQ(with_libvirt_ids(R"({"path":"/machine/peripheral/vd01/x"})", ids),
-          R"({"path":"/machine/peripheral/vd01/x"})");
+  const auto told = [&](const char* answer) { return with_own_ids(answer, ids); };
+  EXPECT_EQ(told(R"x({"qdev_id":"ua-vd0"})x"), R"x({"qdev_id":"vd0"})x");
+  EXPECT_EQ(told(R"x("/machine/peripheral/ua-vd0/virtio-backend")x"), R"x("/machine/peripheral/vd0/virtio-backend")x");
+  EXPECT_EQ(told(R"x("id \"ua-scsi0\"\r\n bus: ua-scsi0.0")x"), R"x("id \"scsi0\"\r\n bus: scsi0.0")x");
+  EXPECT_EQ(told(R"x("/ua-vd0 (vhost-user-blk-pci)")x"), R"x("/vd0 (vhost-user-blk-pci)")x");
+  for (const char* others : {"ua-vd01", "aqua-vd0", "virtio-disk0", "ua-", "ua-vd", ""})
+    EXPECT_EQ(told(others), others);
+  const auto asked = [&](const char* command) { return with_libvirt_ids(command, ids); };
+  EXPECT_EQ(asked(R"x({"path":"/machine/peripheral/vd0/virtio-backend"})x"),
+            R"x({"path":"/machine/peripheral/ua-vd0/virtio-backend"})x");
+  EXPECT_EQ(asked(R"x({"path":"/machine/peripheral/vd0"})x"), R"x({"path":"/machine/peripheral/ua-vd0"})x");
+  EXPECT_EQ(asked(R"x({"path":"/machine/peripheral/vd01/x"})x"), R"x({"path":"/machine/peripheral/vd01/x"})x");
+  EXPECT_EQ(asked("/machine/peripheral/"), "/machine/peripheral/");
 }
 
 TEST_F(DomainXml, WhatLibvirtHasNoWordsForIsRefusedWithTheReason) {

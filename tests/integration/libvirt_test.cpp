@@ -81,9 +81,10 @@ TEST_F(LibvirtTest, WithoutAPidNamespaceOverTcpAsWell) {
 
 // A daemon's leak is found, and is that daemon's: an eventfd for each connection that a peer makes to it.
 TEST_F(LibvirtTest, ALeakOfADaemonIsFoundAndNamed) {
-  const std::string toml = scenario(
-      "[guest]\nworkload = \"idle\"\n",
-      fmt::format("libvirt_env = {{ LD_PRELOAD = \"{}\", FAULT_ON = \"accept\" }}\n", fault("fd_leak_eventfd")));
+  const std::string toml =
+      scenario("[guest]\nworkload = \"idle\"\n",
+               fmt::format("libvirt_env = {{ LD_PRELOAD = \"{}\", FAULT_ON = \"accept\", FAULT_EXE = \"libvirtd\" }}\n",
+                           fault("fd_leak_eventfd")));
   const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations", "18"}, seconds(240));
   EXPECT_EQ(outcome.status, 1) << describe(outcome);
   const base::Json leak = only(findings(db()), "fd-leak");
