@@ -160,6 +160,7 @@ struct World {
   std::size_t started = 0;
   std::map<std::string, std::vector<std::string>> commands;  // by side
   FakeDriver::OnCommand on_command;
+  FakeDriver::Conduct conduct;
   std::vector<std::pair<std::string, proc::ExitStatus>> ends_soon;
 
   // The guest.
@@ -536,6 +537,11 @@ class FakeMachine : public hypervisor::Machine {
     if (!vm_->becomes) return std::nullopt;
     return monitor_.send("migrate-set-parameters", {{"cpr-exec-command", Json::array({"fake"})}});
   }
+  Result<std::unique_ptr<hypervisor::DrivenMigration>> begin_migration(const MachineSpec& next,
+                                                                       const std::string& transport) override {
+    if (world_->conduct) return world_->conduct(next, transport);
+    return Machine::begin_migration(next, transport);
+  }
   void begin_quit() override {
     if (vm_->alive && monitor_.connected() && !std::exchange(quit_sent_, true)) monitor_.send("quit");
   }
@@ -634,6 +640,9 @@ void FakeDriver::next_never_answers() {
 }
 void FakeDriver::refuse_exec(proc::ExitStatus status) {
   world_->refuses_exec = status;
+}
+void FakeDriver::conduct(Conduct conduct) {
+  world_->conduct = std::move(conduct);
 }
 void FakeDriver::fail_next_start(base::Error error) {
   world_->next_start_fails = std::move(error);
