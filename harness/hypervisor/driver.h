@@ -66,6 +66,8 @@ struct DriverKind {
   // Pure. kind bad_input: what command_line() takes and this driver does not. Null: nothing.
   base::Result<void> (*check)(const MachineSpec& spec) = nullptr;
   bool takes_odd_ram = true;  // MachineSpec::memory_extra_bytes
+  // Why a run of it has one lane; empty: it may have several.
+  std::string one_lane = {};
 };
 
 const std::vector<DriverKind>& driver_kinds();

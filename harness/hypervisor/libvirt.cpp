@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/libvirt.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -132,6 +134,21 @@ pid_t qemu_in(const std::string& pid_file, const proc::Containment& containment)
     if (proc::innermost_pid(pid) == inner) return pid;
   }
   return 0;
+}
+
+// libvirtd's own choice begins with the same port in every daemon, and two that choose at the same time meet there. One
+// that the kernel has just given away it does not give to the next.
+base::Result<int> free_port() {
+  const base::UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* const general = reinterpret_cast<sockaddr*>(&address);
+  if (!socket.valid() || ::bind(socket.get(), general, size) != 0 || ::getsockname(socket.get(), general, &size) != 0) {
+    return base::fail_errno("no free port", errno);
+  }
+  return ntohs(address.sin_port);
 }
 
 class LibvirtMigration : public DrivenMigration {
@@ -368,7 +385,8 @@ base::Result<std::unique_ptr<DrivenMigration>> LibvirtMachine::begin_migration(c
     MIGSOAK_TRY(proc::check_socket_path(path));
     wish.migrate_uri = "unix://" + path;
   } else if (transport == "tcp") {
-    wish.migrate_uri = "tcp://127.0.0.1";
+    MIGSOAK_ASSIGN(const int port, free_port());
+    wish.migrate_uri = fmt::format("tcp://127.0.0.1:{}", port);
     wish.listen_address = "127.0.0.1";
   } else {
     return base::fail(ErrorKind::bad_input, "libvirt has no transport '" + base::printable(transport) + "'");
@@ -599,6 +617,7 @@ DriverKind driver_kind_libvirt() {
   kind.find_daemon = identify_libvirt;
   kind.check = check_libvirt;
   kind.takes_odd_ram = false;
+  kind.one_lane = "its QEMUs are no children of the harness, and each lane would take another's for orphans";
   return kind;
 }
 

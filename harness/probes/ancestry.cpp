@@ -41,18 +41,6 @@ std::int64_t mark_of(pid_t pid) {
   return (limit.rlim_cur & ~kMarkIdMask) == kMark ? static_cast<std::int64_t>(limit.rlim_cur & kMarkIdMask) : 0;
 }
 
-// "NSpid:\t4711\t12": the pid in each nested namespace, the host's first (proc(5), /proc/PID/status).
-pid_t innermost_pid(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/status", pid));
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.rfind("NSpid:", 0) != 0) continue;
-    const std::size_t last = line.find_last_not_of("0123456789");
-    return static_cast<pid_t>(std::strtol(line.c_str() + last + 1, nullptr, 10));
-  }
-  return pid;
-}
-
 // MIGSOAK_PROCESS, which every process of the topology is born with. The environment is the subject's to change, so
 // only something that looks like a process name is believed.
 std::string name_in_environment(pid_t pid) {
@@ -111,7 +99,8 @@ void found_next_generation(ProbeState::Impl& state, std::int64_t old_process_id,
 
 void remember(ProbeState::Impl& state, const Subject& subject, const proc::ProcStat& stat) {
   ProbeState::Impl::Ancestor& entry = state.ancestry[stat.pid];
-  if (entry.start_ticks != stat.start_ticks || entry.inner_pid == 0) entry.inner_pid = innermost_pid(stat.pid);
+  if (entry.start_ticks != stat.start_ticks || entry.inner_pid == 0)
+    entry.inner_pid = proc::innermost_pid(stat.pid).value_or(stat.pid);
   entry.subject = subject.name;
   entry.process_id = subject.process_id;
   entry.start_ticks = stat.start_ticks;

@@ -51,8 +51,11 @@ class LibvirtTest : public MigsoakTest {
     EXPECT_TRUE(found["findings"].empty()) << found.dump(2);
     expect_nothing_left();
   }
-  void expect_refused(const std::string& toml, const std::string& why) const {
-    const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress"});
+  void expect_refused(const std::string& toml, const std::string& why,
+                      const std::vector<std::string>& options = {}) const {
+    std::vector<std::string> arguments = {"run", toml, "--db", db(), "--no-progress"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const Outcome outcome = migsoak(arguments);
     EXPECT_EQ(outcome.status, 2) << describe(outcome);
     EXPECT_THAT(outcome.err, HasSubstr(why));
     EXPECT_FALSE(fs::exists(db()));
@@ -111,6 +114,7 @@ TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
   expect_refused(scenario("[hotplug]\noperations = 1\n[hotplug.kinds]\nvirtio-rng = 1\n"), "needs driver \"direct\"");
   expect_refused(scenario("", "wrapper = [\"env\"]\n"), "wrapper");
   expect_refused(scenario("[guest]\nmachine = \"q35,smm=off\"\n"), "the type alone");
+  expect_refused(scenario(), "has one lane", {"--lanes", "2"});
   expect_refused(scenario("[[side]]\nname = \"c\"\n"), "all sides have one driver");
 }
 
