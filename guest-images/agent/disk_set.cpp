@@ -30,11 +30,13 @@ bool names_device(const Arguments& arguments, const BlockDevice& device) {
          matches("serial", device.serial) && any;
 }
 
+// The kernel shows a disk in sysfs a moment before it can be opened (block/genhd.c, device_add_disk), and sends its
+// event after that.
 bool find_device(const Arguments& arguments, std::int64_t until_ns, BlockDevice& found) {
   for (;;) {
     const std::uint64_t events = kernel_events();
     for (const BlockDevice& device : list_block_devices()) {
-      if (device.size_bytes == 0 || !names_device(arguments, device)) continue;
+      if (device.size_bytes == 0 || !names_device(arguments, device) || is_coming_up(device)) continue;
       found = device;
       return true;
     }
