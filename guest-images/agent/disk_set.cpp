@@ -15,7 +15,7 @@ constexpr std::uint64_t kBootAreaBytes = 32u << 20;
 constexpr std::uint64_t kAdoptedAreaBytes = 4u << 20;
 constexpr std::uint64_t kAreaBytesMax = 256u << 20;
 constexpr std::size_t kContentsKept = 64;
-constexpr std::int64_t kPollNs = 10'000'000;
+constexpr std::int64_t kDiskPollNs = 10'000'000;
 constexpr std::int64_t kEndNs = 1'000'000'000;
 
 // Every part of the identity that is given has to match, and one has to be given.
@@ -42,7 +42,7 @@ bool find_device(const Arguments& arguments, std::int64_t until_ns, BlockDevice&
     }
     const std::int64_t now_ns = monotonic_ns();
     if (now_ns >= until_ns) return false;
-    wait_kernel_event(events, std::min(until_ns, now_ns + kPollNs));
+    wait_kernel_event(events, std::min(until_ns, now_ns + kDiskPollNs));
   }
 }
 
@@ -175,7 +175,7 @@ std::string DiskSet::release(const Arguments& arguments) {
   disk->begin_verify(number_argument(arguments, "disk_bytes_min", disk->area_bytes()));
   disk->wait_idle(until_ns);
   const std::string report = disk->report();
-  const bool released = let_go(disk, std::max(until_ns, monotonic_ns() + kPollNs));
+  const bool released = let_go(disk, std::max(until_ns, monotonic_ns() + kDiskPollNs));
   return JsonObject()
       .boolean("ok", true)
       .boolean("released", released)
