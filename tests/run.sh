@@ -2,10 +2,13 @@
 # All tests, on a machine with nothing but git: installs what is missing, builds, then
 #
 #   tests      everything under CTest, in build/release: unit, style, faults, integration, a smoke run of the benchmark
-#   sanitized  the rooms' tests again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+#   sanitized  the rooms' tests that need no QEMU again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
 #   lint       clang-format and clang-tidy (tests/style/lint.sh); every file compiles alone (tests/style/alone.sh)
 #
 #   tests/run.sh [PART]...     only these parts
+#
+# The tests wait more than they compute, so what only computes (the sanitized build, lint) goes on beside them, at the lowest
+# priority. What it said comes under its own heading.
 #
 # Every skip is printed with its reason. The last line is "N passed, N failed, N skipped"; exit status 1 when anything failed.
 set -uo pipefail
@@ -41,11 +44,49 @@ check() {
   fi
 }
 
+work=$(mktemp -d "${TMPDIR:-/tmp}/run.XXXXXX")
+beside=
+# shellcheck disable=SC2317
+clean_up() {
+  [[ -z $beside ]] || kill -- "-$beside" 2>/dev/null
+  rm -rf "$work"
+}
+trap clean_up EXIT
+
+# go_beside FUNCTION...: one after the other, in the background. The output of each becomes $work/FUNCTION.log, and its exit
+# status a line of $work/ends. One call only.
+go_beside() {
+  mkfifo "$work/ends"
+  exec 9<>"$work/ends"
+  set -m
+  (
+    renice -n 19 "$BASHPID" >/dev/null
+    for name in "$@"; do
+      "$name" >"$work/$name.log" 2>&1 </dev/null
+      printf '%d\n' $? >&9
+    done
+  ) &
+  beside=$!
+  set +m
+}
+
+# The next of them: waits for its end, prints what it said, returns its status.
+conclude() {
+  local status
+  until read -r -t 5 status <&9; do
+    jobs -pr | grep -qx "$beside" && continue
+    printf 'run.sh: what ran beside the tests was killed\n' >&2
+    exit 3
+  done
+  cat "$work/$1.log"
+  return "$status"
+}
+
 # The set-up is no test: when it fails there is nothing to count.
 set_up() {
   "$root/harness/setup.sh" --tests "$@" </dev/null || {
     printf 'run.sh: the set-up failed (harness/setup.sh --tests %s)\n' "$*" >&2
-    exit 3
+    return 3
   }
 }
 
@@ -107,10 +148,27 @@ run_ctest() {
   fi
 }
 
+sanitized_build() {
+  local folder room targets=()
+  for folder in "$root"/tests/*/; do
+    room=$(basename "$folder")
+    # Rooms only: the integration tests start the binary that users have.
+    [[ -d $root/harness/$room ]] && compgen -G "$folder*_test.cpp" >/dev/null && targets+=(--target "test_$room")
+  done
+  set_up --sanitize address "${targets[@]}"
+}
+format() { "$root/tests/style/lint.sh" --format; }
+alone() { "$root/tests/style/alone.sh"; }
+tidy() { "$root/tests/style/lint.sh" --tidy --lean; }
+
 if wants tests || wants lint; then
   heading 'set-up and release build'
-  set_up
+  set_up || exit 3
 fi
+later=()
+wants sanitized && later+=(sanitized_build)
+wants lint && later+=(format alone tidy)
+((${#later[@]})) && go_beside "${later[@]}"
 # QEMU builds beside the system's: hot upgrades need 11.1, edges between builds another one. Without the network the
 # tests that need them are skipped, and say so.
 if wants tests; then
@@ -126,23 +184,15 @@ if wants tests; then
 fi
 if wants sanitized; then
   heading 'sanitized build'
-  targets=()
-  for folder in "$root"/tests/*/; do
-    room=$(basename "$folder")
-    # Rooms only: the integration tests start the binary that users have.
-    [[ -d $root/harness/$room ]] && compgen -G "$folder*_test.cpp" >/dev/null && targets+=(--target "test_$room")
-  done
-  set_up --sanitize address "${targets[@]}"
+  conclude sanitized_build || exit 3
   heading 'unit tests, sanitized'
-  # The guest image is the same for both trees; the release build made it.
-  export MIGSOAK_GUEST_IMAGE=${MIGSOAK_GUEST_IMAGE:-$root/build/release/guest-images}
-  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L '^(unit|process|qemu|root)$'
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L '^(unit|process|root)$'
 fi
 if wants lint; then
   heading 'lint'
-  check clang-format "$root/tests/style/lint.sh" --format
-  check compiles-alone "$root/tests/style/alone.sh"
-  check clang-tidy "$root/tests/style/lint.sh" --tidy --lean
+  check clang-format conclude format
+  check compiles-alone conclude alone
+  check clang-tidy conclude tidy
 fi
 
 heading 'result'
