@@ -33,9 +33,6 @@ struct Spawned {
   base::UniqueFd pidfd;
 };
 
-// The executable that argv[0] names, looked up in PATH; kind environment when there is none.
-base::Result<std::string> find_executable(const std::string& name);
-
 // Our environment with `changes` laid over it.
 std::vector<std::string> merged_environment(const std::map<std::string, std::string>& changes);
 
