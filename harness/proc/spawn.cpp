@@ -182,10 +182,10 @@ std::string describe(const ChildFailure& failure, const SpawnRequest& request) {
 
 // One that has ended or was killed. What the kernel won't let go of (a file system that hangs) is not waited for.
 void reap_failed_child(pid_t pid) {
-  constexpr int kEndMaxMs = 5000;
+  constexpr std::chrono::seconds kReapMax{5};
   if (pid <= 0) return;
   const base::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!pidfd.valid() || !wait_readable(pidfd.get(), kEndMaxMs)) return;
+  if (!pidfd.valid() || !wait_readable(pidfd.get(), base::Deadline::in(kReapMax))) return;
   int status = 0;
   (void)reap(pidfd.get(), status);
 }
@@ -240,14 +240,14 @@ base::Result<pid_t> launch(const SpawnRequest& request, const std::string& execu
 
   ssize_t bytes = 0;
   if (pid > 0) {
-    if (!wait_readable(failure_reader.get(), static_cast<int>(request.exec_max.count()))) {
+    if (!wait_readable(failure_reader.get(), base::Deadline::in(request.exec_max))) {
       ::kill(pid, SIGKILL);
       reap_failed_child(pid);
       return base::fail(base::ErrorKind::environment,
                         "it was not executed within " + std::to_string(request.exec_max.count()) +
                             " ms: does the file system hang that it, or its working directory, is on?");
     }
-    do {
+    do {  // does not block: it is readable
       bytes = ::read(failure_reader.get(), &failure, sizeof failure);
     } while (bytes < 0 && errno == EINTR);
   }
@@ -330,8 +330,7 @@ ReapOutcome reap(int pidfd, int& wait_status) {
   return ReapOutcome::reaped;
 }
 
-bool wait_readable(int fd, int timeout_ms) {
-  const base::Deadline deadline = base::Deadline::in(std::chrono::milliseconds(timeout_ms));
+bool wait_readable(int fd, base::Deadline deadline) {
   for (;;) {
     pollfd entry{fd, POLLIN, 0};
     const int ready = ::poll(&entry, 1, static_cast<int>(deadline.left().count()));
