@@ -3,6 +3,7 @@
 #
 #   tests      everything under CTest, in build/release: unit, style, faults, integration, a smoke run of the benchmark
 #   sanitized  the rooms' tests again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+#   threads    what lanes share (their threads, recorder, progress, processes) under ThreadSanitizer, in build/tsan
 #   lint       clang-format and clang-tidy (tests/style/lint.sh); every file compiles alone (tests/style/alone.sh)
 #
 #   tests/run.sh [PART]...     only these parts
@@ -12,10 +13,10 @@ set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 parts=("$@")
-((${#parts[@]})) || parts=(tests sanitized lint)
+((${#parts[@]})) || parts=(tests sanitized threads lint)
 for part in "${parts[@]}"; do
-  [[ $part == tests || $part == sanitized || $part == lint ]] || {
-    printf 'run.sh: no part named %q: tests, sanitized, lint\n' "$part" >&2
+  [[ $part == tests || $part == sanitized || $part == threads || $part == lint ]] || {
+    printf 'run.sh: no part named %q: tests, sanitized, threads, lint\n' "$part" >&2
     exit 2
   }
 done
@@ -77,13 +78,14 @@ read_junit() {
 }
 
 # run_ctest BUILD ARGUMENTS...
+ctest=(ctest)
 run_ctest() {
   local build=$1 kind text before=$failed status=0
   shift
   local junit=$build/junit.xml
   rm -f "$junit"
   # Of a passed test ctest keeps 1024 bytes only, unless it is told otherwise: too little for a table.
-  ctest --test-dir "$build" --output-on-failure --no-tests=error --test-output-size-passed 65536 \
+  "${ctest[@]}" --test-dir "$build" --output-on-failure --no-tests=error --test-output-size-passed 65536 \
     --output-junit "$junit" -j "$(nproc)" "$@" </dev/null ||
     status=$?
   [[ -e $junit ]] && while read -r kind text; do
@@ -137,6 +139,26 @@ if wants sanitized; then
   # The guest image is the same for both trees; the release build made it.
   export MIGSOAK_GUEST_IMAGE=${MIGSOAK_GUEST_IMAGE:-$root/build/release/guest-images}
   UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L '^(unit|process|qemu|root)$'
+fi
+if wants threads; then
+  heading 'build for ThreadSanitizer'
+  set_up --sanitize thread --target test_threads
+  heading 'threads'
+  # GCC 12's ThreadSanitizer refuses an address space that the kernel has shuffled by more than 28 bits: then without.
+  probe=$("$root/build/tsan/test_threads" --gtest_list_tests 2>&1 >/dev/null </dev/null)
+  if [[ $probe == *'unexpected memory mapping'* ]]; then
+    if setarch -R "$root/build/tsan/test_threads" --gtest_list_tests </dev/null >/dev/null 2>&1; then
+      ctest=(setarch -R ctest)
+    else
+      skipped=$((skipped + 1))
+      skips+=("threads: ThreadSanitizer can't run here (${probe%%$'\n'*}), and setarch -R is not allowed")
+      ctest=()
+    fi
+  fi
+  if ((${#ctest[@]})); then
+    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 run_ctest "$root/build/tsan" -L '^threads$'
+  fi
+  ctest=(ctest)
 fi
 if wants lint; then
   heading 'lint'
