@@ -12,14 +12,10 @@
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-parts=("$@")
-((${#parts[@]})) || parts=(tests sanitized threads lint)
-for part in "${parts[@]}"; do
-  [[ $part == tests || $part == sanitized || $part == threads || $part == lint ]] || {
-    printf 'run.sh: no part named %q: tests, sanitized, threads, lint\n' "$part" >&2
-    exit 2
-  }
-done
+all_parts=(tests sanitized threads lint)
+# shellcheck source=parts.sh
+source "$root/tests/parts.sh"
+take_parts run.sh '' "$@"
 
 passed=0 failed=0 skipped=0
 skips=() failures=()
