@@ -3,6 +3,7 @@
 #
 #   tests      everything under CTest, in build/release: unit, style, faults, integration, a smoke run of the benchmark
 #   sanitized  the rooms' tests that need no QEMU again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+#   threads    what lanes share (their threads, recorder, progress, processes) under ThreadSanitizer, in build/tsan
 #   lint       clang-format and clang-tidy (tests/style/lint.sh); every file compiles alone (tests/style/alone.sh)
 #
 #   tests/run.sh [PART]...     only these parts
@@ -14,14 +15,10 @@
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-parts=("$@")
-((${#parts[@]})) || parts=(tests sanitized lint)
-for part in "${parts[@]}"; do
-  [[ $part == tests || $part == sanitized || $part == lint ]] || {
-    printf 'run.sh: no part named %q: tests, sanitized, lint\n' "$part" >&2
-    exit 2
-  }
-done
+all_parts=(tests sanitized threads lint)
+# shellcheck source=parts.sh
+source "$root/tests/parts.sh"
+take_parts run.sh '' "$@"
 
 passed=0 failed=0 skipped=0
 skips=() failures=()
@@ -118,13 +115,14 @@ read_junit() {
 }
 
 # run_ctest BUILD ARGUMENTS...
+ctest=(ctest)
 run_ctest() {
   local build=$1 kind text before=$failed status=0
   shift
   local junit=$build/junit.xml
   rm -f "$junit"
   # Of a passed test ctest keeps 1024 bytes only, unless it is told otherwise: too little for a table.
-  ctest --test-dir "$build" --output-on-failure --no-tests=error --test-output-size-passed 65536 \
+  "${ctest[@]}" --test-dir "$build" --output-on-failure --no-tests=error --test-output-size-passed 65536 \
     --output-junit "$junit" -j "$(nproc)" "$@" </dev/null ||
     status=$?
   [[ -e $junit ]] && while read -r kind text; do
@@ -157,6 +155,7 @@ sanitized_build() {
   done
   set_up --sanitize address "${targets[@]}"
 }
+threads_build() { set_up --sanitize thread --target test_threads; }
 format() { "$root/tests/style/lint.sh" --format; }
 alone() { "$root/tests/style/alone.sh"; }
 tidy() { "$root/tests/style/lint.sh" --tidy --lean; }
@@ -167,6 +166,7 @@ if wants tests || wants lint; then
 fi
 later=()
 wants sanitized && later+=(sanitized_build)
+wants threads && later+=(threads_build)
 wants lint && later+=(format alone tidy)
 ((${#later[@]})) && go_beside "${later[@]}"
 # QEMU builds beside the system's: hot upgrades need 11.1, edges between builds another one. Without the network the
@@ -187,6 +187,26 @@ if wants sanitized; then
   conclude sanitized_build || exit 3
   heading 'unit tests, sanitized'
   UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L '^(unit|process|root)$'
+fi
+if wants threads; then
+  heading 'build for ThreadSanitizer'
+  conclude threads_build || exit 3
+  heading 'threads'
+  # GCC 12's ThreadSanitizer refuses an address space that the kernel has shuffled by more than 28 bits: then without.
+  probe=$("$root/build/tsan/test_threads" --gtest_list_tests 2>&1 >/dev/null </dev/null)
+  if [[ $probe == *'unexpected memory mapping'* ]]; then
+    if setarch -R "$root/build/tsan/test_threads" --gtest_list_tests </dev/null >/dev/null 2>&1; then
+      ctest=(setarch -R ctest)
+    else
+      skipped=$((skipped + 1))
+      skips+=("threads: ThreadSanitizer can't run here (${probe%%$'\n'*}), and setarch -R is not allowed")
+      ctest=()
+    fi
+  fi
+  if ((${#ctest[@]})); then
+    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 run_ctest "$root/build/tsan" -L '^threads$'
+  fi
+  ctest=(ctest)
 fi
 if wants lint; then
   heading 'lint'

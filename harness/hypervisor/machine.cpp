@@ -10,6 +10,7 @@
 #include "hypervisor/executable.h"
 #include "hypervisor/sockets.h"
 #include "proc/proc_fs.h"
+#include "proc/program.h"
 
 namespace migsoak::hypervisor {
 using base::ErrorKind;
@@ -128,7 +129,7 @@ base::Result<std::unique_ptr<Machine>> Machine::spawn(proc::Reactor& reactor, pr
   MIGSOAK_ASSIGN(auto argv, command_line(spec));
   auto impl = std::make_unique<Impl>(reactor, std::move(spec));
   const MachineSpec& own = impl->spec;
-  impl->resolved_qemu = find_executable(own.qemu).value_or(own.qemu);
+  impl->resolved_qemu = proc::without_links(proc::find_program(own.qemu).value_or(own.qemu));
   proc::SpawnSpec spawn_spec;
   spawn_spec.name = "qemu:" + own.side;
   spawn_spec.argv = std::move(argv);
@@ -147,7 +148,7 @@ base::Result<std::unique_ptr<Machine>> Machine::take_over(proc::Reactor& reactor
   // can't be mistaken for it.
   assert(qmp_socket_path(old.spec()) != qmp_socket_path(next));
   auto impl = std::make_unique<Impl>(reactor, std::move(next));
-  impl->resolved_qemu = find_executable(impl->spec.qemu).value_or(impl->spec.qemu);
+  impl->resolved_qemu = proc::without_links(proc::find_program(impl->spec.qemu).value_or(impl->spec.qemu));
   if (old.impl_->child->exited()) return old.impl_->exited_error("before it could exec");
   impl->child = std::move(old.impl_->child);
   impl->begin_setup();

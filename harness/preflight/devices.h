@@ -5,8 +5,7 @@
 #include <map>
 #include <string>
 
-#include "fleet/fleet.h"
-#include "hypervisor/machine.h"
+#include "fleet/inspect.h"
 #include "scenario/scenario.h"
 
 namespace migsoak::preflight {
@@ -17,7 +16,7 @@ using scenario::Scenario;
 // build that does not answer is not held against the scenario. kind bad_input: one line with file, key, device, side,
 // version and the nearest name.
 base::Result<void> check_devices(const fleet::Host& host, const Scenario& scenario,
-                                 const std::map<std::string, hypervisor::QemuIdentity>& identities,
+                                 const std::map<std::string, fleet::Identity>& identities,
                                  const std::map<std::string, fleet::Build>& builds);
 
 }  // namespace migsoak::preflight

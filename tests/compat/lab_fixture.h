@@ -22,7 +22,7 @@ class LabFixture : public proc::ContainedTest {
   void SetUp() override {
     ASSERT_NO_FATAL_FAILURE(ContainedTest::SetUp());
     proc::Reactor reactor;
-    auto build = fleet::question({reactor, *containment_}, {"", "qemu-system-x86_64", {}, {}}, soon());
+    auto build = fleet::inspect_build({reactor, *containment_}, {"", "qemu-system-x86_64", {}, {}}, soon());
     ASSERT_TRUE(build) << build.error().describe();
     build_ = std::move(*build);
   }

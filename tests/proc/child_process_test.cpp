@@ -149,11 +149,11 @@ TEST_P(ChildProcessTest, FailuresToStartAreToldInOneLine) {
   const auto missing = ChildProcess::spawn(reactor_, *containment_, spec({"no-such-program-anywhere"}));
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().kind, base::ErrorKind::environment);
-  EXPECT_THAT(missing.error().describe(), HasSubstr("not found in PATH"));
+  EXPECT_THAT(missing.error().describe(), HasSubstr("no 'no-such-program-anywhere' in PATH"));
 
   const auto not_executable = ChildProcess::spawn(reactor_, *containment_, spec({"/etc/passwd"}));
   ASSERT_FALSE(not_executable);
-  EXPECT_THAT(not_executable.error().describe(), HasSubstr("not an executable file"));
+  EXPECT_THAT(not_executable.error().describe(), HasSubstr("'/etc/passwd' is not executable"));
 
   SpawnSpec nowhere = spec({"true"});
   nowhere.working_dir = "/no/such/directory";

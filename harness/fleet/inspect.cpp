@@ -1,4 +1,4 @@
-#include "fleet/question.h"
+#include "fleet/inspect.h"
 
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -12,14 +12,12 @@
 #include <boost/asio/local/stream_protocol.hpp>
 #pragma GCC diagnostic pop
 #include <cerrno>
-#include <climits>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "proc/child_process.h"
+#include "proc/program.h"
 
 namespace migsoak::fleet {
 
@@ -31,32 +29,14 @@ namespace {
 
 constexpr std::size_t kAnswerBytesMax = 32u << 20;  // 11.1's whole schema is 0.6 MiB
 constexpr std::string_view kVersionLine = "QEMU emulator version ";
-constexpr std::chrono::seconds kOneQuestion{20};
+constexpr std::chrono::seconds kOneAnswerMax{20};
+
+std::string first_line(const std::string& text) {
+  return base::printable(text.substr(0, text.find('\n')), 200);
+}
 
 tl::unexpected<base::Error> not_a_qemu(const std::string& path, const std::string& why) {
   return base::fail(ErrorKind::bad_input, fmt::format("'{}' is not a QEMU: {}", base::printable(path), why));
-}
-
-// Absolute, links resolved; a name without a slash is looked for in PATH.
-Result<std::string> absolute_program(const std::string& path) {
-  std::vector<std::string> candidates{path};
-  if (path.find('/') == std::string::npos) {
-    candidates.clear();
-    const char* folders = std::getenv("PATH");
-    for (const std::string& folder : base::split(folders != nullptr ? folders : "/usr/bin:/bin", ':'))
-      candidates.push_back(folder + "/" + path);
-  }
-  for (const std::string& candidate : candidates) {
-    char resolved[PATH_MAX];
-    struct stat status {};
-    if (::realpath(candidate.c_str(), resolved) == nullptr || ::stat(resolved, &status) != 0) continue;
-    if (S_ISDIR(status.st_mode))
-      return base::fail(ErrorKind::bad_input,
-                        fmt::format("'{}' is a folder; give the qemu-system-x86_64 in it", base::printable(path)));
-    if (!S_ISREG(status.st_mode) || ::access(resolved, X_OK) != 0) continue;
-    return std::string(resolved);
-  }
-  return base::fail(ErrorKind::bad_input, fmt::format("'{}' is not there or not executable", base::printable(path)));
 }
 
 // What came over QMP so far; shared with the handler in flight.
@@ -87,7 +67,7 @@ Result<proc::CommandOutput> ask_text(const Host& host, const ChildRequest& reque
   spec.argv = request.argv;
   spec.argv.insert(spec.argv.end(), words.begin(), words.end());
   spec.env = request.env;
-  return proc::run_command(host.reactor, host.containment, spec, base::Deadline::in(kOneQuestion).sooner(deadline));
+  return proc::run_command(host.reactor, host.containment, spec, base::Deadline::in(kOneAnswerMax).sooner(deadline));
 }
 
 // Replies by id ("1", "2", ...). All questions go out at once: a socket's buffer holds them.
@@ -102,7 +82,7 @@ Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest
   spec.name = "qemu -machine none";
   spec.argv = request.argv;
   for (const char* word : {"-no-user-config", "-nodefaults", "-machine", "none", "-display", "none", "-chardev",
-                           "socket,id=questions,fd=3", "-mon", "chardev=questions,mode=control"})
+                           "socket,id=inspect,fd=3", "-mon", "chardev=inspect,mode=control"})
     spec.argv.emplace_back(word);
   spec.env = request.env;
   spec.extra_fds = {{3, theirs.get()}};
@@ -129,11 +109,12 @@ Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest
     }
     return replies.size() == commands.size() || answers->closed;
   };
-  const auto waited = host.reactor.run_until(all_there, base::Deadline::in(kOneQuestion).sooner(deadline));
+  const auto waited = host.reactor.run_until(all_there, base::Deadline::in(kOneAnswerMax).sooner(deadline));
   boost::system::error_code ignored;
   answers->socket.close(ignored);
   host.reactor.poll();
-  if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "stopped while questioning a QEMU");
+  if (waited == proc::Wait::interrupted)
+    return base::fail(ErrorKind::interrupted, "stopped while asking a QEMU what it is");
   if (replies.size() != commands.size()) {
     child->stop(std::chrono::milliseconds(0));
     const auto lines = child->last_lines();
@@ -143,24 +124,53 @@ Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest
   return replies;
 }
 
-Result<std::string> ask_version(const Host& host, const ChildRequest& request, const std::string& path,
+struct VersionLine {
+  std::string full;
+  std::string version;
+};
+
+Result<VersionLine> ask_version(const Host& host, const ChildRequest& request, const std::string& path,
                                 base::Deadline deadline) {
+  const auto refuse = [&](const std::string& why) {
+    return not_a_qemu(path, fmt::format("{}; expected `--version` to print '{}X.Y.Z'", why, kVersionLine));
+  };
   const auto output = ask_text(host, request, {"--version"}, deadline);
   if (!output) {
     if (output.error().kind == ErrorKind::interrupted) return tl::unexpected<base::Error>(output.error());
-    if (output.error().kind == ErrorKind::timeout) return not_a_qemu(path, "it did not answer `--version` in time");
-    return not_a_qemu(path, "it can't be run: " + output.error().message);
+    if (output.error().kind == ErrorKind::timeout) return refuse("it did not answer `--version` in time");
+    // The file is there and executable, so a failed exec (ENOEXEC, missing interpreter) is the file's fault.
+    return refuse("it can't be run: " + output.error().message);
   }
-  const std::string first = base::printable(output->out.substr(0, output->out.find('\n')), 160);
+  const std::string first = first_line(output->out);
   if (!output->status.success()) {
-    return not_a_qemu(path, fmt::format("`--version` ended with {}{}", proc::to_string(output->status),
-                                        first.empty() ? "" : " and said '" + first + "'"));
+    return refuse(fmt::format("`--version` ended with {}{}", proc::to_string(output->status),
+                              first.empty() ? "" : " and said '" + first + "'"));
   }
+  // A wrapper script may print something first.
   const auto at = output->out.find(kVersionLine);
-  if (at == std::string::npos)
-    return not_a_qemu(path, first.empty() ? "`--version` printed nothing" : "`--version` printed '" + first + "'");
-  const std::string rest = output->out.substr(at + kVersionLine.size(), 64);
-  return rest.substr(0, rest.find_first_not_of("0123456789."));
+  if (at == std::string::npos || (at > 0 && output->out[at - 1] != '\n'))
+    return refuse(first.empty() ? "`--version` printed nothing" : "`--version` printed '" + first + "'");
+  VersionLine line;
+  line.full = first_line(output->out.substr(at));
+  const std::string rest = line.full.substr(kVersionLine.size());
+  line.version = rest.substr(0, rest.find_first_not_of("0123456789."));
+  if (line.version.empty()) return refuse("`--version` printed '" + line.full + "'");
+  return line;
+}
+
+// How the build is started to be asked in passing.
+ChildRequest request_for(const Build& build) {
+  ChildRequest request{{build.binary}, build.env};
+  request.argv.insert(request.argv.end(), build.args.begin(), build.args.end());
+  return request;
+}
+
+// What it prints; empty when it can't be asked. Errors: interrupted.
+Result<std::string> ask_leniently(const Host& host, const Build& build, std::vector<std::string> words,
+                                  base::Deadline deadline) {
+  const auto output = ask_text(host, request_for(build), std::move(words), deadline);
+  if (!output && output.error().kind == ErrorKind::interrupted) return tl::unexpected<base::Error>(output.error());
+  return output && output->status.success() ? output->out : std::string();
 }
 
 void read_machines(const Json& reply, Build& build) {
@@ -233,23 +243,24 @@ std::vector<std::string> enum_values(const Json& schema, const std::string& comm
   return names;
 }
 
-Result<Build> question_through(const Host& host, const std::vector<std::string>& launcher, const OwnBuild& own,
-                               base::Deadline deadline) {
+Result<Build> inspect_through(const Host& host, const std::vector<std::string>& launcher, const LocalBuild& local,
+                              base::Deadline deadline) {
   Build build;
-  MIGSOAK_ASSIGN(build.binary, absolute_program(own.path));
-  build.args = own.args;
-  build.env = own.env;
+  MIGSOAK_ASSIGN(const std::string program, proc::find_program(local.path));
+  build.binary = proc::without_links(program);
+  build.args = local.args;
+  build.env = local.env;
   build.stamp = binary_stamp(build.binary);
-  ChildRequest request{launcher, own.env};
+  ChildRequest request{launcher, local.env};
   request.argv.push_back(build.binary);
-  request.argv.insert(request.argv.end(), own.args.begin(), own.args.end());
-  MIGSOAK_ASSIGN(build.version, ask_version(host, request, own.path, deadline));
-  if (build.version.empty()) return not_a_qemu(own.path, "`--version` names no version");
+  request.argv.insert(request.argv.end(), local.args.begin(), local.args.end());
+  MIGSOAK_ASSIGN(const VersionLine line, ask_version(host, request, local.path, deadline));
+  build.version = line.version;
   MIGSOAK_ASSIGN(const auto help, ask_text(host, request, {"-device", "help"}, deadline));
   build.devices = parse_device_help(help.out);
   auto replies = ask_qmp(host, request, {"query-machines", "query-qmp-schema"}, deadline);
   if (!replies && replies.error().kind == ErrorKind::subject)
-    return not_a_qemu(own.path, "it says version " + build.version + ", but " + replies.error().message);
+    return not_a_qemu(local.path, "it says version " + build.version + ", but " + replies.error().message);
   if (!replies) return tl::unexpected<base::Error>(replies.error());
   read_machines(replies->at("query-machines"), build);
   const Json schema = base::json_get(replies->at("query-qmp-schema"), "return", Json::array());
@@ -258,13 +269,78 @@ Result<Build> question_through(const Host& host, const std::vector<std::string>&
   if (build.modes.empty()) build.modes = {"normal"};
   build.capabilities = enum_values(schema, "migrate-set-capabilities", "capability", "capabilities");
   if (build.machines.empty() || build.devices.empty())
-    return not_a_qemu(own.path, fmt::format("it names {} machine types and {} devices: {}", build.machines.size(),
-                                            build.devices.size(), base::printable(help.out, 200)));
+    return not_a_qemu(local.path, fmt::format("it names {} machine types and {} devices: {}", build.machines.size(),
+                                              build.devices.size(), base::printable(help.out, 200)));
   return build;
 }
 
-Result<Build> question(const Host& host, const OwnBuild& own, base::Deadline deadline) {
-  return question_through(host, {}, own, deadline);
+Result<Build> inspect_build(const Host& host, const LocalBuild& local, base::Deadline deadline) {
+  return inspect_through(host, {}, local, deadline);
+}
+
+Result<Identity> identify(const Host& host, const std::string& qemu, base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const std::string program, proc::find_program(qemu));
+  Identity identity;
+  identity.path = proc::without_links(program);
+  MIGSOAK_ASSIGN(VersionLine line, ask_version(host, {{identity.path}, {}}, qemu, deadline));
+  identity.full = std::move(line.full);
+  identity.version = std::move(line.version);
+  identity.package = package_of(host, identity.path, deadline);
+  return identity;
+}
+
+Result<std::vector<std::string>> machine_names(const Host& host, const Build& build, base::Deadline deadline) {
+  std::vector<std::string> names;
+  for (const MachineType& type : build.machines) {
+    names.push_back(type.name);
+    if (!type.alias.empty()) names.push_back(type.alias);
+  }
+  if (!names.empty()) return names;
+  MIGSOAK_ASSIGN(const std::string help, ask_leniently(host, build, {"-machine", "help"}, deadline));
+  // "Supported machines are:", then "q35    Standard PC (…) (alias of …)".
+  for (const std::string& line : base::split(help, '\n')) {
+    const auto space = line.find(' ');
+    if (space != std::string::npos && !line.ends_with(':')) names.push_back(line.substr(0, space));
+  }
+  return names;
+}
+
+Result<std::vector<DeviceType>> device_types(const Host& host, const Build& build, base::Deadline deadline) {
+  if (!build.devices.empty()) return build.devices;
+  MIGSOAK_ASSIGN(const std::string help, ask_leniently(host, build, {"-device", "help"}, deadline));
+  return parse_device_help(help);
+}
+
+Result<std::vector<std::string>> device_properties(const Host& host, const Build& build, const std::string& driver,
+                                                   base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const std::string help, ask_leniently(host, build, {"-device", driver + ",help"}, deadline));
+  std::vector<std::string> names;
+  // "virtio-blk-pci options:", then "  name=<type>  - description (default: …)"
+  for (const std::string& line : base::split(help, '\n')) {
+    const auto begin = line.find_first_not_of(' ');
+    const auto end = line.find("=<");
+    if (begin != std::string::npos && begin > 0 && end != std::string::npos) {
+      names.push_back(line.substr(begin, end - begin));
+    }
+  }
+  return names;
+}
+
+std::string package_of(const Host& host, const std::string& path, base::Deadline deadline) {
+  if (!proc::find_program("dpkg-query")) return "";
+  proc::SpawnSpec search;
+  search.name = "dpkg-query";
+  search.argv = {"dpkg-query", "-S", path};
+  const auto found = proc::run_command(host.reactor, host.containment, search, deadline);
+  if (!found || !found->status.success()) return "";
+  // "qemu-system-x86: /usr/bin/qemu-system-x86_64"; diversions print lines of other shapes.
+  const auto colon = found->out.find(": /");
+  if (colon == std::string::npos || found->out.find_first_of(" \n") < colon) return "";
+  proc::SpawnSpec show;
+  show.name = "dpkg-query";
+  show.argv = {"dpkg-query", "-W", "-f", "${Package} ${Version}\n", found->out.substr(0, colon)};
+  const auto shown = proc::run_command(host.reactor, host.containment, show, deadline);
+  return shown && shown->status.success() ? first_line(shown->out) : "";
 }
 
 }  // namespace migsoak::fleet

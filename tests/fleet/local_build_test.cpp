@@ -2,7 +2,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
-#include "fleet/question.h"
+#include "fleet/inspect.h"
 #include "fleet_fixture.h"
 
 namespace migsoak::fleet {
@@ -18,11 +18,11 @@ using testing::Not;
 class Own : public FleetTest {
  protected:
   base::Result<Added> add(const std::string& name, const std::string& path) {
-    return add_own(host(), {name, path, {}, {}}, soon());
+    return add_local(host(), {name, path, {}, {}}, soon());
   }
 };
 
-TEST(Question, DeviceHelp) {
+TEST(Inspect, DeviceHelp) {
   const auto types = parse_device_help(
       "Controller/Bridge/Hub devices:\n"
       "name \"i82801b11-bridge\", bus PCI\n"
@@ -39,7 +39,7 @@ TEST(Question, DeviceHelp) {
   EXPECT_EQ(types[3].alias, "ac97");
 }
 
-TEST(Question, EnumsOfTheSchema) {
+TEST(Inspect, EnumsOfTheSchema) {
   const auto schema = base::parse_json(R"([
     {"name": "migrate-set-parameters", "meta-type": "command", "arg-type": "7"},
     {"name": "7", "meta-type": "object", "members": [{"name": "mode", "type": "8", "default": null}]},
@@ -107,9 +107,9 @@ TEST_F(Own, NamesThatCannotBe) {
 TEST_F(Own, WhatIsNoQemu) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"/bin/cat", "'/bin/cat' is not a QEMU: `--version` printed 'cat (GNU"},
-      {"/nonexistent/qemu", "is not there or not executable"},
-      {"/usr/bin", "is a folder"},
-      {"/etc/passwd", "is not there or not executable"},
+      {"/nonexistent/qemu", "'/nonexistent/qemu' does not exist"},
+      {"/usr/bin", "is a directory"},
+      {"/etc/passwd", "'/etc/passwd' is not executable"},
       {write_script("silent", "exit 0"), "`--version` printed nothing"},
       {write_script("failing", "echo no; exit 3"), "`--version` ended with exit status 3 and said 'no'"},
       {write_script("liar", "echo QEMU emulator version 9.9.9"), "it says version 9.9.9, but QMP gave 0 of 2 answers"},
@@ -146,7 +146,7 @@ TEST_F(Own, AWordIsAPathAProgramOrAName) {
   EXPECT_THAT(no_suite.error().message, HasSubstr("did you mean 'debian:trixie'"));
 }
 
-TEST_F(Own, AChangedBinaryIsQuestionedAnew) {
+TEST_F(Own, AChangedBinaryIsInspectedAnew) {
   const std::string wrapper = write_script("wrapper", fmt::format("exec {} \"$@\"", kSystemQemu));
   ASSERT_TRUE(add("mine", wrapper).has_value());
   const auto before = resolve(host(), "mine", WhenMissing::refuse, soon());
@@ -171,7 +171,7 @@ TEST_F(Own, ArgumentsAndEnvironmentReachIt) {
       "wrapper",
       fmt::format("[ \"$1\" = -L ] && [ \"$2\" = /firm ] && [ \"$SAY\" = so ] || exit 9\nexec {} \"$@\"", kSystemQemu));
   EXPECT_FALSE(add("mine", wrapper).has_value());
-  const auto added = add_own(host(), {"mine", wrapper, {"-L", "/firm"}, {{"SAY", "so"}}}, soon());
+  const auto added = add_local(host(), {"mine", wrapper, {"-L", "/firm"}, {{"SAY", "so"}}}, soon());
   ASSERT_TRUE(added.has_value()) << added.error().describe();
   const auto found = find("mine");
   ASSERT_TRUE(found.has_value() && found->has_value());

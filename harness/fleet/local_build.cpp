@@ -6,7 +6,8 @@
 #include "base/text.h"
 #include "fleet/apt.h"
 #include "fleet/entry.h"
-#include "fleet/question.h"
+#include "fleet/inspect.h"
+#include "proc/program.h"
 
 namespace migsoak::fleet {
 
@@ -48,7 +49,8 @@ tl::unexpected<base::Error> no_such_build(const std::string& word, const std::ve
 // What the fleet remembers, or, when the binary has changed since, what it says now.
 Result<Build> fresh(const Host& host, Build build, base::Deadline deadline) {
   if (!build.stale) return build;
-  MIGSOAK_ASSIGN(Build now, question(host, {build.name, build.binary, build.args, build.env}, deadline), build.name);
+  MIGSOAK_ASSIGN(Build now, inspect_build(host, {build.name, build.binary, build.args, build.env}, deadline),
+                 build.name);
   now.name = build.name;
   now.id = build.id;
   now.suite = build.suite;
@@ -78,38 +80,36 @@ Result<Build> resolve(const Host& host, const std::string& word, WhenMissing whe
     if (found) return fresh(host, std::move(*found), deadline);
     if (word.starts_with(kDebianPrefix)) return resolve_suite(host, word, when_missing, deadline, progress);
   }
-  auto asked = question(host, {word, word, {}, {}}, deadline);
+  auto asked = inspect_build(host, {word, word, {}, {}}, deadline);
   if (asked) {
     asked->name = word;
     return asked;
   }
-  const bool absent = asked.error().kind == ErrorKind::bad_input && word.find('/') == std::string::npos &&
-                      asked.error().message.ends_with("is not there or not executable");
-  if (!absent) return asked;
+  if (word.find('/') != std::string::npos || proc::find_program(word)) return asked;
   MIGSOAK_ASSIGN(const std::vector<Build> all, builds());
   base::Error error = no_such_build(word, all).value();
   error.message = fmt::format("no '{}' in PATH, and {}", base::printable(word), error.message);
   return tl::unexpected<base::Error>(std::move(error));
 }
 
-Result<Added> add_own(const Host& host, const OwnBuild& own, base::Deadline deadline) {
+Result<Added> add_local(const Host& host, const LocalBuild& local, base::Deadline deadline) {
   const auto started = base::Clock::now();
-  MIGSOAK_TRY(check_name(own.name));
-  MIGSOAK_ASSIGN(Build build, question(host, own, deadline));
+  MIGSOAK_TRY(check_name(local.name));
+  MIGSOAK_ASSIGN(Build build, inspect_build(host, local, deadline));
   MIGSOAK_ASSIGN(const FleetLock lock, lock_fleet(host, deadline, {}));
   MIGSOAK_ASSIGN(const std::vector<Build> all, builds());
   bool was_there = false;
   for (const Build& other : all) {
-    if (other.name != own.name && other.id != own.name) continue;
+    if (other.name != local.name && other.id != local.name) continue;
     if (!other.suite.empty() || other.binary != build.binary) {
       return base::fail(ErrorKind::bad_input,
                         fmt::format("the name '{0}' is taken by {1}; choose another, or: migsoak fleet remove {0}",
-                                    own.name, other.suite.empty() ? other.binary : other.suite));
+                                    local.name, other.suite.empty() ? other.binary : other.suite));
     }
     was_there = true;
   }
-  build.id = own.name;
-  build.name = own.name;
+  build.id = local.name;
+  build.name = local.name;
   MIGSOAK_ASSIGN(const WorkFolder work, WorkFolder::create(lock.dir));
   std::error_code error;
   std::filesystem::create_directory(work.path() / "entry", error);
