@@ -6,8 +6,8 @@
 #include <unordered_map>
 
 #include "detect/event_text.h"
+#include "detect/excusals.h"
 #include "detect/finding_book.h"
-#include "detect/planned_restarts.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -58,7 +58,10 @@ base::Json consequences_of(const record::Observation& observation) {
 
 class Crash final : public BookDetector {
  public:
-  Crash() : BookDetector("crash") {}
+  explicit Crash(const record::Manifest& manifest) : BookDetector("crash"), excusals_(manifest, "crash") {}
+
+  std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
+  std::uint64_t revision() const override { return book_.revision() + excusals_.revision(); }
 
  private:
   void fold(const record::Observation& observation) override;
@@ -67,11 +70,13 @@ class Crash final : public BookDetector {
   void lose(const record::Observation& observation, const std::string& process, const std::string& kind,
             const std::string& why, const base::Json& detail);
 
+  Excusals excusals_;
   int lineage_ = -1;
   std::unordered_map<std::int64_t, std::string> names_;  // of the lineage's processes
 };
 
 void Crash::fold(const record::Observation& observation) {
+  excusals_.begin_iteration(observation);
   if (observation.lineage != lineage_) names_.clear();
   lineage_ = observation.lineage;
   for (const record::ProcessInstance& process : observation.processes_born) names_[process.id] = process.name;
@@ -167,16 +172,18 @@ void Crash::take_loss(const record::Observation& observation) {
     }
   }
   for (const record::ProcessEnd& ended : observation.processes_ended) explained = explained || !ended.expected;
-  explained = explained || has_event(observation, kinds::kDeclaredOutcome);
-  explained = explained || guest_ended_by_restart(observation);
-  explained = explained || has_event(observation, kinds::kUpgradeFailure);  // told by upgrade-failure
-  if (observation.status == record::IterationStatus::lost && !explained) lose(observation, "guest", "lost", "", {});
+  explained = explained || excusals_.has(record::TroubleCause::upgrade_failure);  // told by upgrade-failure
+  if (observation.status != record::IterationStatus::lost || explained) return;
+  Sign sign;
+  sign.kind = Sign::Kind::guest_lost;
+  sign.subject = "guest";
+  if (!excusals_.excuse(sign)) lose(observation, "guest", "lost", "", {});
 }
 
 }  // namespace
 
-std::unique_ptr<Detector> make_crash(const record::Manifest&) {
-  return std::make_unique<Crash>();
+std::unique_ptr<Detector> make_crash(const record::Manifest& manifest) {
+  return std::make_unique<Crash>(manifest);
 }
 
 }  // namespace migsoak::detect

@@ -102,7 +102,7 @@ class FdLeak final : public BookDetector {
 
   std::vector<record::Exclusion> exclusions() const override {
     if (held_back_ == 0) return {};
-    return {warm_up_exclusion("first-migration", "fd-leak", held_back_)};
+    return {exclusion_of("first-migration", "fd-leak", held_back_)};
   }
   std::uint64_t revision() const override { return book_.revision() + exclusion_revision_; }
 

@@ -36,7 +36,7 @@ GrowthDetector::GrowthDetector(GrowthConfig config) : BookDetector(config.detect
 
 std::vector<record::Exclusion> GrowthDetector::exclusions() const {
   if (held_back_ == 0) return {};
-  return {warm_up_exclusion("pool-warm-up", config_.detector, held_back_)};
+  return {exclusion_of("pool-warm-up", config_.detector, held_back_)};
 }
 
 void GrowthDetector::fold(const record::Observation& observation) {

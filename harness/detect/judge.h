@@ -77,15 +77,15 @@ struct KnownBenign {
 };
 const std::vector<KnownBenign>& known_benign();
 
-// Start-up behaviour that some detectors leave out of account (detect/warm_ups.def). Like a known-benign entry it is
-// named, has a reason, is counted as an exclusion when it really held something back, and `report_benign` switches it
-// off.
-struct WarmUp {
+// What some detectors leave out of account (detect/excusals.def): start-up behaviour, and what the scenario declares.
+// Like a known-benign entry it is named, has a reason, is counted as an exclusion when it really held something back,
+// and `report_benign` switches it off.
+struct Excusal {
   std::string name, detectors, reason;
 };
-const std::vector<WarmUp>& warm_ups();
+const std::vector<Excusal>& excusals();
 
-// Every name that `report_benign` may hold: known_benign(), warm_ups(), volatile_config.def, device_tree_known.def.
+// Every name that `report_benign` may hold: known_benign(), excusals(), volatile_config.def, device_tree_known.def.
 std::vector<std::string> exclusion_names();
 
 }  // namespace migsoak::detect

@@ -57,15 +57,16 @@ bool qmp_silent(Lineage& lineage, Vm& vm) {
 
 }  // namespace
 
-Stuck find_stuck(Lineage& lineage) {
+Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
   for (const TargetPlayer& player : lineage.targets()) {
+    if (left_out.contains(player.name)) continue;
     if (!player.lost && stopped(player.target->pid())) return {player.name, player.process_id, "is stopped (state T)"};
   }
   for (const Vm& vm : lineage.vms()) {
     if (stopped(vm.machine->qemu_pid())) return {vm.name, vm.process_id, "is stopped (state T)"};
   }
   for (const TargetPlayer& player : lineage.targets()) {
-    if (player.lost || !outside_event_loop(lineage, player.target->pid())) continue;
+    if (player.lost || left_out.contains(player.name) || !outside_event_loop(lineage, player.target->pid())) continue;
     return {player.name, player.process_id,
             fmt::format("sits in {} instead of its event loop", wait_channel(player.target->pid()))};
   }

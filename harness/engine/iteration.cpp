@@ -6,6 +6,8 @@
 #include <cassert>
 #include <utility>
 
+#include "record/expected_trouble.h"
+
 namespace migsoak::engine {
 
 using base::Deadline;
@@ -134,6 +136,7 @@ StepResult IterationRunner::run(bool boots) {
   restart_runner_.conclude();
   const IterationStatus status = journal_.observation().status;
   if (attempt_ && status != IterationStatus::unknown) attempt_->conclude(status == IterationStatus::completed);
+  if (status != IterationStatus::unknown) record::record_what_did_not_happen(journal_);
   reads_.conclude();
   return result;
 }

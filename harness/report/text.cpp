@@ -7,13 +7,12 @@
 
 #include "base/text.h"
 #include "report/coverage.h"
-#include "report/failed_upgrades.h"
+#include "report/expected_trouble.h"
 #include "report/figures.h"
 #include "report/matrix.h"
 #include "report/page.h"
 #include "report/reads.h"
 #include "report/report.h"
-#include "report/restarts.h"
 #include "report/upgrades.h"
 #include "report/walk.h"
 #include "report/wishes.h"
@@ -260,10 +259,8 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
   page.line("");
   MIGSOAK_ASSIGN(const Coverage coverage, coverage_of(store, walk.operations));
   print_coverage(page, coverage, wishes_of(store.manifest()));
-  MIGSOAK_ASSIGN(const FailedUpgrades failed_upgrades, failed_upgrades_of(store));
-  print_failed_upgrades(page, failed_upgrades);
-  MIGSOAK_ASSIGN(const Restarts restarts, restarts_of(store));
-  print_restarts(page, restarts);
+  MIGSOAK_ASSIGN(const ExpectedTroubles troubles, expected_troubles_of(store));
+  print_expected_troubles(page, troubles);
   MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
   print_reads(page, reads);
   ledger(page, walk, ledgers);

@@ -35,13 +35,13 @@ TEST(Judge, CatalogueIsTheContracts) {
   std::set<std::string> limits;
   for (const GateLimit& limit : gate_limits()) EXPECT_TRUE(limits.insert(limit.name).second) << limit.name;
   EXPECT_EQ(limits.count("downtime_ms_max"), 1U);
-  for (const WarmUp& warm_up : warm_ups()) EXPECT_FALSE(warm_up.reason.empty());
+  for (const Excusal& excusal : excusals()) EXPECT_FALSE(excusal.reason.empty());
   for (const VolatileConfig& entry : volatile_config()) EXPECT_FALSE(entry.reason.empty());
   const std::vector<std::string> names_of_exclusions = exclusion_names();
   const auto& fields = pci::virtio_config_fields();
   const auto volatile_fields = static_cast<std::size_t>(std::count_if(
       fields.begin(), fields.end(), [](const auto& field) { return field.kind != pci::ConfigFieldKind::fixed; }));
-  EXPECT_EQ(names_of_exclusions.size(), known_benign().size() + warm_ups().size() + volatile_config().size() +
+  EXPECT_EQ(names_of_exclusions.size(), known_benign().size() + excusals().size() + volatile_config().size() +
                                             device_tree_known().size() + volatile_fields);
   EXPECT_EQ(std::set<std::string>(names_of_exclusions.begin(), names_of_exclusions.end()).size(),
             names_of_exclusions.size());
