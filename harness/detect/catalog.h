@@ -20,6 +20,8 @@ struct LogSignature {
   std::string_view meaning;
 };
 const std::vector<LogSignature>& log_signatures();
+// As much of a line as is looked at: std::regex recurses per character.
+inline constexpr std::size_t kLogLineBytesMax = 400;
 // The first entry whose text the line contains; nullptr when none does. `console`: of the guest, else of a process.
 const LogSignature* signature_of(std::string_view line, bool console);
 

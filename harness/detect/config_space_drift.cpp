@@ -12,7 +12,9 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "detect/catalog.h"
@@ -29,6 +31,7 @@ namespace migsoak::detect {
 
 namespace {
 
+constexpr std::size_t kAlikeMax = 8;
 constexpr std::size_t kRememberedMax = 4096;  // functions; a run that plugs at ever new addresses must not grow this
 
 // What was read of a function last, by side, point and path.
@@ -37,6 +40,9 @@ struct Remembered {
   std::int64_t iteration = 0;
   record::ConfigFunction function;
   std::string entry;  // its line of the device set
+  // Where both were taken from as they are; null: from more than one reading.
+  std::shared_ptr<const record::ConfigSpace> space;
+  std::shared_ptr<const base::Json> device_set;
 };
 
 class ConfigSpaceDrift final : public BookDetector {
@@ -63,9 +69,12 @@ class ConfigSpaceDrift final : public BookDetector {
   ConfigCompare compare_;
   VirtqueueDrift queues_;
   GuestViewDrift guest_view_;
+  DocumentCache documents_;
   SideDocuments source_, destination_;  // of the iteration at hand
   std::set<std::string> refused_;       // device and field, of the iteration at hand
   std::map<std::string, Remembered> remembered_;
+  // Sources and destinations between which nothing was found, nor held back: the last ones.
+  std::vector<std::pair<std::shared_ptr<const record::ConfigSpace>, std::shared_ptr<const record::ConfigSpace>>> alike_;
 };
 
 std::string remembered_key(const std::string& side, const std::string& point, const std::string& path) {
@@ -175,8 +184,8 @@ record::Finding& ConfigSpaceDrift::file(const record::Observation& observation, 
 }
 
 void ConfigSpaceDrift::fold(const record::Observation& observation) {
-  source_ = documents_at(observation, "source");
-  destination_ = documents_at(observation, "destination");
+  source_ = documents_.at(observation, "source");
+  destination_ = documents_.at(observation, "destination");
   refused_.clear();
   queues_.begin(observation);
   take_refused(observation);
@@ -255,6 +264,10 @@ void ConfigSpaceDrift::take_config_error(const record::Observation& observation,
 
 void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
   if (!source_.space || !destination_.space) return;
+  const std::pair both(source_.space, destination_.space);
+  if (std::find(alike_.begin(), alike_.end(), both) != alike_.end()) return;
+  const auto held_back = compare_.held_back();
+  bool all_alike = true;
   const record::Plan& plan = observation.plan;
   const bool passed = observation.status == record::IterationStatus::completed;
   for (const record::ConfigFunction& from : source_.space->functions) {
@@ -266,6 +279,7 @@ void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
     for (ConfigDifference& more : compare_.compare_device_config({&from, "source"}, {to, "destination"})) {
       differences.push_back(std::move(more));
     }
+    all_alike = all_alike && differences.empty();
     for (const ConfigDifference& difference : differences) {
       if (refused_.count(device.key() + '\n' + difference.field) > 0) continue;
       bool fresh = false;
@@ -281,15 +295,23 @@ void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
       finding.evidence.update(difference.evidence);
     }
   }
+  if (!all_alike || held_back != compare_.held_back()) return;
+  if (alike_.size() >= kAlikeMax) alike_.erase(alike_.begin());
+  alike_.push_back(both);
 }
 
 void ConfigSpaceDrift::take_drift(const record::Observation& observation, const SideDocuments& side, bool pristine) {
   if (!side.space) return;
   const std::string point = pristine ? "destination" : "source";
   for (const record::ConfigFunction& function : side.space->functions) {
-    const std::string entry = base::dump_json(side.device(function.id));
     const std::string key = remembered_key(side.side, point, function.path);
     const auto before = remembered_.find(key);
+    if (before != remembered_.end() && before->second.space == side.space &&
+        before->second.device_set == side.device_set && before->second.lineage == observation.lineage) {
+      before->second.iteration = observation.iteration;  // the very same reading
+      continue;
+    }
+    const std::string entry = base::dump_json(side.device(function.id));
     const bool comparable = before != remembered_.end() && before->second.lineage == observation.lineage &&
                             before->second.entry == entry && before->second.function.id == function.id &&
                             before->second.function.device == function.device;
@@ -313,10 +335,11 @@ void ConfigSpaceDrift::take_drift(const record::Observation& observation, const 
     // Bytes that were not read this time do not wipe out those that were.
     if (function.size == 0 && comparable) {
       before->second.function.bars = function.bars;
+      before->second.space.reset();
       continue;
     }
     if (remembered_.size() >= kRememberedMax && before == remembered_.end()) continue;
-    remembered_[key] = {observation.lineage, observation.iteration, function, entry};
+    remembered_[key] = {observation.lineage, observation.iteration, function, entry, side.space, side.device_set};
   }
 }
 
@@ -350,7 +373,8 @@ void ConfigSpaceDrift::take_virtqueues(const record::Observation& observation) {
 
 void ConfigSpaceDrift::take_guest_view(const record::Observation& observation) {
   const std::string side = observation.plan.destination_side;
-  for (const GuestViewTrouble& trouble : guest_view_.troubles(observation, source_, compare_)) {
+  const SideDocuments guest = documents_.at(observation, "guest");
+  for (const GuestViewTrouble& trouble : guest_view_.troubles(observation, source_, guest, compare_)) {
     bool fresh = false;
     record::Finding& finding = file(observation, "qemu:" + side, "guest-view", trouble.device, trouble.device.key(),
                                     trouble.difference.field, fresh);

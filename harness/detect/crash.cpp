@@ -1,10 +1,10 @@
 // crash: a process of the topology that ended, or a target or guest that stopped serving, although nobody asked.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <set>
 #include <unordered_map>
 
+#include "detect/causes.h"
 #include "detect/event_text.h"
 #include "detect/excusals.h"
 #include "detect/finding_book.h"
@@ -22,24 +22,13 @@ struct End {
   base::Json detail;
 };
 
-// QEMU leaves with status 1 when it refuses the incoming stream: that is the migration's failure, told there.
-bool refused_the_stream(const record::Observation& observation, const End& end) {
-  if (!is_qemu(end.process) || end.signal != 0 || end.exit_code != 1) return false;
-  if (!has_event(observation, kinds::kMigrationFailed)) return false;
-  const auto tells = [](const std::string& text) {
-    return text.find("load of migration failed") != std::string::npos ||
-           text.find("error while loading state") != std::string::npos;
-  };
-  if (tells(end.last_lines)) return true;
-  for (const record::Event& event : observation.events) {
-    if (event.kind == kinds::kLogLine && event.subject == end.process && tells(event.text)) return true;
-  }
-  return false;
-}
-
-// QEMU also leaves with status 1 when it can't connect to a target that is gone: the target's end, told there.
-bool lost_its_target(const record::Observation& observation, const End& end) {
-  return is_qemu(end.process) && end.signal == 0 && end.exit_code == 1 && a_target_ended(observation);
+// As the rules of causes.def take it.
+record::Event event_of(const End& end) {
+  record::Event event;
+  event.kind = kinds::kUnexpectedExit;
+  event.subject = end.process;
+  event.detail = {{"signal", end.signal}, {"exit_code", end.exit_code}, {"last_lines", end.last_lines}};
+  return event;
 }
 
 // What a target's end brought about: the first lines of it, for the evidence.
@@ -110,12 +99,8 @@ void Crash::fold(const record::Observation& observation) {
 }
 
 void Crash::take_end(const record::Observation& observation, const End& end) {
-  if (refused_the_stream(observation, end) || lost_its_target(observation, end)) return;
-  if (end.signal == 0 && end.exit_code < 0) {
-    // It may well live on: it broke a promise. What it said that the protocol does not allow is told elsewhere.
-    for (const record::Event& event : observation.events) {
-      if (event.kind == kinds::kProtocolError && event.subject == end.process) return;
-    }
+  if (is_told_elsewhere("crash", observation, event_of(end))) return;
+  if (end.signal == 0 && end.exit_code < 0) {  // it may well live on: it broke a promise
     lose(observation, end.process, "gave-up", detail_text_of(end.detail, "why"), end.detail);
     return;
   }
@@ -160,9 +145,7 @@ void Crash::take_loss(const record::Observation& observation) {
   }
   for (const record::Event& event : observation.events) {
     if (event.kind == kinds::kTargetLost) {
-      const bool told = std::any_of(observation.events.begin(), observation.events.end(), [&](const auto& other) {
-        return other.subject == event.subject && (other.kind == kinds::kUnexpectedExit || other.kind == kinds::kHang);
-      });
+      const bool told = is_told_elsewhere("crash", observation, event);
       const std::string why = detail_text(event, "why");
       if (!told) lose(observation, event.subject, "dropped-client", why.empty() ? event.text : why, event.detail);
     } else if (event.kind == kinds::kGuestLost && !explained) {

@@ -23,7 +23,8 @@ constexpr std::size_t kOperationsListedMax = 32;
 
 AskedProps asked_props(const record::Observation& observation, const std::string& point) {
   AskedProps asked;
-  for (const base::Json& device : documents_at(observation, point).device_set) {
+  const SideDocuments documents = documents_at(observation, point);
+  for (const base::Json& device : *documents.device_set) {
     asked[base::json_get<std::string>(device, "id", "")] = base::json_get(device, "props", base::Json::object());
   }
   return asked;
@@ -110,15 +111,29 @@ void DeviceTreeDrift::note_operations(const record::Observation& observation) {
   }
 }
 
-bool DeviceTreeDrift::Clean::holds(const std::vector<const base::Json*>& now, const std::string& build) const {
-  const auto same = [](const base::Json& known, const base::Json* part) { return known == *part; };
-  return with.count(build) > 0 && parts.size() == now.size() &&
-         std::equal(parts.begin(), parts.end(), now.begin(), same);
+DeviceTreeDrift::Parts DeviceTreeDrift::parts_at(const record::Observation& observation, const std::string& point) {
+  Parts parts;
+  for (const record::Document& document : observation.documents) {
+    if (document.kind != record::document_kind::kDeviceTree || document.point != point) continue;
+    parts.contents.push_back(&document.content);
+    parts.ids.push_back(document.content_id);
+  }
+  return parts;
 }
 
-void DeviceTreeDrift::Clean::take(const std::vector<const base::Json*>& now, const std::string& build) {
-  parts.clear();
-  for (const base::Json* part : now) parts.push_back(*part);
+bool DeviceTreeDrift::Clean::holds(const Parts& now, const std::string& build) const {
+  if (with.count(build) == 0 || contents.size() != now.contents.size()) return false;
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    const bool known = now.ids[i] != 0 && now.ids[i] == ids[i];
+    if (!known && contents[i] != *now.contents[i]) return false;
+  }
+  return true;
+}
+
+void DeviceTreeDrift::Clean::take(const Parts& now, const std::string& build) {
+  contents.clear();
+  for (const base::Json* content : now.contents) contents.push_back(*content);
+  ids = now.ids;
   with.insert(build);
 }
 
@@ -130,9 +145,9 @@ void DeviceTreeDrift::forget_clean() {
 }
 
 std::optional<DeviceTree> DeviceTreeDrift::tree_at(const record::Observation& observation, const std::string& point) {
-  const auto parts = record::tree_parts_at(observation, point);
-  if (parts.empty()) return std::nullopt;
-  auto tree = record::tree_from_parts(parts);
+  const Parts parts = parts_at(observation, point);
+  if (parts.contents.empty()) return std::nullopt;
+  auto tree = record::tree_from_parts(parts.contents);
   if (!tree || tree->cut) {
     unreadable_ = true;
     return std::nullopt;
@@ -167,8 +182,7 @@ void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::
   forget_clean();
 }
 
-bool DeviceTreeDrift::is_known(const Clean Reference::*point, const std::vector<const base::Json*>& parts,
-                               const record::Plan& plan) const {
+bool DeviceTreeDrift::is_known(const Clean Reference::*point, const Parts& parts, const record::Plan& plan) const {
   const auto own = references_.find(build_of(plan.destination_side));
   return own != references_.end() && own->second.touched.empty() && done_.empty() &&
          (own->second.*point).holds(parts, build_of(plan.source_side));
@@ -177,8 +191,8 @@ bool DeviceTreeDrift::is_known(const Clean Reference::*point, const std::vector<
 // Of the destination, before anything is sent: what stands on one side only will not load, or be lost.
 void DeviceTreeDrift::take_waiting(const record::Observation& observation, std::vector<TreeTrouble>& into) {
   const record::Plan& plan = observation.plan;
-  const auto parts = record::tree_parts_at(observation, "waiting");
-  if (parts.empty() || references_.empty() || is_known(&Reference::waiting, parts, plan)) return;
+  const Parts parts = parts_at(observation, "waiting");
+  if (parts.contents.empty() || references_.empty() || is_known(&Reference::waiting, parts, plan)) return;
   const auto tree = tree_at(observation, "waiting");
   if (!tree) return;
   const AskedProps asked = asked_props(observation, "destination");
@@ -192,8 +206,8 @@ void DeviceTreeDrift::take_waiting(const record::Observation& observation, std::
 }
 
 void DeviceTreeDrift::take_arrived(const record::Observation& observation, std::vector<TreeTrouble>& into) {
-  const auto parts = record::tree_parts_at(observation, "arrived");
-  if (parts.empty()) return;
+  const Parts parts = parts_at(observation, "arrived");
+  if (parts.contents.empty()) return;
   if (is_known(&Reference::arrived, parts, observation.plan)) {
     asked_.clear();
     return;

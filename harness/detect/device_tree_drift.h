@@ -24,12 +24,19 @@ class DeviceTreeDrift {
   std::uint64_t revision() const { return compare_.revision(); }
 
  private:
+  // Of the tree at one point of an observation.
+  struct Parts {
+    std::vector<const base::Json*> contents;
+    std::vector<std::int64_t> ids;  // Document::content_id of each
+  };
+  static Parts parts_at(const record::Observation& observation, const std::string& point);
   // Contents that were found to be all right, and the builds they were compared with.
   struct Clean {
-    std::vector<base::Json> parts;
+    std::vector<base::Json> contents;
+    std::vector<std::int64_t> ids;
     std::set<std::string> with;
-    bool holds(const std::vector<const base::Json*>& now, const std::string& build) const;
-    void take(const std::vector<const base::Json*>& now, const std::string& build);
+    bool holds(const Parts& now, const std::string& build) const;
+    void take(const Parts& now, const std::string& build);
   };
   // Of one build: what its tree is by right.
   struct Reference {
@@ -46,8 +53,7 @@ class DeviceTreeDrift {
   void take_plugged(const record::Observation& observation, std::vector<TreeTrouble>& into);
   void take_waiting(const record::Observation& observation, std::vector<TreeTrouble>& into);
   void take_arrived(const record::Observation& observation, std::vector<TreeTrouble>& into);
-  bool is_known(const Clean Reference::*point, const std::vector<const base::Json*>& parts,
-                const record::Plan& plan) const;
+  bool is_known(const Clean Reference::*point, const Parts& parts, const record::Plan& plan) const;
   TreeComparison compared_with_both(const record::Plan& plan, const TreeSide& now);
   void forget_clean();
   TreeComparison compared_with(const Reference& reference, const TreeSide& now, bool other_build);

@@ -18,9 +18,9 @@ struct GuestViewTrouble {
 
 class GuestViewDrift {
  public:
-  // At most one per device and field. `source`: the documents of this iteration's source.
+  // At most one per device and field. `source`, `guest`: the documents of this iteration's source, and the guest's.
   std::vector<GuestViewTrouble> troubles(const record::Observation& observation, const SideDocuments& source,
-                                         ConfigCompare& compare);
+                                         const SideDocuments& guest, ConfigCompare& compare);
 
  private:
   struct Seen {

@@ -7,8 +7,7 @@
 
 #include "base/text.h"
 #include "detect/catalog.h"
-#include "detect/known_defects.h"
-#include "detect/links.h"
+#include "detect/causes.h"
 
 namespace migsoak::detect {
 
@@ -126,10 +125,7 @@ void Judge::Impl::update() {
         if (!fresh) sum->second.count += exclusion.count;
       }
     }
-    link_collapses(own);
-    link_config_space(own);
-    link_device_trees(own);
-    tell_known_defects(manifest, own);
+    explain_causes(manifest, own);
     for (Finding& finding : own) {
       const auto found = merged.find(finding.fingerprint);
       if (found == merged.end()) {

@@ -43,8 +43,7 @@ class Judge {
   ~Judge();
   // Iterations of one lane come in order; lanes may interleave (each lane has its own detectors).
   void observe(const record::Observation& observation);
-  // Severity by [gate], waives applied, collapses linked to the leak that foretold them; sorted: fail first, then by
-  // first_iteration.
+  // Causes explained (causes.def), severity by [gate], waives applied; sorted: fail first, then by first_iteration.
   std::vector<record::Finding> findings() const;
   std::vector<record::Exclusion> exclusions() const;
   // Counts up whenever they would be others.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "detect/catalog.h"
+#include "detect/causes.h"
 #include "detect/event_text.h"
 #include "detect/excusals.h"
 #include "detect/finding_book.h"
@@ -16,8 +17,7 @@ namespace migsoak::detect {
 
 namespace {
 
-constexpr std::size_t kLineBytesMax = 400;  // std::regex recurses per character: lines are cut before it sees them
-constexpr std::size_t kTextsMax = 40;       // different texts that get findings of their own
+constexpr std::size_t kTextsMax = 40;  // different texts that get findings of their own
 
 struct Benign {
   const KnownBenign* entry;
@@ -46,8 +46,6 @@ class LogSignatureDetector final : public BookDetector {
  private:
   void fold(const record::Observation& observation) override {
     excusals_.begin_iteration(observation);
-    migration_failed_ = has_event(observation, kinds::kMigrationFailed);
-    panic_told_ = has_event(observation, kinds::kGuestPanic);
     for (const record::Event& event : observation.events) {
       if (event.kind == kinds::kLogLine) take_line(observation, event, false);
       if (event.kind == kinds::kConsoleLine) take_line(observation, event, true);
@@ -66,12 +64,9 @@ class LogSignatureDetector final : public BookDetector {
   }
 
   void take_line(const record::Observation& observation, const record::Event& event, bool console) {
-    const std::string line = base::printable(event.text, kLineBytesMax);
+    const std::string line = base::printable(event.text, kLogLineBytesMax);
     const LogSignature* signature = signature_of(line, console);
-    if (signature == nullptr) return;
-    if (signature->source == LogSource::migration && migration_failed_) return;  // told by migration-failure
-    if (panic_told_ && signature->name == "kernel-panic") return;  // told by guest-corruption, with these lines
-    if (tells_of_a_lost_target(observation, event)) return;        // told by crash, with these lines
+    if (signature == nullptr || is_told_elsewhere("log-signature", observation, event)) return;
     const std::string process = console ? "guest" : event.subject;
     const std::int64_t times = std::max<std::int64_t>(1, detail_int(event, "count", 1));
     if (known(process, line, times)) return;
@@ -112,7 +107,6 @@ class LogSignatureDetector final : public BookDetector {
   std::vector<Benign> benign_;
   Excusals excusals_;
   std::set<std::string> texts_;
-  bool migration_failed_ = false, panic_told_ = false;  // in the iteration at hand
   std::uint64_t benign_revision_ = 0;
 };
 

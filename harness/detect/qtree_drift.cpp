@@ -45,6 +45,7 @@ class QtreeDrift final : public BookDetector {
   void take_operation(const record::Observation& observation, const record::Event& event);
 
   std::vector<record::SideInfo> sides_;
+  DocumentCache documents_;
   DeviceTreeDrift trees_;
   std::set<std::string> told_;                    // process, kind and identity, of the iteration at hand
   std::map<std::string, std::string> functions_;  // process, kind and PCI path of a function found -> its identity
@@ -59,8 +60,8 @@ bool is_going(const record::Plan& plan, const std::string& id) {
 }
 
 void QtreeDrift::take_functions(const record::Observation& observation) {
-  const SideDocuments source = documents_at(observation, "source");
-  const SideDocuments destination = documents_at(observation, "destination");
+  const SideDocuments source = documents_.at(observation, "source");
+  const SideDocuments destination = documents_.at(observation, "destination");
   if (!source.space || !destination.space) return;
   for (const record::ConfigFunction& function : destination.space->functions) {
     const record::ConfigFunction* other = source.space->find(function.path);

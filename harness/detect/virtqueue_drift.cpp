@@ -137,7 +137,7 @@ std::vector<VirtqueueTrouble> VirtqueueDrift::troubles(const record::Observation
                                                        const SideDocuments& source, const SideDocuments& destination) {
   std::vector<VirtqueueTrouble> found;
   std::map<std::string, std::string> now;
-  for (const base::Json& device : source.device_set) {
+  for (const base::Json& device : *source.device_set) {
     const std::string id = base::json_get<std::string>(device, "id", "");
     const auto known = first_seen_.find(id);
     now[id] = known != first_seen_.end() ? known->second : observation.plan.source_side;

@@ -77,6 +77,8 @@ struct Document {
                                 // "plugged" (before it, operations done), "waiting" (the destination, before it),
                                 // "arrived" (after it), "guest"
   base::Json content = base::Json::object();
+  // In an observation read back: equal numbers, equal contents; so what is made of them can be kept. 0: not known.
+  std::int64_t content_id = 0;
 };
 
 namespace document_kind {

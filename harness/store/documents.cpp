@@ -73,8 +73,9 @@ base::Result<Store::Impl::DocumentSet> Store::Impl::document_set(std::int64_t id
     document.subject = item[1].get<std::string>();
     document.point = item[2].get<std::string>();
     set.slots.push_back(item[4].get<std::size_t>());
+    document.content_id = item[3].get<std::int64_t>();
     Query content(statement("SELECT value FROM text WHERE id = ?"));
-    if (!content.bind(item[3].get<std::int64_t>()).step()) return damaged(path, "document without content");
+    if (!content.bind(document.content_id).step()) return damaged(path, "document without content");
     MIGSOAK_ASSIGN(document.content, parse_stored(content.view(0)), context);
   }
   return set;
