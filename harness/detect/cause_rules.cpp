@@ -302,8 +302,7 @@ bool told_loss_of_ended_target(const record::Observation& observation, const rec
 }
 
 bool told_line_of_failed_migration(const record::Observation& observation, const record::Event& line) {
-  if (!has_event(observation, kinds::kMigrationFailed) && !has_event(observation, kinds::kDeclaredOutcome))
-    return false;
+  if (!has_event(observation, kinds::kMigrationFailed)) return false;
   const LogSignature* const signature = signature_of_line(line);
   return signature != nullptr && signature->source == LogSource::migration;
 }
