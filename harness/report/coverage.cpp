@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/text.h"
+#include "store/store.h"
 
 namespace migsoak::report {
 

@@ -9,7 +9,10 @@
 
 #include "report/page.h"
 #include "report/wishes.h"
-#include "store/store.h"
+
+namespace migsoak::store {
+class Store;
+}
 
 namespace migsoak::report {
 

@@ -252,6 +252,8 @@ struct Store::Impl {
   const std::string& text_of(std::int64_t id) const;
   base::Result<const base::Json*> json_of(std::int64_t id, const char* what) const;
   void read_event(const Query& row, record::Event& into) const;  // all but the detail
+  template <typename Visit>
+  base::Result<void> each_event(Query& rows, Visit&& visit) const;
   base::Result<void> read_detail(const Query& row, base::Json& into) const;
   const SeriesKey& series_of(std::int64_t id) const;
   base::Result<const SampleSet*> sample_set(std::int64_t id) const;

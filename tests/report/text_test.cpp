@@ -350,9 +350,9 @@ TEST(Figures, Percentile) {
 }
 
 TEST(Figures, Sparkline) {
-  EXPECT_EQ(histogram({}, 4), "");
-  EXPECT_EQ(histogram({5, 5, std::nan("")}, 4), "") << "nothing is spread";
-  EXPECT_EQ(histogram({1, 1, 1, 1, 1, 1, 1, 10, 100, 1000}, 3), "█▂▃");
+  EXPECT_EQ(histogram_text(histogram_counts({}, 4)), "");
+  EXPECT_EQ(histogram_text(histogram_counts({5, 5, std::nan("")}, 4)), "") << "nothing is spread";
+  EXPECT_EQ(histogram_text(histogram_counts({1, 1, 1, 1, 1, 1, 1, 10, 100, 1000}, 3)), "█▂▃");
   EXPECT_EQ(sparkline({}, 10), "");
   EXPECT_EQ(sparkline({std::nan("")}, 10), "");
   EXPECT_EQ(sparkline({5, 5, 5}, 10), "▁▁▁");
