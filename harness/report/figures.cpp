@@ -41,14 +41,20 @@ std::string flatten(const base::Json& object, std::size_t bytes_max) {
   return base::printable(base::join(parts, ", "), bytes_max);
 }
 
-double percentile(std::vector<double> values, double percent) {
+std::vector<double> percentiles(std::vector<double> values, const std::vector<double>& percents) {
   std::erase_if(values, [](double value) { return std::isnan(value); });
-  if (values.empty()) return 0;
-  const double rank = std::ceil(percent / 100.0 * static_cast<double>(values.size()));
-  const auto index = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
-  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(std::min(index, values.size() - 1));
-  std::nth_element(values.begin(), nth, values.end());
-  return *nth;
+  if (values.empty()) return std::vector<double>(percents.size(), 0);
+  std::vector<double> found;
+  auto sorted_to = values.begin();  // nothing before it is greater than what is behind it
+  for (const double percent : percents) {
+    const double rank = std::ceil(percent / 100.0 * static_cast<double>(values.size()));
+    const auto index = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
+    const auto nth = values.begin() + static_cast<std::ptrdiff_t>(std::min(index, values.size() - 1));
+    std::nth_element(sorted_to, nth, values.end());
+    found.push_back(*nth);
+    sorted_to = nth;
+  }
+  return found;
 }
 
 namespace {

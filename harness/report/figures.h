@@ -32,8 +32,9 @@ std::string known_of(const record::Finding& finding);
 // "key=value, key=value" of any object in the order of its keys, printable; at most bytes_max.
 std::string flatten(const base::Json& object, std::size_t bytes_max);
 
-// Nearest-rank percentile, 0 < percent <= 100, of values in any order; not-a-number is left out. 0 when there are none.
-double percentile(std::vector<double> values, double percent);
+// Nearest-rank percentiles, 0 < percent <= 100 and ascending, of values in any order; not-a-number is left out. 0 when
+// there are none.
+std::vector<double> percentiles(std::vector<double> values, const std::vector<double>& percents);
 
 // U+2581..U+2588, at most `columns` of them: means of equal stretches, from the least value to the greatest.
 std::string sparkline(const std::vector<double>& values, std::size_t columns);

@@ -69,7 +69,8 @@ struct ReportedFinding {
 struct Distribution {
   std::size_t count = 0;
   double p50 = 0, p95 = 0, max = 0;
-  std::vector<std::size_t> shape;  // how many lie in each stretch of a logarithmic scale; empty when all are equal
+  // How many lie in each stretch of a logarithmic scale, where somebody wants to see that; empty when all are equal.
+  std::vector<std::size_t> shape;
 };
 
 struct Downtime {

@@ -84,13 +84,8 @@ std::vector<SeriesName> ledgers_of(const std::vector<SeriesName>& names) {
 }
 
 Distribution distribution_of(const std::vector<double>& values) {
-  Distribution all;
-  all.count = values.size();
-  all.p50 = percentile(values, 50);
-  all.p95 = percentile(values, 95);
-  all.max = percentile(values, 100);
-  all.shape = histogram_counts(values, kShapeStretches);
-  return all;
+  const std::vector<double> found = percentiles(values, {50, 95, 100});
+  return {values.size(), found[0], found[1], found[2], {}};
 }
 
 void take_walk(Walk&& walk, const std::vector<SeriesName>& ledgers, ReportModel& model) {
@@ -113,6 +108,7 @@ void take_walk(Walk&& walk, const std::vector<SeriesName>& ledgers, ReportModel&
   model.span_ms = walk.ended_unix_ms - walk.began_unix_ms;
   for (const auto& [mode, times] : walk.downtime) {
     model.downtime.push_back({mode, distribution_of(times.clients), distribution_of(times.qemu)});
+    model.downtime.back().clients.shape = histogram_counts(times.clients, kShapeStretches);
   }
   std::stable_sort(model.downtime.begin(), model.downtime.end(),
                    [](const Downtime& a, const Downtime& b) { return a.clients.count > b.clients.count; });

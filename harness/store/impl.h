@@ -240,9 +240,20 @@ struct Store::Impl {
   base::Result<void> load_block(std::int64_t first, std::int64_t last, std::size_t rows_max, Carry& carry,
                                 Block& into) const;
   base::Result<void> load_rows(std::int64_t first, std::int64_t last, std::size_t rows_max, Block& into) const;
-  void load_processes(Block& into) const;
+  // Calls `visit` for each row of a query in the order of iterations, with the block's own row of that iteration.
+  template <typename Visit>
+  static base::Result<void> beside(Query& rows, int iteration_column, Block& block, Visit&& visit) {
+    for (std::size_t i = 0; rows.step();) {
+      const std::int64_t iteration = rows.integer(iteration_column);
+      while (i < block.size && block.rows[i].observation.iteration < iteration) ++i;
+      if (i == block.size) break;
+      if (block.rows[i].observation.iteration == iteration) MIGSOAK_TRY(visit(block.rows[i]));
+    }
+    return {};
+  }
+  base::Result<void> load_processes(Block& into) const;
   base::Result<void> load_samples(Carry& carry, Block& into) const;
-  void load_descriptors(Block& into) const;
+  base::Result<void> load_descriptors(Block& into) const;
   base::Result<void> load_events(Block& into) const;
   base::Result<void> load_document_lists(Block& into) const;
   base::Result<void> name_processes(const Loaded& loaded, DocumentSet& set) const;
