@@ -145,7 +145,7 @@ std::int32_t stride_of(const std::vector<Count>& points, ClassId class_id) {
   return stride;
 }
 
-struct Tail {  // the last `count` steps of a staircase
+struct Tail {  // the last `count` levels of a series
   std::vector<SuffixMinima::Level> steps;
   std::vector<double> gaps;
   std::int32_t base_value = 0;

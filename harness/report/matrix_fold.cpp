@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "report/finding_index.h"
-#include "report/wishes.h"
+#include "report/requested.h"
 
 namespace migsoak::report {
 
@@ -116,7 +116,7 @@ struct MatrixFold::Impl {
   Impl(const record::Manifest& manifest, const std::vector<record::Finding>& findings,
        std::set<std::string> reasons_used)
       : filler(matrix, findings, std::move(reasons_used)) {
-    matrix.by_boot = wishes_of(manifest).pairs;
+    matrix.by_boot = requested_of(manifest).pairs;
     matrix.sides = manifest.sides;
     matrix.waives = manifest.gate.waives;
   }

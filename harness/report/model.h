@@ -22,9 +22,9 @@
 #include "report/figures.h"
 #include "report/matrix.h"
 #include "report/reads.h"
+#include "report/requested.h"
 #include "report/restarts.h"
 #include "report/upgrades.h"
-#include "report/wishes.h"
 
 namespace migsoak::report {
 
@@ -122,7 +122,7 @@ struct ReportModel {
   std::optional<Matrix> matrix;  // its findings are indices into these
 
   // --- for a page
-  Wishes wishes;
+  Requested requested;
   Coverage hotplug;
   FailedUpgrades failed_upgrades;
   Restarts restarts;

@@ -133,7 +133,7 @@ base::Result<void> take_page(const store::Store& store, const std::vector<record
   MIGSOAK_ASSIGN(Walk walk, report::walk(store, findings, wanted));
   const std::int64_t operations = walk.operations;
   take_walk(std::move(walk), ledgers, model);
-  model.wishes = wishes_of(store.manifest());
+  model.requested = requested_of(store.manifest());
   MIGSOAK_ASSIGN(model.hotplug, coverage_of(store, operations));
   MIGSOAK_ASSIGN(model.failed_upgrades, failed_upgrades_of(store));
   MIGSOAK_ASSIGN(model.restarts, restarts_of(store));

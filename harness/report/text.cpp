@@ -195,7 +195,7 @@ std::string render_text(const ReportModel& model, int width_columns, bool colour
     print_matrix(page, *model.matrix, plain);
   }
   page.line("");
-  print_coverage(page, model.hotplug, model.wishes);
+  print_coverage(page, model.hotplug, model.requested);
   print_failed_upgrades(page, model.failed_upgrades);
   print_restarts(page, model.restarts);
   print_reads(page, model.reads);

@@ -132,7 +132,7 @@ ReportModel made_by_hand(const std::string& word, bool breaks = false) {
   cell.failed = 1;
   cell.findings = {0};
   cell.machines = cell.failed_machines = {word};
-  model.wishes.machines = {word};
+  model.requested.machines = {word};
   model.hotplug.rows[{word, word, word}].unconfirmed = 1;
   model.hotplug.total.unconfirmed = model.hotplug.events = 1;
   model.descriptors = {{word, word, {3, 4}}};
