@@ -13,7 +13,7 @@
 #include <optional>
 #include <string>
 
-#include "detect/staircase.h"
+#include "detect/step_growth.h"
 
 namespace migsoak::detect {
 

@@ -1,6 +1,6 @@
 // fd-leak: descriptors that a process is never told to give back, or forgets to (case 1 of cases.md).
 //
-// Descriptors are integers, so the tests are exact (staircase.h). One fold per process and kind. QEMU processes are
+// Descriptors are integers, so the tests are exact (step_growth.h). One fold per process and kind. QEMU processes are
 // replaced in every iteration and hand descriptors on (cpr), so all QEMUs of a lineage are one track, its sides and
 // modes apart as classes. A pid that execs is that track's business too, and is looked at from generation to generation
 // besides (fd_generations.h).
@@ -17,7 +17,7 @@
 #include "detect/fd_ledger.h"
 #include "detect/fd_samples.h"
 #include "detect/finding_book.h"
-#include "detect/staircase.h"
+#include "detect/step_growth.h"
 
 namespace migsoak::detect {
 
@@ -32,7 +32,7 @@ constexpr std::string_view kExecRule = "exec-generation";
 
 struct KindSeries {
   std::vector<Count> points;
-  std::map<ClassId, Staircase> stairs;
+  std::map<ClassId, SuffixMinima> minima;
   ExecSteps execs;
   std::string left_open;   // the last stray of an exec
   bool held_back = false;  // the warm-up kept the proof from being made
@@ -190,7 +190,7 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     // A kind that was never there before counted zero at the earlier quiet points.
     for (const Count& point : track.recent) {
       series->second.points.push_back(point);
-      series->second.stairs[point.class_id].add(point.iteration, 0);
+      series->second.minima[point.class_id].add(point.iteration, 0);
     }
   }
   track.recent.push_back({now, 0, class_id, classes_.context_of(class_id)});
@@ -202,7 +202,7 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
       series.points.erase(series.points.begin(), series.points.begin() + kPointsMax / 2);
     }
     series.points.push_back({now, count, class_id, classes_.context_of(class_id)});
-    series.stairs[class_id].add(now, count);
+    series.minima[class_id].add(now, count);
     const Strays& strays = strays_[sample.process_id][kind];
     if (strays.count > 0) series.left_open = strays.example;
     note_exec(series.execs, observation, sample.process_id, count, class_id, strays.count);
@@ -265,7 +265,7 @@ void FdLeak::judge_series(Track& track, KindSeries& series, const std::string& k
   if (warm_up_ && now - track.first_iteration <= 4 * kDenseWindow && dense(track.first_iteration)) {
     hold_back(series, true);
   }
-  if (auto proof = sparse_leak(series.stairs[class_id], series.points, class_id, now)) {
+  if (auto proof = sparse_leak(series.minima[class_id], series.points, class_id, now)) {
     prove(track, series, kind, std::move(*proof), now);
   }
 }

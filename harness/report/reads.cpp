@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "record/reads.h"
+#include "store/store.h"
 
 namespace migsoak::report {
 

@@ -88,14 +88,11 @@ base::Result<void> Store::Impl::load_document_lists(Block& into) const {
       statement("SELECT iteration, document_set, processes FROM document_list WHERE iteration BETWEEN ? AND ? ORDER BY "
                 "iteration"));
   rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
-  for (std::size_t i = 0; rows.step();) {
-    while (i < into.size && into.rows[i].observation.iteration < rows.integer(0)) ++i;
-    if (i == into.size) break;
-    if (into.rows[i].observation.iteration != rows.integer(0)) continue;
-    into.rows[i].document_set = rows.integer(1);
-    MIGSOAK_ASSIGN(into.rows[i].document_processes, integers_of(rows.view(2)), context);
-  }
-  return {};
+  return beside(rows, 0, into, [&](Loaded& loaded) -> base::Result<void> {
+    loaded.document_set = rows.integer(1);
+    MIGSOAK_ASSIGN(loaded.document_processes, integers_of(rows.view(2)), context);
+    return {};
+  });
 }
 
 base::Result<void> Store::Impl::name_processes(const Loaded& loaded, DocumentSet& set) const {

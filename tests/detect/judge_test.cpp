@@ -9,7 +9,7 @@
 #include <set>
 
 #include "detect/catalog.h"
-#include "detect/staircase.h"
+#include "detect/step_growth.h"
 #include "pci/virtio_config.h"
 #include "soak_model.h"
 
@@ -81,12 +81,12 @@ TEST(Judge, VerdictsOfLongAgoAreForgotten) {
   EXPECT_EQ(judge.verdict(), Verdict::pass);
 }
 
-TEST(Staircase, KeepsTheNewestSteps) {
-  Staircase stairs;
-  const auto steps = static_cast<std::int32_t>(3 * Staircase::kLevelsMax);
-  for (std::int32_t i = 0; i < steps; ++i) stairs.add(i, i);
-  EXPECT_LE(stairs.levels().size(), Staircase::kLevelsMax);
-  EXPECT_EQ(stairs.levels().back().since, steps - 1);
+TEST(SuffixMinima, KeepsTheNewestSteps) {
+  SuffixMinima minima;
+  const auto steps = static_cast<std::int32_t>(3 * SuffixMinima::kLevelsMax);
+  for (std::int32_t i = 0; i < steps; ++i) minima.add(i, i);
+  EXPECT_LE(minima.levels().size(), SuffixMinima::kLevelsMax);
+  EXPECT_EQ(minima.levels().back().since, steps - 1);
 }
 
 TEST(Judge, GateLowersSeverity) {

@@ -40,7 +40,7 @@ std::optional<LeakProof> every_iteration_leak(const std::vector<Count>& points, 
 
 // Suffix minima of a series: level n holds from `since` to the end, and nothing later lies below it. What fluctuates
 // and is given back leaves no level; what is never given back leaves one each time. Amortised O(1) per point.
-class Staircase {
+class SuffixMinima {
  public:
   struct Level {
     std::int32_t since;
@@ -56,8 +56,8 @@ class Staircase {
 };
 
 // Steps that go on at a steady pace: a leak of one in N iterations. A pool fills up at a falling pace and then stops.
-// `points` are those of the whole series, `class_id` selects the staircase's own.
-std::optional<LeakProof> sparse_leak(const Staircase& stairs, const std::vector<Count>& points, ClassId class_id,
+// `points` are those of the whole series, `class_id` selects those of the minima.
+std::optional<LeakProof> sparse_leak(const SuffixMinima& minima, const std::vector<Count>& points, ClassId class_id,
                                      std::int32_t now);
 
 }  // namespace migsoak::detect

@@ -1,4 +1,4 @@
-#include "detect/staircase.h"
+#include "detect/step_growth.h"
 
 #include <algorithm>
 #include <array>
@@ -105,7 +105,7 @@ std::optional<LeakProof> every_iteration_leak(const std::vector<Count>& points, 
   return proof;
 }
 
-void Staircase::add(std::int32_t iteration, std::int32_t value) {
+void SuffixMinima::add(std::int32_t iteration, std::int32_t value) {
   std::int32_t since = iteration;
   while (!levels_.empty() && levels_.back().value > value) {
     since = levels_.back().since;
@@ -145,13 +145,13 @@ std::int32_t stride_of(const std::vector<Count>& points, ClassId class_id) {
   return stride;
 }
 
-struct Tail {  // the last `count` steps of a staircase
-  std::vector<Staircase::Level> steps;
+struct Tail {  // the last `count` levels of a series
+  std::vector<SuffixMinima::Level> steps;
   std::vector<double> gaps;
   std::int32_t base_value = 0;
 };
 
-Tail tail_of(const std::vector<Staircase::Level>& levels, std::size_t end, std::size_t count) {
+Tail tail_of(const std::vector<SuffixMinima::Level>& levels, std::size_t end, std::size_t count) {
   Tail tail;
   tail.base_value = levels[end - count - 1].value;
   tail.steps.assign(levels.begin() + static_cast<std::ptrdiff_t>(end - count),
@@ -192,9 +192,9 @@ bool steady(const Tail& tail, std::int32_t now) {
 
 }  // namespace
 
-std::optional<LeakProof> sparse_leak(const Staircase& stairs, const std::vector<Count>& points, ClassId class_id,
+std::optional<LeakProof> sparse_leak(const SuffixMinima& minima, const std::vector<Count>& points, ClassId class_id,
                                      std::int32_t now) {
-  const auto& levels = stairs.levels();
+  const auto& levels = minima.levels();
   if (levels.size() < kStepsSlow + 1 || now - levels[1].since < kSparseSpan) return std::nullopt;
   // A step counts once it has been held for half of the usual distance between steps.
   std::size_t end = levels.size();

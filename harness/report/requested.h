@@ -8,14 +8,14 @@
 
 namespace migsoak::report {
 
-struct Wishes {
+struct Requested {
   bool pairs = false;                 // migration.route = "pairs"
   std::vector<std::string> machines;  // guest.machine
   std::vector<std::string> kinds;     // hotplug.kinds of a weight above 0, and those of hotplug.step
   std::vector<std::string> timings;   // hotplug.timings, likewise; empty: the default
 };
 
-// Scenario text that can't be read gives no wishes: the record may be damaged, its tables are still of use.
-Wishes wishes_of(const record::Manifest& manifest);
+// Scenario text that can't be read gives nothing: the record may be damaged, its tables are still of use.
+Requested requested_of(const record::Manifest& manifest);
 
 }  // namespace migsoak::report
