@@ -169,11 +169,11 @@ wants sanitized && later+=(sanitized_build)
 wants threads && later+=(threads_build)
 wants lint && later+=(format alone tidy)
 ((${#later[@]})) && go_beside "${later[@]}"
-# QEMU builds beside the system's: hot upgrades need 11.1, edges between builds another one. Without the network the
-# tests that need them are skipped, and say so.
+# QEMU builds beside the system's: hot upgrades need 11.1, edges between builds another one, case 4 trixie's. Without the
+# network the tests that need them are skipped, and say so.
 if wants tests; then
   heading 'QEMU builds for the fleet'
-  for suite in forky bookworm-backports; do
+  for suite in forky bookworm-backports trixie; do
     "$root/build/release/migsoak" fleet add "debian:$suite" </dev/null ||
       printf 'debian:%s is not there: tests that need it are skipped\n' "$suite"
   done

@@ -76,7 +76,11 @@ base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::
 
 base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store) {
   MIGSOAK_ASSIGN(std::vector<record::Finding> findings, store.findings());
+  // What recorded it, where that was no run (migsoak compat --db).
+  const auto command = base::json_get(store.manifest().environment, "command", std::string());
   for (record::Finding& finding : findings) {
+    finding.replay = command;
+    if (!command.empty()) continue;
     const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;
     if (!iteration) continue;
     finding.replay = fmt::format("migsoak replay {} --iteration {}", base::shell_quote(store.path()), *iteration);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "compat/survey.h"
+#include "fleet/inspect.h"
 #include "proc/contained_test.h"
 
 namespace migsoak::compat {
