@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/commands.h"
 #include "detect/judge.h"
+#include "hypervisor/driver.h"
 #include "hypervisor/machine_spec.h"
 #include "ops/hotplug/hotplug.h"
 #include "ops/modes/mode.h"
@@ -65,6 +66,7 @@ Rows rows_for(const std::string& what) {
   if (what == "probes") return rows_of(probes::probes());
   if (what == "modes") return rows_of(ops::modes());
   if (what == "detectors") return rows_of(detect::detectors());
+  if (what == "drivers") return rows_of(hypervisor::driver_kinds());
   if (what == "targets") return rows_of(target::target_kinds());
   if (what == "scenarios") return scenario_rows();
   if (what == "hotplug") return hotplug_rows();
@@ -89,10 +91,10 @@ void add_list(CLI::App& app, Session& session) {
   CLI::App* command = app.add_subcommand("list", "List what this build knows");
   command
       ->add_option("what", arguments->what,
-                   "probes|modes|transports|devices|hotplug|faults|detectors|targets|scenarios")
+                   "probes|modes|transports|devices|drivers|hotplug|faults|detectors|targets|scenarios")
       ->required()
-      ->check(CLI::IsMember(
-          {"probes", "modes", "transports", "devices", "hotplug", "faults", "detectors", "targets", "scenarios"}));
+      ->check(CLI::IsMember({"probes", "modes", "transports", "devices", "drivers", "hotplug", "faults", "detectors",
+                             "targets", "scenarios"}));
   command->add_flag("--json", arguments->json, "A JSON array");
   command->callback([arguments, &session] {
     const Rows rows = rows_for(arguments->what);

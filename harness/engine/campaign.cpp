@@ -162,10 +162,12 @@ class Campaign {
         dir += fmt::format("/{}", lane);
         fs::create_directory(dir);
       }
+      hypervisor::Drivers drivers(own_reactor ? *own_reactor : reactor, *containment_);
       const LaneContext context{scenario_,
                                 preflight_,
                                 own_reactor ? *own_reactor : reactor,
                                 *containment_,
+                                drivers,
                                 *recorder_,
                                 stop_,
                                 lane_base_ + lane,

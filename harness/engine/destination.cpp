@@ -77,6 +77,7 @@ StepOutcome Destination::still_there() const {
 
 StepOutcome Destination::match_devices() {
   Vm*& destination = iteration_.ends.destination;
+  if (destination == nullptr) return StepResult::stays_on_source;  // ended since the last look, and was noted
   if (same_devices(destination->devices, iteration_.lineage.devices())) return StepResult::ok;
   iteration_.readings.drop_destination();
   iteration_.lineage.retire(*std::exchange(destination, nullptr), /*by_quit=*/false, iteration_.journal);

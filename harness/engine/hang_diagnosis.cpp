@@ -87,7 +87,7 @@ base::Json hang_evidence(Lineage& lineage) {
   }
   for (Vm& vm : lineage.vms()) {
     evidence["stacks"][vm.name] = proc::capture_stacks(reactor, lineage.context().containment, vm.machine->qemu_pid());
-    evidence["log"][vm.name] = vm.machine->child().last_lines();
+    evidence["log"][vm.name] = vm.machine->last_lines();
     for (const char* command : {"query-status", "query-migrate"}) {
       const auto answer =
           vm.machine->qmp().execute(command, base::Json::object(), base::Deadline::in(std::chrono::milliseconds(500)));

@@ -16,8 +16,9 @@ using std::chrono::seconds;
 namespace kind = record::event_kind;
 
 IterationRunner::IterationRunner(Lineage& lineage, record::Observation& into, base::Clock::time_point began,
-                                 std::string next_side)
+                                 std::string next_side, StepListener* listener)
     : journal_(into, began),
+      listener_(listener),
       reads_(journal_),
       context_{lineage, journal_, *ops::find_mode(into.plan.mode), {}, reads_, Readings(lineage, journal_, reads_)},
       restart_runner_(lineage, journal_),
@@ -124,7 +125,7 @@ std::vector<Step> IterationRunner::steps_on_source() {
 
 StepResult IterationRunner::run(bool boots) {
   if (boots) {
-    const StepResult booted = run_steps(boot_steps(), journal_, watch_);
+    const StepResult booted = run_steps(boot_steps(), journal_, watch_, listener_);
     if (booted != StepResult::ok) {
       conclude(booted);
       return booted;
@@ -144,9 +145,9 @@ StepResult IterationRunner::run(bool boots) {
 StepResult IterationRunner::move_guest() {
   context_.ends.source = context_.lineage.current();
   assert(context_.ends.source != nullptr);
-  const StepResult result = run_steps(iteration_steps(), journal_, watch_);
+  const StepResult result = run_steps(iteration_steps(), journal_, watch_, listener_);
   if (result != StepResult::stays_on_source) return result;
-  const StepResult stayed = run_steps(steps_on_source(), journal_, watch_);
+  const StepResult stayed = run_steps(steps_on_source(), journal_, watch_, listener_);
   return stayed == StepResult::ok ? StepResult::stays_on_source : stayed;
 }
 

@@ -25,8 +25,9 @@ namespace migsoak::engine {
 class IterationRunner {
  public:
   // Borrows both. All times in the record count from `began`. `next_side`: the side on which the next destination may
-  // be raised early; empty: none follows.
-  IterationRunner(Lineage& lineage, record::Observation& into, base::Clock::time_point began, std::string next_side);
+  // be raised early; empty: none follows. `listener` may be null.
+  IterationRunner(Lineage& lineage, record::Observation& into, base::Clock::time_point began, std::string next_side,
+                  StepListener* listener = nullptr);
 
   // `boots`: the guest is to be booted first (first iteration of a lineage). Sets the observation's status.
   StepResult run(bool boots);
@@ -52,6 +53,7 @@ class IterationRunner {
   StepOutcome hear_guest_on_source();
 
   record::Journal journal_;
+  StepListener* listener_;
   Reads reads_;
   IterationContext context_;
   RestartRunner restart_runner_;

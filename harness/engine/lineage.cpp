@@ -98,7 +98,7 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
 std::set<pid_t> Lineage::known_pids() const {
   std::set<pid_t> pids;
   for (const TargetPlayer& player : targets_) pids.insert(player.target->child().pid());
-  for (const Vm& vm : vms_) pids.insert(vm.machine->child().pid());
+  for (const Vm& vm : vms_) pids.insert(vm.machine->process().pid);
   return pids;
 }
 

@@ -5,6 +5,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "guest/console.h"
 #include "hypervisor/config_reader.h"
 #include "hypervisor/device_tree_reader.h"
+#include "hypervisor/driver.h"
 #include "ops/modes/mode.h"
 #include "probes/probe.h"
 #include "record/journal.h"
@@ -30,6 +32,7 @@ struct LaneContext {
   const Preflight& preflight;
   proc::Reactor& reactor;
   proc::Containment& containment;
+  hypervisor::Drivers& drivers;
   Recorder& recorder;
   const proc::StopRequest& stop;
   int lane = 0;
@@ -113,8 +116,6 @@ class Lineage {
                    const hypervisor::DeviceSet& devices);
   // Spawns it and returns it; not ready yet.
   base::Result<Vm*> spawn(VmLaunch prepared, record::Journal& journal);
-  // What `source` has to exec to become `next`: its command line, and the environment that differs.
-  base::Result<std::vector<std::string>> exec_command(const Vm& source, const VmLaunch& next) const;
   // `old` has exec'ed into `next`: one pid, the next generation. `old` is forgotten, its end on record.
   base::Result<Vm*> take_over(Vm& old, VmLaunch next, record::Journal& journal);
   // Waits for QMP, then attaches its console and agent channel.
@@ -174,16 +175,17 @@ class Lineage {
   base::Result<target::Endpoint> endpoint_for(const TargetScenario& target, const std::string& device,
                                               const std::string& side, const std::string& slot) const;
   bool ends_with_its_vm(const TargetPlayer& player) const;
-  void note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
-                           record::Journal& journal);
+  void note_unexpected_end(const std::string& name, std::int64_t id, const std::optional<proc::ExitStatus>& status,
+                           const std::vector<std::string>& last_lines, record::Journal& journal);
   std::string free_slot(const std::string& side) const;
   hypervisor::MachineSpec machine_spec(const std::string& side, const std::string& slot,
                                        const hypervisor::DeviceSet& devices);
   Vm& enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> machine, int generation, record::Journal& journal);
   void forget(Vm& vm);
   std::string image_of(const std::string& device_id) const;
-  record::ProcessInstance register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
+  record::ProcessInstance register_process(const std::string& name, const hypervisor::ProcessIdentity& process,
                                            const std::string& command, std::int64_t iteration);
+  hypervisor::Driver& driver_of(const std::string& side) const;
 
   LaneContext context_;
   int number_;

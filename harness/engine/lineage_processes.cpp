@@ -20,16 +20,20 @@ namespace {
 constexpr int kHotCpusMax = 3;
 constexpr int kMemorySlots = 4;
 
-void record_unexpected_exit(const std::string& subject, std::int64_t process_id, const proc::ExitStatus& status,
-                            const std::vector<std::string>& lines, record::Journal& journal) {
+void record_unexpected_exit(const std::string& subject, std::int64_t process_id,
+                            const std::optional<proc::ExitStatus>& status, const std::vector<std::string>& lines,
+                            record::Journal& journal) {
   auto event = journal.event(record::event_kind::kUnexpectedExit, subject);
-  std::string text = fmt::format("{} ended unasked: {}", subject, proc::to_string(status));
+  std::string text =
+      fmt::format("{} ended unasked: {}", subject, status ? proc::to_string(*status) : "nobody knows its status");
   if (!lines.empty()) text += "; last line: " + lines.back();
-  event.process(process_id).text(text).detail({{"last_lines", lines}, {"core_dumped", status.core_dumped}});
-  if (status.signal != 0) {
-    event.detail("signal", status.signal);
+  event.process(process_id).text(text).detail({{"last_lines", lines}});
+  if (!status) return;
+  event.detail("core_dumped", status->core_dumped);
+  if (status->signal != 0) {
+    event.detail("signal", status->signal);
   } else {
-    event.detail("exit_code", status.exit_code);
+    event.detail("exit_code", status->exit_code);
   }
 }
 
@@ -52,17 +56,21 @@ RamFile::~RamFile() {
   ::unlink(path_.c_str());
 }
 
-record::ProcessInstance Lineage::register_process(const std::string& name, const proc::ChildProcess& child, pid_t pid,
+record::ProcessInstance Lineage::register_process(const std::string& name, const hypervisor::ProcessIdentity& process,
                                                   const std::string& command, std::int64_t iteration) {
   record::ProcessInstance instance;
   instance.id = context_.recorder.next_process_id();
   instance.name = name;
-  instance.pid = pid;
-  instance.start_ticks = child.start_ticks();
+  instance.pid = process.pid;
+  instance.start_ticks = process.start_ticks;
   instance.command = base::printable(command, 64);
   instance.born_iteration = iteration;
-  instance.fd_limit = proc::read_nofile_limit(pid).value_or(0);
+  instance.fd_limit = proc::read_nofile_limit(process.pid).value_or(0);
   return instance;
+}
+
+hypervisor::Driver& Lineage::driver_of(const std::string& side) const {
+  return context_.drivers.named(context_.scenario.side(side).driver);
 }
 
 std::string Lineage::free_slot(const std::string&) const {
@@ -152,9 +160,8 @@ Vm& Lineage::enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> mach
   vm.generation = generation;
   vm.machine = std::move(machine);
   vm.spawned = base::Clock::now();
-  const proc::ChildProcess& child = vm.machine->child();
   record::ProcessInstance instance = register_process(
-      vm.name, child, child.pid(), fs::path(prepared.spec.qemu).filename(), journal.observation().iteration);
+      vm.name, vm.machine->process(), fs::path(prepared.spec.qemu).filename(), journal.observation().iteration);
   instance.generation = generation;
   vm.process_id = instance.id;
   vm.start_ticks = instance.start_ticks;
@@ -165,36 +172,22 @@ Vm& Lineage::enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> mach
 Result<Vm*> Lineage::spawn(VmLaunch prepared, record::Journal& journal) {
   const base::Clock::time_point now = base::Clock::now();
   MIGSOAK_TRY(start_targets_of(prepared, journal));
-  auto machine = hypervisor::Machine::spawn(context_.reactor, context_.containment, prepared.spec);
+  auto machine = driver_of(prepared.spec.side).start(prepared.spec);
   if (!machine) {
     end_targets_of(prepared.slot, journal);
     return tl::unexpected(std::move(machine.error()));
   }
   Vm& vm = enlist(std::move(prepared), *std::move(machine), /*generation=*/0, journal);
   vm.spawned = now;
-  probes::adopt(probe_state_, {vm.name, vm.process_id, vm.machine->child().pid(), {}});
+  probes::adopt(probe_state_, {vm.name, vm.process_id, vm.machine->process().pid, {}});
   return &vm;
-}
-
-Result<std::vector<std::string>> Lineage::exec_command(const Vm& source, const VmLaunch& next) const {
-  MIGSOAK_ASSIGN(std::vector<std::string> argv, hypervisor::command_line(next.spec));
-  const auto& now = source.machine->spec().env;
-  if (now == next.spec.env) return argv;
-  // The image that execs passes its own environment on; env(1) changes it and execs in its turn, all in one pid.
-  std::vector<std::string> command = {"env"};
-  for (const auto& [name, value] : now) {
-    if (!next.spec.env.contains(name)) command.insert(command.end(), {"-u", name});
-  }
-  for (const auto& [name, value] : next.spec.env) command.push_back(name + "=" + value);
-  command.insert(command.end(), argv.begin(), argv.end());
-  return command;
 }
 
 Result<Vm*> Lineage::take_over(Vm& old, VmLaunch next, record::Journal& journal) {
   drain_logs(journal);
-  MIGSOAK_ASSIGN(auto machine, hypervisor::Machine::take_over(context_.reactor, *old.machine, next.spec));
+  MIGSOAK_ASSIGN(auto machine, driver_of(next.spec.side).take_over(*old.machine, next.spec));
   Vm& vm = enlist(std::move(next), std::move(machine), old.generation + 1, journal);
-  probes::adopt_generation(probe_state_, old.process_id, {vm.name, vm.process_id, vm.machine->child().pid(), {}});
+  probes::adopt_generation(probe_state_, old.process_id, {vm.name, vm.process_id, vm.machine->process().pid, {}});
   record::ProcessEnd end;
   end.process_id = old.process_id;  // expected, with no status: the pid lives on
   journal.ended(end);
@@ -232,18 +225,18 @@ void Lineage::retire(Vm& vm, bool by_quit, record::Journal& journal) {
   {
     const record::PhaseScope teardown(journal, "teardown");
     drain_logs(journal);
-    journal.ended(process_end(vm.process_id, true, machine.child().exit_status().value_or(proc::ExitStatus{}),
-                              machine.child().last_lines()));
+    journal.ended(
+        process_end(vm.process_id, true, machine.exit_status().value_or(proc::ExitStatus{}), machine.last_lines()));
     end_targets_of(vm.slot, journal);
   }
   forget(vm);
 }
 
-void Lineage::note_unexpected_end(const std::string& name, std::int64_t id, const proc::ChildProcess& child,
-                                  record::Journal& journal) {
-  const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
-  record_unexpected_exit(name, id, status, child.last_lines(), journal);
-  journal.ended(process_end(id, false, status, child.last_lines()));
+void Lineage::note_unexpected_end(const std::string& name, std::int64_t id,
+                                  const std::optional<proc::ExitStatus>& status,
+                                  const std::vector<std::string>& last_lines, record::Journal& journal) {
+  record_unexpected_exit(name, id, status, last_lines, journal);
+  journal.ended(process_end(id, false, status.value_or(proc::ExitStatus{}), last_lines));
 }
 
 bool Lineage::note_unexpected_ends(record::Journal& journal) {
@@ -251,16 +244,17 @@ bool Lineage::note_unexpected_ends(record::Journal& journal) {
   for (TargetPlayer& player : targets_) {
     if (player.lost || player.restarting || !player.target->child().exited() || ends_with_its_vm(player)) continue;
     any = player.lost = true;
-    note_unexpected_end(player.name, player.process_id, player.target->child(), journal);
+    const proc::ChildProcess& child = player.target->child();
+    note_unexpected_end(player.name, player.process_id, child.exit_status(), child.last_lines(), journal);
   }
   for (auto it = vms_.begin(); it != vms_.end();) {
-    if (it->asked_to_quit || !it->machine->child().exited()) {
+    if (it->asked_to_quit || it->machine->alive()) {
       ++it;
       continue;
     }
     any = true;
     drain_logs(journal);
-    note_unexpected_end(it->name, it->process_id, it->machine->child(), journal);
+    note_unexpected_end(it->name, it->process_id, it->machine->exit_status(), it->machine->last_lines(), journal);
     Vm& gone = *it++;
     end_targets_of(gone.slot, journal);
     forget(gone);

@@ -70,7 +70,7 @@ void Lineage::end_targets_of(const std::string& slot, record::Journal& journal) 
       note_target_stopped(player, journal);
     } else {
       drain_logs(journal);
-      note_unexpected_end(player.name, player.process_id, target.child(), journal);
+      note_unexpected_end(player.name, player.process_id, status, target.child().last_lines(), journal);
     }
   }
   targets_.remove_if([&slot](const TargetPlayer& player) { return player.place.slot == slot; });
@@ -92,8 +92,9 @@ void Lineage::note_target_stopped(TargetPlayer& player, record::Journal& journal
 
 void Lineage::note_target_started(TargetPlayer& player, record::Journal& journal) {
   const std::string program = fs::path(target::program_of(player.target->spec())).filename();
-  const record::ProcessInstance instance = register_process(player.name, player.target->child(), player.target->pid(),
-                                                            program, journal.observation().iteration);
+  const hypervisor::ProcessIdentity process{player.target->pid(), player.target->child().start_ticks()};
+  const record::ProcessInstance instance =
+      register_process(player.name, process, program, journal.observation().iteration);
   journal.born(instance);
   player.process_id = instance.id;
   probes::adopt(probe_state_, {player.name, instance.id, player.target->pid(), {}});

@@ -19,6 +19,7 @@ using std::chrono::seconds;
 namespace kind = record::event_kind;
 
 void Migration::started() {
+  started_ = base::Clock::now();
   with_.operations.send_refused(*ends_.source);
   with_.restarts.run_during();
 }
@@ -29,19 +30,29 @@ void Migration::progress() {
   if (raise_next_after_ms_ > 0 && passed_ms >= raise_next_after_ms_) with_.destination.begin_raising_next();
 }
 
-void Migration::destination_ready(Vm& destination) {
+void Migration::reached(ops::MigrationPhase phase) {
+  std::string name = ops::to_string(phase);
+  std::replace(name.begin(), name.end(), '-', '_');
+  iteration_.journal.sample("migration", 0, fmt::format("phase_{}_ms", name),
+                            base::milliseconds_between(started_, base::Clock::now()));
+}
+
+base::Result<hypervisor::Machine*> Migration::raise(Deadline deadline) {
+  MIGSOAK_ASSIGN(hypervisor::Machine* const machine, session_.raise(deadline));
+  Vm& destination = *ends_.destination;
   iteration_.journal.sample("host", 0, "spawn_ms", destination.spawn_ms);
-  if (iteration_.mode.needs.succession != Succession::afterwards) return;
+  if (iteration_.mode.needs.succession != Succession::afterwards) return machine;
   // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
   // configuration space holds is compared when the guest leaves it.
   iteration_.readings.begin_config(&destination, hypervisor::ReadPoint::destination, /*running=*/false);
   iteration_.readings.begin_waiting_tree(&destination);
   iteration_.readings.finish_config(hypervisor::ReadPoint::destination);
   iteration_.readings.finish_waiting_tree();
+  return machine;
 }
 
 // The source has saved its state and ends before its successor begins.
-base::Result<void> Migration::end_source() {
+base::Result<void> Migration::release_source() {
   iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/false);
   iteration_.journal.begin_phase("teardown");
   retire_source();
@@ -55,7 +66,11 @@ base::Result<void> Migration::end_source() {
 
 StepOutcome Migration::run() {
   Lineage& lineage = iteration_.lineage;
-  if (!iteration_.starts_before()) session_.prepare();
+  if (!iteration_.starts_before()) {
+    session_.prepare();
+  } else if (ends_.destination == nullptr) {
+    return StepResult::stays_on_source;  // ended since the last look, and was noted
+  }
   const hypervisor::MachineSpec& next_spec =
       ends_.destination != nullptr ? ends_.destination->machine->spec() : session_.prepared().spec;
   assert(ops::check_ram_sharing(iteration_.mode, ends_.source->machine->spec(), next_spec));
@@ -177,16 +192,17 @@ void Migration::retire_source() {
 // The guest may still run on the source: then the lineage goes on, with the failure on record.
 StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
   const record::Plan& plan = iteration_.plan();
-  const Vm* destination = ends_.destination;
   const std::string destination_name = "qemu:" + plan.destination_side;
   if (outcome.result == MigrationResult::hang) {
-    const Vm* waiting = ends_.source != nullptr ? ends_.source : destination;
+    clear_cancelled_destination(outcome);
+    const Vm* waiting = ends_.source != nullptr ? ends_.source : ends_.destination;
     return Trouble{waiting != nullptr ? waiting->name : destination_name,
                    waiting != nullptr ? waiting->process_id : 0,
                    {base::ErrorKind::timeout, outcome.error, {}},
                    "end of the migration",
                    /*explained_by_ends=*/false};
   }
+  const Vm* destination = ends_.destination;
   iteration_.lineage.drain_logs(iteration_.journal);
   {
     auto event = iteration_.journal.event(kind::kMigrationFailed, destination_name);
@@ -197,11 +213,24 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
                  {"from", plan.source_side},
                  {"to", plan.destination_side},
                  {"source_status", outcome.source_status}});
-    if (destination != nullptr) event.detail("destination_log", destination->machine->child().last_lines());
+    if (destination != nullptr) event.detail("destination_log", destination->machine->last_lines());
   }
   clear_destination(outcome);
   failed_ = Failure::undeclared;
   return StepResult::stays_on_source;
+}
+
+// The mode cancelled what did not end. A destination whose stream is cut by that ends by itself: neither a second
+// trouble nor the one that is silent.
+void Migration::clear_cancelled_destination(const ops::MigrationOutcome& outcome) {
+  constexpr seconds kEndIsKnownWithin{1};
+  Vm* destination = ends_.destination;
+  if (destination == nullptr || ends_.source == nullptr || outcome.destination_exit) return;
+  const auto ended = [destination] { return !destination->machine->alive(); };
+  iteration_.lineage.context().reactor.run_until(ended, Deadline::in(kEndIsKnownWithin));
+  if (!ended() || destination->machine->exit_status().value_or(proc::ExitStatus{}).signal != 0) return;
+  iteration_.readings.drop_destination();
+  iteration_.lineage.retire(*std::exchange(ends_.destination, nullptr), /*by_quit=*/false, iteration_.journal);
 }
 
 // The scenario says that this goes wrong, and how. When it does so, that is on record and nothing more; when it goes
@@ -213,7 +242,7 @@ StepOutcome Migration::conclude_declared(const ops::MigrationOutcome& outcome) {
   const bool lost = outcome.result == MigrationResult::source_lost ||
                     (ends_.source == nullptr && outcome.result != MigrationResult::hang);
   const bool by_signal =
-      destination != nullptr && destination->machine->child().exit_status().value_or(proc::ExitStatus{}).signal != 0;
+      destination != nullptr && destination->machine->exit_status().value_or(proc::ExitStatus{}).signal != 0;
   const bool as_declared = expect_lost ? lost : refused && !lost;
   if (!as_declared || by_signal) return conclude_failed(outcome);
   if (expect_lost) return lose_as_declared(ops::to_string(outcome.result), outcome.error);
@@ -241,13 +270,16 @@ StepOutcome Migration::look_at_source_after_failure() {
   return StepResult::ok;
 }
 
-// The destination of a refused load ends by itself, with an error status: part of the failure, not a second one.
+// The destination of a refused load, or of a source that died, ends by itself, with an error status: part of the
+// failure, not a second one.
 void Migration::clear_destination(const ops::MigrationOutcome& outcome) {
   iteration_.readings.drop_destination();
   Lineage& lineage = iteration_.lineage;
-  if (ends_.destination != nullptr && ends_.source != nullptr &&
-      (outcome.result == MigrationResult::failed || outcome.result == MigrationResult::destination_lost)) {
-    const auto status = ends_.destination->machine->child().exit_status().value_or(proc::ExitStatus{});
+  const bool ends_by_itself = outcome.result == MigrationResult::failed ||
+                              outcome.result == MigrationResult::destination_lost ||
+                              outcome.result == MigrationResult::source_lost;
+  if (ends_.destination != nullptr && ends_.source != nullptr && ends_by_itself) {
+    const auto status = ends_.destination->machine->exit_status().value_or(proc::ExitStatus{});
     if (status.signal == 0) lineage.retire(*ends_.destination, /*by_quit=*/false, iteration_.journal);
   }
   ends_.destination = nullptr;

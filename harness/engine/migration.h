@@ -15,7 +15,7 @@
 
 namespace migsoak::engine {
 
-class Migration : private MigrationListener {
+class Migration : private ops::MigrationListener {
  public:
   // What it uses of the iteration. All borrowed.
   struct Parts {
@@ -44,8 +44,9 @@ class Migration : private MigrationListener {
 
   void started() override;
   void progress() override;
-  base::Result<void> end_source() override;
-  void destination_ready(Vm& destination) override;
+  void reached(ops::MigrationPhase phase) override;
+  base::Result<hypervisor::Machine*> raise(base::Deadline deadline) override;
+  base::Result<void> release_source() override;
   StepOutcome conclude(const ops::MigrationOutcome& outcome);
   StepOutcome switch_over();
   StepOutcome conclude_failed(const ops::MigrationOutcome& outcome);
@@ -53,6 +54,7 @@ class Migration : private MigrationListener {
   StepOutcome lose_as_declared(const std::string& result, const std::string& error);
   void note_declared(const std::string& result, const std::string& error);
   void clear_destination(const ops::MigrationOutcome& outcome);
+  void clear_cancelled_destination(const ops::MigrationOutcome& outcome);
   void ask_source_to_quit();
   void retire_source();
 
@@ -62,6 +64,7 @@ class Migration : private MigrationListener {
   MigrationSession session_;
   double raise_next_after_ms_ = 0;  // 0: not while the migration runs
   base::Clock::time_point began_;
+  base::Clock::time_point started_;  // the source was told
   Failure failed_ = Failure::none;
   base::Clock::time_point quit_began_;
 };

@@ -18,19 +18,6 @@ struct Ends {
   Vm* next = nullptr;  // destination of the next iteration, raised early
 };
 
-// Told from within a migration. What it does takes time from it.
-class MigrationListener {
- public:
-  virtual ~MigrationListener() = default;
-  virtual void started() {}   // the source was told to migrate, and nothing is waited for yet
-  virtual void progress() {}  // now and then
-  virtual void reached(ops::MigrationPhase) {}
-  // Succession::afterwards: the source has saved its state, and must be gone when this returns.
-  virtual base::Result<void> end_source() = 0;
-  // One that could not be reached before: its QMP answers.
-  virtual void destination_ready(Vm&) {}
-};
-
 class MigrationSession {
  public:
   // Borrows all. `ends` says who they are, and is kept up to date.
@@ -41,15 +28,14 @@ class MigrationSession {
   void prepare();
   VmLaunch& prepared() { return prepared_; }
   // What the mode runs on; for the session's lifetime. Not good: there is no command line to exec.
-  base::Result<ops::MigrationContext> begin(base::Deadline deadline, MigrationListener& listener);
-  // With nobody to tell, for what is not run but undone.
-  ops::MigrationContext context(base::Deadline deadline) const;
+  base::Result<ops::MigrationContext> begin(base::Deadline deadline, ops::MigrationListener& listener);
+  // What the listener does when it is asked to: starts (or execs into) a destination that can only be reached after the
+  // source has sent or saved its state, and waits for its QMP.
+  base::Result<hypervisor::Machine*> raise(base::Deadline deadline);
   // Files of guest RAM go with their last owner.
   void forget_ram() { prepared_.ram.reset(); }
 
  private:
-  base::Result<hypervisor::Machine*> raise(base::Deadline deadline, MigrationListener& listener);
-
   Lineage& lineage_;
   record::Journal& journal_;
   const ops::Mode& mode_;

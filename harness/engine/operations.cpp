@@ -166,7 +166,7 @@ Result<void> OperationRunner::plug(Vm& vm, const PlannedOperation& operation, ba
   }
   const DeviceSpec device = device_of(operation);
   const std::string& side = vm.machine->spec().side;
-  auto done = ops::plug(*vm.machine, lineage_.device_for(device, side, vm.slot), answer_deadline());
+  auto done = vm.machine->devices().plug(lineage_.device_for(device, side, vm.slot), answer_deadline());
   if (!done && refused_by_qemu(done.error(), vm)) {
     record(running, "refused", false, done.error().describe());
     return {};
@@ -199,7 +199,7 @@ Result<void> OperationRunner::unplug(Vm& vm, const PlannedOperation& operation, 
     return {};
   }
   MIGSOAK_TRY(detach_workload(device_of(operation)));
-  auto asked = ops::request_unplug(*vm.machine, operation.device, answer_deadline());
+  auto asked = vm.machine->devices().request_unplug(operation.device, answer_deadline());
   if (!asked && refused_by_qemu(asked.error(), vm)) {
     record(running, "refused", false, asked.error().describe());
     return {};
@@ -220,15 +220,15 @@ Result<bool> OperationRunner::wait_unplugged(hypervisor::Machine& machine, const
   const Deadline deadline = answer_deadline();
   const auto lost = [&] { return !machine.alive() || lineage_.console().panicked(); };
   while (!deadline.passed()) {
-    const auto over = [&] { return ops::unplugged(machine, id) || lost(); };
+    const auto over = [&] { return machine.devices().unplugged(id) || lost(); };
     const auto waited = lineage_.context().reactor.run_until(over, Deadline::in(kAskEvery).sooner(deadline));
     if (waited == proc::Wait::interrupted) {
       return base::fail(ErrorKind::interrupted, "interrupted during an unplug");
     }
     if (lost()) return base::fail(ErrorKind::subject, fmt::format("lost during the unplug of {}", id));
-    if (ops::unplugged(machine, id)) return true;
+    if (machine.devices().unplugged(id)) return true;
     // QEMU's answer has its own time: at the end of the guest's it would be QEMU that seems to hang.
-    MIGSOAK_ASSIGN(const bool there, ops::has_device(machine, id, answer_deadline()));
+    MIGSOAK_ASSIGN(const bool there, machine.devices().has_device(id, answer_deadline()));
     if (!there) return true;
   }
   return false;
@@ -253,7 +253,7 @@ Result<void> OperationRunner::finish_unplug(Vm& vm, Running& running) {
   const DeviceSpec device = device_of(running.operation);
   const std::string& side = machine.spec().side;
   // A backend that its device does not give back is QEMU's affair, and shows in its descriptors.
-  (void)ops::drop_backends(machine, lineage_.device_for(device, side, vm.slot), answer_deadline());
+  (void)machine.devices().drop_backends(lineage_.device_for(device, side, vm.slot), answer_deadline());
   std::erase_if(lineage_.devices(), [&id](const DeviceSpec& other) { return other.id == id; });
   MIGSOAK_ASSIGN(const bool confirmed, await(device, false));
   record(running, "done", confirmed, confirmed ? "" : "the guest still shows it");
@@ -296,7 +296,7 @@ void OperationRunner::send_refused(Vm& source) {
   for (const PlannedOperation& operation : journal_.plan().operations) {
     if (operation.timing != "refused") continue;
     Running running{operation, base::Clock::now()};
-    qmp::Client& client = source.machine->qmp();
+    qmp::Monitor& client = source.machine->qmp();
     if (operation.action == "unplug") {
       running.reply = client.send("device_del", {{"id", operation.device}});
     } else {
@@ -346,7 +346,7 @@ Result<void> OperationRunner::try_conclude(Vm& current) {
     }
     // The request does not travel with the guest's state, or the source has let go already: asked again. That it is
     // gone by now is as good: the guest had it in hand when it came over.
-    auto asked = ops::request_unplug(*current.machine, operation.device, answer_deadline());
+    auto asked = current.machine->devices().request_unplug(operation.device, answer_deadline());
     const auto says = [&asked](const char* words) {
       return !asked && asked.error().message.find(words) != std::string::npos;
     };

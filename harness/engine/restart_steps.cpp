@@ -73,10 +73,12 @@ StepOutcome RestartSteps::end_guest_as_declared() {
 }
 
 StepOutcome RestartSteps::hold_migration() {
+  // Ended since the last look, and was noted: there will be no migration that lets go.
+  if (iteration_.starts_before() && iteration_.ends.destination == nullptr) return StepResult::stays_on_source;
   const Deadline deadline = iteration_.answer_deadline();
   Vm& source = *iteration_.ends.source;
   const auto limited = [&]() -> Result<void> {
-    qmp::Client& client = source.machine->qmp();
+    qmp::Monitor& client = source.machine->qmp();
     MIGSOAK_ASSIGN(const base::Json parameters,
                    client.execute("query-migrate-parameters", base::Json::object(), deadline));
     full_bandwidth_ = base::json_get<std::int64_t>(parameters, "max-bandwidth", 0);
@@ -90,7 +92,7 @@ StepOutcome RestartSteps::hold_migration() {
 // RAM is being sent, and what the target writes is logged: a target that goes while QEMU asks it to log is another
 // case, which QEMU 7.2 does not survive (hw/virtio/vhost.c, vhost_log_global_start: abort).
 Result<void> RestartSteps::wait_until_active() {
-  qmp::Client& client = iteration_.ends.source->machine->qmp();
+  qmp::Monitor& client = iteration_.ends.source->machine->qmp();
   const Deadline deadline = iteration_.answer_deadline();
   for (;;) {
     MIGSOAK_ASSIGN(const base::Json answer, client.execute("query-migrate", base::Json::object(), deadline));
@@ -108,7 +110,7 @@ void RestartSteps::run_during() {
   during_ = wait_until_active();
   if (during_) during_ = restarts_.run("during");
   if (during_) during_ = ask_to_settle();
-  qmp::Client& client = iteration_.ends.source->machine->qmp();
+  qmp::Monitor& client = iteration_.ends.source->machine->qmp();
   const auto freed =
       client.execute("migrate-set-parameters", {{"max-bandwidth", full_bandwidth_}}, iteration_.answer_deadline());
   if (during_ && !freed) during_ = tl::unexpected(freed.error());

@@ -198,7 +198,7 @@ namespace {
 // one go (hw/block/vhost-user-blk.c, vhost_user_blk_event), and answers QMP before or after.
 class ChardevQuestion {
  public:
-  explicit ChardevQuestion(qmp::Client& client) : client_(client), id_(client.send("query-chardev")) {}
+  explicit ChardevQuestion(qmp::Monitor& client) : client_(client), id_(client.send("query-chardev")) {}
   bool answered() const { return client_.replied(id_) || !client_.connected(); }
   // Of this chardev; true where there is no answer to be had: then the process is on its way out.
   bool connected(const std::string& chardev) {
@@ -214,7 +214,7 @@ class ChardevQuestion {
   }
 
  private:
-  qmp::Client& client_;
+  qmp::Monitor& client_;
   std::uint64_t id_;
   std::optional<base::Json> list_;
 };

@@ -30,7 +30,8 @@ std::string to_string(StepResult result) {
   return "?";
 }
 
-StepResult run_steps(const std::vector<Step>& steps, record::Journal& journal, ProcessWatch& watch) {
+StepResult run_steps(const std::vector<Step>& steps, record::Journal& journal, ProcessWatch& watch,
+                     StepListener* listener) {
   bool unchecked = false;  // a step was run since the last look
   for (const Step& step : steps) {
     if (std::exchange(unchecked, false)) {
@@ -38,7 +39,9 @@ StepResult run_steps(const std::vector<Step>& steps, record::Journal& journal, P
     }
     if (step.wanted && !step.wanted()) continue;
     if (step.phase != nullptr) journal.begin_phase(step.phase);
+    if (listener != nullptr) listener->begins(step);
     const StepOutcome outcome = step.run();
+    if (listener != nullptr) listener->ended(step);
     if (outcome.result == StepResult::ok && !outcome.trouble) {
       unchecked = true;
       continue;

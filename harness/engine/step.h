@@ -58,8 +58,18 @@ class ProcessWatch {
   virtual StepResult explain(const Trouble& trouble) = 0;
 };
 
+// Told of each step that is run.
+class StepListener {
+ public:
+  virtual ~StepListener() = default;
+  virtual void begins(const Step&) {}
+  virtual void ended(const Step&) {}  // and nobody has looked at the processes since
+};
+
 // Runs the wanted steps one after the other until one is not ok. The processes are checked between two steps, and
 // after one that did not end the iteration by itself: here and nowhere else.
-StepResult run_steps(const std::vector<Step>& steps, record::Journal& journal, ProcessWatch& watch);
+// `listener` may be null.
+StepResult run_steps(const std::vector<Step>& steps, record::Journal& journal, ProcessWatch& watch,
+                     StepListener* listener = nullptr);
 
 }  // namespace migsoak::engine

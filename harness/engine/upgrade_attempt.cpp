@@ -64,7 +64,7 @@ Result<Vm*> UpgradeAttempt::run(Vm& source) {
   ends_.source = &source;
   source_side_ = source.machine->spec().side;
   ram_ = source.ram;
-  said_before_ = source.machine->child().last_lines();
+  said_before_ = source.machine->last_lines();
   (void)lineage_.channel().take_gap();
   const Deadline deadline = Deadline::in(seconds(context_.scenario.upgrade.deadline_s));
   const ops::MigrationOutcome outcome = attempt(deadline);
@@ -122,7 +122,7 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
     }
   }
   // What is no QEMU needs no environment. In place it would be env(1) that is exec'ed and finds the file missing, when
-  // the old image is gone (Lineage::exec_command).
+  // the old image is gone (Machine::set_exec).
   if (prepared.spec.qemu != qemu) prepared.spec.env = ends_.source->machine->spec().env;
   if (succession == Succession::beside || succession == Succession::waiting) {
     const Result<Vm*> spawned = lineage_.spawn(prepared, journal_);
@@ -136,14 +136,21 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   auto migration = session_.begin(deadline, *this);
   if (!migration) return fail_with(migration.error());
   if (succession == Succession::in_place) sample_before_teardown(lineage_, journal_, *ends_.source);
-  if (failure_.strike_migration != nullptr) failure_.strike_migration(*migration, succession);
-  state_file_ = migration->state_file;
+  if (failure_.strike_channels != nullptr) failure_.strike_channels(migration->channels, succession);
+  state_file_ = migration->channels.state_file;
   ops::MigrationOutcome outcome = mode_.run(*migration);
   if (ends_.destination != nullptr) next_id_ = ends_.destination->process_id;
   return outcome;
 }
 
-Result<void> UpgradeAttempt::end_source() {
+Result<hypervisor::Machine*> UpgradeAttempt::raise(Deadline deadline) {
+  if (failure_.strike_saved_state != nullptr && mode_.needs.succession == Succession::afterwards) {
+    failure_.strike_saved_state(state_file_);
+  }
+  return session_.raise(deadline);
+}
+
+Result<void> UpgradeAttempt::release_source() {
   // The mode drops the file when it has been loaded; until the guest runs, it is the only way back.
   kept_file_ = state_file_ + ".kept";
   std::error_code error;
@@ -179,7 +186,7 @@ void UpgradeAttempt::note_hang() {
 
 // What the process said in the attempt.
 void UpgradeAttempt::keep_lines(const Vm& vm) {
-  for (const std::string& line : vm.machine->child().last_lines()) {
+  for (const std::string& line : vm.machine->last_lines()) {
     if (std::find(said_before_.begin(), said_before_.end(), line) == said_before_.end()) log_.push_back(line);
   }
 }
@@ -198,7 +205,7 @@ void UpgradeAttempt::clear_new_side() {
   ran_on_new_side_ = ends_.destination->machine->qmp().has_event("RESUME");
   keep_lines(*ends_.destination);
   // Failing is expected of it, dying of a signal is not: that is left to note_unexpected_ends().
-  const auto status = ends_.destination->machine->child().exit_status();
+  const auto status = ends_.destination->machine->exit_status();
   if (!status || status->signal == 0) end(*ends_.destination);
   ends_.destination = nullptr;
 }
@@ -222,10 +229,9 @@ void UpgradeAttempt::rescue() {
 }
 
 bool UpgradeAttempt::return_to_source() {
-  ops::MigrationContext migration = session_.context(Deadline::in(seconds(context_.scenario.deadline.answer_s)));
   const bool stopped = ends_.source->machine->qmp().has_event("STOP");
   // A guest that ran on the new side has gone on from there: its memory, shared or its disks, is not as it was.
-  if (!ops::restore_source(migration, /*may_continue=*/!ran_on_new_side_)) return false;
+  if (!ops::restore_source(context_.reactor, *ends_.source->machine, /*may_continue=*/!ran_on_new_side_)) return false;
   if (!guest_beats(*ends_.source)) return false;
   guest_ = ends_.source;
   fate_ = "source";
@@ -263,7 +269,7 @@ void UpgradeAttempt::start_again() {
 // docs/devel/migration/CPR.rst, "cpr-reboot": mode and capability as when it was saved.
 Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
   MIGSOAK_TRY(lineage_.make_ready(vm, deadline));
-  qmp::Client& client = vm.machine->qmp();
+  qmp::Monitor& client = vm.machine->qmp();
   ops::EndSettings settings;
   settings.mode = mode_.name;
   settings.ignore_shared = true;
@@ -273,7 +279,7 @@ Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
   const auto waited = context_.reactor.run_until(over, deadline);
   if (client.has_event("RESUME") && answers(vm)) return {};
   if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted");
-  const std::vector<std::string> lines = vm.machine->child().last_lines();
+  const std::vector<std::string> lines = vm.machine->last_lines();
   return base::fail(waited == proc::Wait::timeout ? ErrorKind::timeout : ErrorKind::subject,
                     lines.empty() ? "it said nothing" : base::printable(base::join(lines, " | "), 1000));
 }

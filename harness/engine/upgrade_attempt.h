@@ -14,7 +14,7 @@
 
 namespace migsoak::engine {
 
-class UpgradeAttempt : private MigrationListener {
+class UpgradeAttempt : private ops::MigrationListener {
  public:
   // Borrows all. `verification` records what the guest finds damaged afterwards.
   UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFailure& failure, Verification& verification);
@@ -27,7 +27,8 @@ class UpgradeAttempt : private MigrationListener {
 
  private:
   ops::MigrationOutcome attempt(base::Deadline deadline);
-  base::Result<void> end_source() override;
+  base::Result<hypervisor::Machine*> raise(base::Deadline deadline) override;
+  base::Result<void> release_source() override;
   bool new_side_runs(base::Deadline deadline);
   void note_hang();
   void keep_lines(const Vm& vm);

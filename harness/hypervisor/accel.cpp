@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
+#include "hypervisor/direct.h"
 #include "hypervisor/machine.h"
 
 namespace migsoak::hypervisor {
@@ -125,7 +126,7 @@ base::Result<bool> guest_comes_up(proc::Reactor& reactor, proc::Containment& con
   spec.env.clear();
   spec.extra_args.clear();
   spec.devices.clear();
-  MIGSOAK_ASSIGN(auto machine, Machine::spawn(reactor, containment, spec));
+  MIGSOAK_ASSIGN(auto machine, make_direct_driver(reactor, containment)->start(spec));
   ByteWatch agent(machine->agent_socket());
   bool heard = false;
   const auto waited = reactor.run_until([&] { return (heard = agent.heard()) || !machine->alive(); }, deadline,

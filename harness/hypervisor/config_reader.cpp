@@ -138,7 +138,7 @@ int ConfigReading::commands_sent() const {
   return impl_->sent;
 }
 
-std::unique_ptr<ConfigReading> ConfigReader::begin(qmp::Client& client, ConfigReadRequest request) {
+std::unique_ptr<ConfigReading> ConfigReader::begin(qmp::Monitor& client, ConfigReadRequest request) {
   auto& memory = memories_[(request.point == ReadPoint::source ? "source " : "destination ") + request.side];
   if (!memory) memory = std::make_shared<Memory>();
   auto impl = std::make_unique<ConfigReading::Impl>(client, std::move(request));

@@ -25,7 +25,7 @@
 #include <vector>
 
 #include "base/deadline.h"
-#include "qmp/client.h"
+#include "qmp/monitor.h"
 #include "record/config_space.h"
 #include "record/observation.h"
 
@@ -62,7 +62,7 @@ struct MissedRead {
 };
 
 // One reading in flight. Sends without waiting: begin() the first commands, advance() what follows from answers that
-// have come in. The Client (not owned) has to outlive it. May be dropped unfinished: whatever moves the latch puts it
+// have come in. The Monitor (not owned) has to outlive it. May be dropped unfinished: whatever moves the latch puts it
 // back in the same breath; a destination may then keep its ECAM and bus numbers.
 class ConfigReading {
  public:
@@ -95,7 +95,7 @@ class ConfigReader {
   explicit ConfigReader(SamplingRule rule = {}) : rule_(rule) {}
 
   // `client`: connected and negotiated.
-  std::unique_ptr<ConfigReading> begin(qmp::Client& client, ConfigReadRequest request);
+  std::unique_ptr<ConfigReading> begin(qmp::Monitor& client, ConfigReadRequest request);
 
  private:
   friend class ConfigReading;

@@ -29,7 +29,7 @@ struct ReadFunction {
 };
 
 struct ConfigReading::Impl {
-  Impl(qmp::Client& client_in, ConfigReadRequest request_in) : client(client_in), request(std::move(request_in)) {}
+  Impl(qmp::Monitor& client_in, ConfigReadRequest request_in) : client(client_in), request(std::move(request_in)) {}
 
   // Commands in flight, and what is to be done with their answers.
   struct Batch {
@@ -64,7 +64,7 @@ struct ConfigReading::Impl {
   bool destination() const { return request.point == ReadPoint::destination; }
   std::string key_of(const ListedFunction& listed) const { return listed.function.path + ' ' + listed.function.device; }
 
-  qmp::Client& client;
+  qmp::Monitor& client;
   ConfigReadRequest request;
   std::shared_ptr<ConfigReader::Memory> memory;
   std::shared_ptr<std::string> turn;

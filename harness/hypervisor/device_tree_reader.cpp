@@ -14,7 +14,7 @@ constexpr std::size_t kTreesRemembered = 8;
 constexpr std::size_t kAnswerShownBytes = 120;
 
 // The human monitor has no errors: what it can't do it says in words.
-base::Result<std::string> text_answer(qmp::Client& client, std::uint64_t id, const char* beginning,
+base::Result<std::string> text_answer(qmp::Monitor& client, std::uint64_t id, const char* beginning,
                                       base::Deadline deadline) {
   MIGSOAK_ASSIGN(const base::Json answer, client.take_reply(id, deadline));
   if (!answer.is_string()) return base::fail(base::ErrorKind::subject, "a monitor command did not answer with text");
@@ -25,7 +25,7 @@ base::Result<std::string> text_answer(qmp::Client& client, std::uint64_t id, con
 
 }  // namespace
 
-DeviceTreeReading DeviceTreeReader::begin(qmp::Client& client, const std::string& subject, std::int64_t process_id,
+DeviceTreeReading DeviceTreeReader::begin(qmp::Monitor& client, const std::string& subject, std::int64_t process_id,
                                           const std::string& point) const {
   DeviceTreeReading reading;
   reading.client = &client;

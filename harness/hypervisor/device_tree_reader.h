@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "base/deadline.h"
-#include "qmp/client.h"
+#include "qmp/monitor.h"
 #include "record/device_tree.h"
 
 namespace migsoak::hypervisor {
 
 // A reading in flight, a plain value. It belongs to the client it was begun on, which must outlive it.
 struct DeviceTreeReading {
-  qmp::Client* client = nullptr;  // borrowed
+  qmp::Monitor* client = nullptr;  // borrowed
   std::uint64_t qtree = 0, qom_tree = 0;
   std::string subject;
   std::int64_t process_id = 0;
@@ -29,7 +29,7 @@ class DeviceTreeReader {
  public:
   // Sends and returns at once. `client`: connected. `subject`, `process_id`: "qemu:a" and its ProcessInstance::id.
   // `point`: "source", "plugged", "waiting" or "arrived".
-  DeviceTreeReading begin(qmp::Client& client, const std::string& subject, std::int64_t process_id,
+  DeviceTreeReading begin(qmp::Monitor& client, const std::string& subject, std::int64_t process_id,
                           const std::string& point) const;
   // The tree's parts, kind device-tree. Kind subject: QMP ended or refused the command. Kind timeout: no answer by the
   // deadline.

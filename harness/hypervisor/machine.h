@@ -1,58 +1,75 @@
-// Machine: one running QEMU process, driven directly. Owns the child, its QMP client and the paths of its sockets.
+// Machine: one VM as its users see it: an identity, QMP, the guest's streams, what it says, how it ended. Whose child
+// its QEMU is, and by what command line it came to be, is its driver's affair (hypervisor/driver.h).
 #pragma once
 
+#include <sys/types.h>
+
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/deadline.h"
 #include "base/result.h"
+#include "hypervisor/device_control.h"
 #include "hypervisor/machine_spec.h"
 #include "proc/child_process.h"
 #include "proc/containment.h"
 #include "proc/reactor.h"
-#include "qmp/client.h"
+#include "qmp/monitor.h"
 
 namespace migsoak::hypervisor {
 
+struct ProcessIdentity {
+  pid_t pid = 0;
+  std::int64_t start_ticks = 0;  // /proc/PID/stat field 22 at birth
+};
+
 class Machine {
  public:
-  // Spawns it and returns at once; wait_ready() tells when QMP answers.
-  static base::Result<std::unique_ptr<Machine>> spawn(proc::Reactor& reactor, proc::Containment& containment,
-                                                      MachineSpec spec);
-  // The process of `old` has exec'ed, or is about to, into the machine that `next` describes (cpr-exec; its argv was
-  // command_line(next), and `next` has an instance name, so sockets, of its own). Takes the child over: `old` is left
-  // without a process, not alive(), to be destroyed; its child(), qemu_pid(), quit() and kill() must not be called.
-  // Returns at once, like spawn(). kind subject: it has ended already, and `old` still has it.
-  static base::Result<std::unique_ptr<Machine>> take_over(proc::Reactor& reactor, Machine& old, MachineSpec next);
-  ~Machine();  // kills and reaps what is left, removes its sockets
+  Machine() = default;
+  virtual ~Machine() = default;  // ends what is left of it, removes its sockets
+  Machine(const Machine&) = delete;
+  Machine& operator=(const Machine&) = delete;
 
-  // QMP greeting read, capabilities negotiated, migration capabilities/parameters set (events on; max-bandwidth
-  // unlimited). kind subject: it exited first (message holds status and last lines). kind timeout: it never answered.
-  base::Result<void> wait_ready(base::Deadline deadline);
-  bool ready() const;  // non-blocking
+  virtual const MachineSpec& spec() const = 0;
+  // QMP answers, and QEMU is set up for migrations (events on; max-bandwidth unlimited). kind subject: it ended first
+  // (message holds status and last lines). kind timeout: it never answered.
+  virtual base::Result<void> wait_ready(base::Deadline deadline) = 0;
+  virtual bool ready() const = 0;  // non-blocking
 
-  const MachineSpec& spec() const;
-  proc::ChildProcess& child();
-  const proc::ChildProcess& child() const;
-  // Host pid of QEMU itself: with a wrapper that forks, the descendant whose executable is spec().qemu; else the
-  // child's.
-  pid_t qemu_pid() const;
-  qmp::Client& qmp();
-  std::string agent_socket() const;
-  std::string console_socket() const;
-  bool alive() const;
+  // The process that it is on record: QEMU, or the wrapper around it.
+  virtual ProcessIdentity process() const = 0;
+  // Host pid of QEMU itself.
+  virtual pid_t qemu_pid() const = 0;
 
-  // QMP quit, without waiting: quit() then only waits.
-  void begin_quit();
-  // QMP quit, then waits for the exit; SIGKILL when it does not come by the deadline (kind timeout, still reaped).
-  base::Result<proc::ExitStatus> quit(base::Deadline deadline);
-  void kill();  // SIGKILL and reap
+  virtual qmp::Monitor& qmp() = 0;
+  virtual DeviceControl& devices() = 0;
+  // Unix sockets that serve the guest's serial ports.
+  virtual std::string agent_socket() const = 0;
+  virtual std::string console_socket() const = 0;
 
- private:
-  struct Impl;
-  explicit Machine(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  // Output lines since the last call (printable, bounded), and how much was dropped.
+  virtual std::vector<std::string> take_lines() = 0;
+  virtual std::uint64_t take_dropped_bytes() = 0;
+  virtual std::vector<std::string> last_lines() const = 0;  // the last ever seen (at most 40), for evidence
+
+  virtual bool alive() const = 0;
+  // How it ended. Null: it has not, or nobody can tell (only a parent is told).
+  virtual std::optional<proc::ExitStatus> exit_status() const = 0;
+
+  // Its process is to exec into the machine that `next` describes when a migration in place has saved the guest's state
+  // (cpr-exec). Decides on it; kind bad_input: there can be no such machine.
+  virtual base::Result<void> set_exec(const MachineSpec& next) = 0;
+  // Tells QEMU, without waiting: the id is for qmp().take_reply(). Null: nothing was decided on.
+  virtual std::optional<std::uint64_t> send_exec() = 0;
+
+  // Asks it to quit, without waiting: quit() then only waits.
+  virtual void begin_quit() = 0;
+  // Asks it to quit and waits for its end; killed when that does not come by the deadline (kind timeout).
+  virtual base::Result<void> quit(base::Deadline deadline) = 0;
+  virtual void kill() = 0;  // returns when it is gone
 };
 
 // "auto" -> "kvm" when a guest really came up on KVM on this host since its last boot (remembered in

@@ -86,6 +86,9 @@ struct ChildProcess::Impl : std::enable_shared_from_this<ChildProcess::Impl> {
 };
 
 base::Result<void> ChildProcess::Impl::start() {
+  if (!containment.takes_processes()) {
+    return base::fail(base::ErrorKind::environment, "no process can be started here: " + spec.name);
+  }
   MIGSOAK_TRY(log.open(spec.log_file, spec.log_bytes_max, spec.log_append), spec.name);
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return base::fail_errno("no pipe for the output of " + spec.name, errno);

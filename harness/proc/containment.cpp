@@ -226,6 +226,10 @@ base::Result<std::unique_ptr<Containment>> Containment::start(ContainmentOptions
   return containment;
 }
 
+std::unique_ptr<Containment> Containment::without_processes() {
+  return std::unique_ptr<Containment>(new Containment(std::make_unique<Impl>()));
+}
+
 Containment::~Containment() {
   if (impl_->guardian.pid == 0) return;
   if (auto killed = kill_all(base::Deadline::in(kLastKillMax)); !killed) spdlog::warn("{}", killed.error().describe());

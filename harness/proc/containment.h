@@ -38,12 +38,15 @@ struct ContainmentOptions {
 class Containment {
  public:
   static base::Result<std::unique_ptr<Containment>> start(ContainmentOptions options);
+  // Without a guardian: nothing can be started in it. For what must not start a process, such as unit tests.
+  static std::unique_ptr<Containment> without_processes();
   // Kills whatever is left and waits until it is gone.
   ~Containment();
   Containment(const Containment&) = delete;
   Containment& operator=(const Containment&) = delete;
 
   ContainmentLevel level() const;
+  bool takes_processes() const { return guardian_pid() != 0; }
   pid_t guardian_pid() const;
   bool guardian_alive() const;
   const std::string& run_id() const;

@@ -63,7 +63,7 @@ std::string Client::end_reason() const {
   return impl_->connection->end_reason;
 }
 
-std::uint64_t Client::send(const std::string& command, const base::Json& arguments, int descriptor) {
+std::uint64_t Client::send_command(const std::string& command, const base::Json& arguments, int descriptor) {
   return impl_->connection->send(command, arguments, descriptor);
 }
 
@@ -84,13 +84,6 @@ base::Result<base::Json> Client::take_reply(std::uint64_t id, base::Deadline dea
   return base::fail(ErrorKind::timeout, "QMP did not answer in time");
 }
 
-base::Result<base::Json> Client::execute(const std::string& command, const base::Json& arguments,
-                                         base::Deadline deadline, int descriptor) {
-  auto reply = take_reply(send(command, arguments, descriptor), deadline);
-  if (!reply) return tl::unexpected<base::Error>(std::move(reply.error()).with_context(command));
-  return reply;
-}
-
 std::vector<Event> Client::take_events() {
   Connection& connection = *impl_->connection;
   std::vector<Event> taken(std::make_move_iterator(connection.events.begin()),
@@ -101,7 +94,7 @@ std::vector<Event> Client::take_events() {
   return taken;
 }
 
-bool Client::has_event(const std::string& name, const std::string& key, const std::string& value) const {
+bool Client::find_event(const std::string& name, const std::string& key, const std::string& value) const {
   for (const Event& event : impl_->connection->events) {
     if (event.name != name) continue;
     if (key.empty() || base::json_get<std::string>(event.data, key, "") == value) return true;

@@ -36,6 +36,7 @@ const std::vector<KeySpec>& scenario_keys() {  // NOLINT(readability-function-si
                                  {"guest.queue_depth", integer},
                                  {"side", table_list},
                                  {"side.*.name", string},
+                                 {"side.*.driver", string},
                                  {"side.*.qemu", string},
                                  {"side.*.env", env},
                                  {"side.*.env.*", string},

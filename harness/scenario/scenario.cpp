@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "detect/judge.h"
 #include "hypervisor/device_type.h"
+#include "hypervisor/driver.h"
 #include "ops/hotplug/hotplug.h"
 #include "scenario/check.h"
 #include "scenario/document.h"
@@ -50,6 +51,7 @@ Result<SideScenario> read_side(const TableReader& in, const std::string& directo
   side.name.clear();
   in.read("name", side.name);
   MIGSOAK_TRY(check_name(side.name), in.where(in.table().get("name"), "name"));
+  MIGSOAK_TRY(in.read_choice("driver", side.driver, hypervisor::driver_names()));
   in.read("qemu", side.qemu);
   in.read("env", side.env);
   in.read("wrapper", side.wrapper);

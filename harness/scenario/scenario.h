@@ -23,6 +23,7 @@ enum class OnLoss { stop, new_lineage };
 
 struct SideScenario {
   std::string name = "a";
+  std::string driver = "direct";  // catalogue: hypervisor/drivers.def
   std::string qemu = "qemu-system-x86_64";
   std::map<std::string, std::string> env;
   std::vector<std::string> wrapper;

@@ -9,6 +9,7 @@
 #include "block.h"
 #include "engine/target_spec.h"
 #include "guest/channel.h"
+#include "hypervisor/driver.h"
 #include "ops/modes/mode.h"
 #include "plan/planner.h"
 #include "preflight/preflight.h"
@@ -47,6 +48,22 @@ class BareLoop {
   Result<void> iterate(std::int64_t index, std::map<std::string, std::vector<double>>& phases_ms);
 
  private:
+  class Listener : public ops::MigrationListener {
+   public:
+    Listener(BareLoop& loop, ops::Succession succession, End& next, const hypervisor::MachineSpec& spec)
+        : loop_(loop), succession_(succession), next_(next), spec_(spec) {}
+    Result<hypervisor::Machine*> raise(Deadline) override { return loop_.raise(succession_, next_, spec_); }
+    Result<void> release_source() override {
+      return base::fail(ErrorKind::bad_input, "no mode of the benchmark ends its source first");
+    }
+
+   private:
+    BareLoop& loop_;
+    ops::Succession succession_;
+    End& next_;
+    const hypervisor::MachineSpec& spec_;
+  };
+
   Result<void> start_targets();
   hypervisor::MachineSpec machine_spec(const std::string& side_name, const ops::Mode* mode, const std::string& slot);
   Result<End> spawn(const std::string& side, const ops::Mode* mode, const std::string& slot);
@@ -57,6 +74,7 @@ class BareLoop {
   std::unique_ptr<proc::RunDir> run_dir_;
   std::unique_ptr<proc::Containment> containment_;
   proc::Reactor reactor_;
+  std::unique_ptr<hypervisor::Driver> driver_;
   preflight::Preflight preflight_;
   guest::GuestChannel channel_{reactor_};
   std::vector<std::unique_ptr<target::Target>> targets_;
@@ -138,7 +156,7 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, con
 Result<End> BareLoop::spawn(const std::string& side, const ops::Mode* mode, const std::string& slot) {
   End end;
   end.slot = slot;
-  MIGSOAK_ASSIGN(end.machine, hypervisor::Machine::spawn(reactor_, *containment_, machine_spec(side, mode, slot)));
+  MIGSOAK_ASSIGN(end.machine, driver_->start(machine_spec(side, mode, slot)));
   return end;
 }
 
@@ -146,7 +164,7 @@ Result<End> BareLoop::spawn(const std::string& side, const ops::Mode* mode, cons
 Result<hypervisor::Machine*> BareLoop::raise(ops::Succession succession, End& next,
                                              const hypervisor::MachineSpec& spec) {
   if (succession == ops::Succession::in_place) {
-    MIGSOAK_ASSIGN(next.machine, hypervisor::Machine::take_over(reactor_, *guest_.machine, spec));
+    MIGSOAK_ASSIGN(next.machine, driver_->take_over(*guest_.machine, spec));
   }
   MIGSOAK_TRY(make_ready(next));
   return next.machine.get();
@@ -161,6 +179,7 @@ Result<void> BareLoop::make_ready(End& end) {
 Result<void> BareLoop::boot() {
   MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create("bench-bare"));
   MIGSOAK_ASSIGN(containment_, proc::Containment::start({"bench-bare", run_dir_->path(), ""}));
+  driver_ = hypervisor::find_driver_kind("direct")->make(reactor_, *containment_);
   MIGSOAK_ASSIGN(preflight_, preflight::run_preflight(reactor_, *containment_, scenario_, run_dir_->path()));
   MIGSOAK_TRY(start_targets());
   MIGSOAK_ASSIGN(guest_, spawn(plan::plan_iteration(scenario_, 0).source_side, nullptr, "0"));
@@ -200,16 +219,13 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
     if (succession == ops::Succession::beside) MIGSOAK_TRY(make_ready(next));
   }
   phase("spawn_ms");
-  ops::MigrationContext migration{reactor_,         guest_.machine.get(), next.machine.get(),     plan.transport,
-                                  run_dir_->path(), spec.instance,        Deadline::in(kStepMax), nullptr};
   const std::string base = run_dir_->path() + "/" + spec.instance;
-  migration.main_socket = base + ".m";
-  migration.cpr_socket = base + ".x";
-  migration.state_file = base + ".state";
-  migration.raise = [&](Deadline) { return raise(succession, next, spec); };
-  if (succession == ops::Succession::in_place) {
-    MIGSOAK_ASSIGN(migration.exec_command, hypervisor::command_line(spec));
-  }
+  ops::MigrationChannels channels{plan.transport, run_dir_->path(), spec.instance,
+                                  base + ".m",    base + ".x",      base + ".state"};
+  Listener listener(*this, succession, next, spec);
+  ops::MigrationContext migration{
+      reactor_, listener, guest_.machine.get(), next.machine.get(), std::move(channels), Deadline::in(kStepMax)};
+  if (succession == ops::Succession::in_place) MIGSOAK_TRY(guest_.machine->set_exec(spec));
   const ops::MigrationOutcome outcome = mode->run(migration);
   if (outcome.result != ops::MigrationResult::completed) {
     return base::fail(ErrorKind::subject,

@@ -46,16 +46,16 @@ TEST_F(MachineTest, ComesUpAndQuits) {
   ASSERT_TRUE(machine);
   EXPECT_TRUE(machine->ready());
   EXPECT_TRUE(machine->alive());
-  EXPECT_EQ(machine->qemu_pid(), machine->child().pid());
+  EXPECT_EQ(machine->qemu_pid(), machine->process().pid);
   EXPECT_EQ(run_state(*machine), "running");
   EXPECT_TRUE(exists(machine->agent_socket()));
   EXPECT_TRUE(exists(machine->console_socket()));
   const auto capabilities = machine->qmp().execute("query-migrate-capabilities", base::Json::object(), soon());
   ASSERT_TRUE(capabilities);
   EXPECT_THAT(base::dump_json(*capabilities), HasSubstr(R"({"capability":"events","state":true})"));
-  const auto status = machine->quit(soon());
-  ASSERT_TRUE(status) << status.error().describe();
-  EXPECT_EQ(status->exit_code, 0);
+  const auto quit = machine->quit(soon());
+  ASSERT_TRUE(quit) << quit.error().describe();
+  EXPECT_EQ(machine->exit_status().value().exit_code, 0);
   EXPECT_FALSE(machine->alive());
   EXPECT_FALSE(exists(machine->agent_socket()));
 }
@@ -120,7 +120,7 @@ TEST_F(MachineTest, TellsASilentQemuFromADeadOne) {
   const auto ready = (*machine)->wait_ready(Deadline::in(milliseconds(300)));
   ASSERT_FALSE(ready);
   EXPECT_EQ(ready.error().kind, ErrorKind::timeout);
-  const pid_t pid = (*machine)->child().pid();
+  const pid_t pid = (*machine)->process().pid;
   (*machine)->kill();
   EXPECT_FALSE((*machine)->alive());
   EXPECT_NE(::kill(pid, 0), 0) << "killed and reaped";
@@ -134,12 +134,12 @@ TEST_F(MachineTest, AStoppedQemuIsATimeoutAndStillReaped) {
   const auto answer = machine->qmp().execute("query-status", base::Json::object(), Deadline::in(milliseconds(200)));
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().kind, ErrorKind::timeout);
-  const auto status = machine->quit(Deadline::in(milliseconds(200)));
-  ASSERT_FALSE(status);
-  EXPECT_EQ(status.error().kind, ErrorKind::timeout);
+  const auto quit = machine->quit(Deadline::in(milliseconds(200)));
+  ASSERT_FALSE(quit);
+  EXPECT_EQ(quit.error().kind, ErrorKind::timeout);
   EXPECT_FALSE(machine->alive());
-  ASSERT_TRUE(machine->child().exit_status());
-  EXPECT_EQ(machine->child().exit_status()->signal, SIGKILL);
+  ASSERT_TRUE(machine->exit_status());
+  EXPECT_EQ(machine->exit_status()->signal, SIGKILL);
 }
 
 TEST_F(MachineTest, FindsQemuBehindAWrapper) {
@@ -149,7 +149,7 @@ TEST_F(MachineTest, FindsQemuBehindAWrapper) {
   auto machine = raise(wrapped);
   ASSERT_TRUE(machine);
   const pid_t pid = machine->qemu_pid();
-  EXPECT_NE(pid, machine->child().pid());
+  EXPECT_NE(pid, machine->process().pid);
   EXPECT_EQ(proc::command_of(pid), "qemu-system-x86_64");
   machine->kill();
   EXPECT_FALSE(machine->alive());
@@ -159,7 +159,7 @@ TEST_F(MachineTest, FindsQemuBehindAWrapper) {
   wrapped.wrapper = {"/usr/bin/env", "A=B"};
   machine = raise(wrapped);
   ASSERT_TRUE(machine);
-  EXPECT_EQ(machine->qemu_pid(), machine->child().pid());
+  EXPECT_EQ(machine->qemu_pid(), machine->process().pid);
 }
 
 TEST_F(MachineTest, PassesTheSidesEnvironment) {

@@ -7,6 +7,7 @@
 #include "hypervisor/config_reader.h"
 #include "hypervisor/device_tree_reader.h"
 #include "hypervisor/device_tree_text.h"
+#include "qmp/client.h"
 #include "qmp/scripted_peer.h"
 
 namespace migsoak::hypervisor {

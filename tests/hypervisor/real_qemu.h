@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "hypervisor/machine.h"
+#include "hypervisor/driver.h"
 #include "proc/contained_test.h"
 
 namespace migsoak::hypervisor {
@@ -29,8 +29,13 @@ class RealQemu : public proc::ContainedTest {
     spec.instance = instance;
     return spec;
   }
-  base::Result<std::unique_ptr<Machine>> spawn(MachineSpec spec) {
-    return Machine::spawn(reactor_, *containment_, std::move(spec));
+  base::Result<std::unique_ptr<Machine>> spawn(MachineSpec spec) { return driver().start(std::move(spec)); }
+  Driver& driver() {
+    if (driver_ == nullptr) driver_ = make_driver(reactor_);
+    return *driver_;
+  }
+  std::unique_ptr<Driver> make_driver(proc::Reactor& reactor) {
+    return find_driver_kind("direct")->make(reactor, *containment_);
   }
   // Fails the test and returns null when it does not come up.
   std::unique_ptr<Machine> raise(MachineSpec spec) {
@@ -51,6 +56,7 @@ class RealQemu : public proc::ContainedTest {
   }
 
   proc::Reactor reactor_;
+  std::unique_ptr<Driver> driver_;
 };
 
 }  // namespace migsoak::hypervisor

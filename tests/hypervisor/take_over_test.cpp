@@ -35,15 +35,15 @@ TEST_F(TakeOverTest, TheProcessGoesOnAsTheNextMachine) {
   const auto next = spec("q2");
   auto first = raise_becoming(command_line(next).value());
   ASSERT_TRUE(first);
-  const pid_t pid = first->child().pid();
+  const pid_t pid = first->process().pid;
   const std::string old_socket = first->agent_socket();
   quit_first(*first);
-  auto second = Machine::take_over(reactor_, *first, next);
+  auto second = driver().take_over(*first, next);
   ASSERT_TRUE(second) << second.error().describe();
   EXPECT_FALSE(first->alive());
   const auto ready = (*second)->wait_ready(soon());
   ASSERT_TRUE(ready) << ready.error().describe();
-  EXPECT_EQ((*second)->child().pid(), pid);
+  EXPECT_EQ((*second)->process().pid, pid);
   EXPECT_EQ((*second)->qemu_pid(), pid);
   EXPECT_EQ(run_state(**second), "running");
 
@@ -53,16 +53,16 @@ TEST_F(TakeOverTest, TheProcessGoesOnAsTheNextMachine) {
   EXPECT_TRUE((*second)->alive());
   EXPECT_EQ(run_state(**second), "running");
   EXPECT_TRUE(is_there((*second)->agent_socket()));
-  const auto status = (*second)->quit(soon());
-  ASSERT_TRUE(status) << status.error().describe();
-  EXPECT_TRUE(status->success());
+  const auto quit = (*second)->quit(soon());
+  ASSERT_TRUE(quit) << quit.error().describe();
+  EXPECT_TRUE((*second)->exit_status().value().success());
 }
 
 TEST_F(TakeOverTest, ANextMachineThatEndsSaysWhy) {
   auto first = raise_becoming({"/bin/sh", "-c", "'echo cannot go on; exit 5'"});
   ASSERT_TRUE(first);
   quit_first(*first);
-  auto second = Machine::take_over(reactor_, *first, spec("q2"));
+  auto second = driver().take_over(*first, spec("q2"));
   if (!second) {  // it was that quick
     EXPECT_THAT(second.error().describe(), HasSubstr("exit status 5"));
     return;
@@ -77,10 +77,10 @@ TEST_F(TakeOverTest, AProcessThatHasEndedStaysWithItsMachine) {
   auto first = raise(spec("q1"));
   ASSERT_TRUE(first);
   ASSERT_TRUE(first->quit(soon()));
-  const auto second = Machine::take_over(reactor_, *first, spec("q2"));
+  const auto second = driver().take_over(*first, spec("q2"));
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().kind, ErrorKind::subject);
-  EXPECT_TRUE(first->child().exit_status());
+  EXPECT_TRUE(first->exit_status());
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "hypervisor/real_qemu.h"
 #include "ops/modes/mode.h"
+#include "ops/told.h"
 
 namespace migsoak::ops {
 namespace {
@@ -29,7 +30,8 @@ class PrecopyTest : public hypervisor::RealQemu {
     ASSERT_TRUE(source_ && destination_);
   }
   MigrationContext context(const std::string& transport = "unix", Deadline deadline = soon()) {
-    return {reactor_, source_.get(), destination_.get(), transport, run_dir_->path(), "m1", deadline, nullptr};
+    return {reactor_, told_, source_.get(), destination_.get(), {transport, run_dir_->path(), "m1", "", "", ""},
+            deadline};
   }
   // So slow that it never ends by itself within a test.
   void throttle() { ASSERT_TRUE(source_->qmp().execute("migrate-set-parameters", {{"max-bandwidth", 2000}}, soon())); }
@@ -39,12 +41,13 @@ class PrecopyTest : public hypervisor::RealQemu {
     throttle();
     auto under_way = context("unix", deadline);
     bool disturbed = false;
-    under_way.on_progress = [&] {
+    told_.on_progress = [&] {
       if (disturbed || !source_->qmp().has_event("MIGRATION", "status", "active")) return;
       disturbed = true;
       disturb();
     };
     auto outcome = precopy(under_way);
+    told_.on_progress = nullptr;
     EXPECT_TRUE(disturbed);
     return outcome;
   }
@@ -60,13 +63,14 @@ class PrecopyTest : public hypervisor::RealQemu {
   }
 
   std::unique_ptr<Machine> source_, destination_;
+  Told told_;
 };
 
 TEST_F(PrecopyTest, TellsOfEachPhaseOnceAndInOrder) {
   raise_pair();
   std::vector<MigrationPhase> phases;
   auto there = context();
-  there.on_phase = [&](MigrationPhase phase) { phases.push_back(phase); };
+  told_.on_reached = [&](MigrationPhase phase) { phases.push_back(phase); };
   const auto outcome = precopy(there);
   ASSERT_EQ(outcome.result, MigrationResult::completed) << outcome.error;
   ASSERT_GE(phases.size(), 2U);
@@ -81,7 +85,7 @@ TEST_F(PrecopyTest, AMigrationThatIsCancelledWasActiveAndNeverCompleted) {
   throttle();
   std::vector<MigrationPhase> phases;
   auto there = context();
-  there.on_phase = [&](MigrationPhase phase) {
+  told_.on_reached = [&](MigrationPhase phase) {
     phases.push_back(phase);
     if (phase == MigrationPhase::active) source_->qmp().send("migrate_cancel");
   };
@@ -96,7 +100,7 @@ TEST_P(TransportTest, MovesARunningMachineThereAndBack) {
   raise_pair();
   int progress = 0;
   auto there = context(GetParam());
-  there.on_progress = [&] { ++progress; };
+  told_.on_progress = [&] { ++progress; };
   auto outcome = precopy(there);
   ASSERT_EQ(outcome.result, MigrationResult::completed) << outcome.error;
   EXPECT_EQ(outcome.error, "");
@@ -257,15 +261,18 @@ TEST_F(PrecopyTest, UserStopsTheRun) {
   // Its own Reactor, with a stop request.
   proc::StopRequest stop;
   proc::Reactor reactor(&stop);
-  auto source = Machine::spawn(reactor, *containment_, spec("src"));
-  auto destination = Machine::spawn(reactor, *containment_, spec("dst", true));
+  const auto driver = make_driver(reactor);
+  auto source = driver->start(spec("src"));
+  auto destination = driver->start(spec("dst", true));
   ASSERT_TRUE(source && destination);
   ASSERT_TRUE((*source)->wait_ready(soon()));
   ASSERT_TRUE((*destination)->wait_ready(soon()));
   ASSERT_TRUE((*source)->qmp().execute("migrate-set-parameters", {{"max-bandwidth", 2000}}, soon()));
-  MigrationContext move{reactor, source->get(), destination->get(), "unix", run_dir_->path(), "m1", soon(), [&] {
-                          if (stop.level() < 2) stop.raise();
-                        }};
+  told_.on_progress = [&] {
+    if (stop.level() < 2) stop.raise();
+  };
+  MigrationContext move{reactor, told_, source->get(), destination->get(), {"unix", run_dir_->path(), "m1", "", "", ""},
+                        soon()};
   EXPECT_TRUE(precopy(move).interrupted);
 }
 

@@ -107,30 +107,33 @@ MigrationOutcome UpgradeMode::upgrade(const std::string& mode, MachineSpec next)
     if (spawned) destination_ = std::move(*spawned);
   }
   const std::string base = run_dir_->path() + "/" + next.instance;
-  MigrationContext context{reactor_,         source_.get(), destination_.get(), "unix",
-                           run_dir_->path(), next.instance, deadline_,          nullptr};
-  context.state_file = base + ".state";
-  context.main_socket = base + ".m";
-  context.cpr_socket = base + ".x";
-  if (succession == Succession::in_place) context.exec_command = *hypervisor::command_line(next);
-  context.release_source = [&]() -> base::Result<void> {
+  MigrationChannels channels{"unix", run_dir_->path(), next.instance, base + ".m", base + ".x", base + ".state"};
+  Told listener;
+  MigrationContext context{reactor_, listener, source_.get(), destination_.get(), std::move(channels), deadline_};
+  if (succession == Succession::in_place && tells_exec_) {
+    MachineSpec becomes = next;
+    if (sabotage_exec_) sabotage_exec_(becomes);
+    EXPECT_TRUE(source_->set_exec(becomes));
+  }
+  listener.on_release = [&]() -> base::Result<void> {
     EXPECT_TRUE(source_->quit(soon()));
     source_.reset();
     return {};
   };
-  context.raise = [&, next](base::Deadline by) -> base::Result<Machine*> {
+  listener.on_raise = [&, next](base::Deadline by) -> base::Result<Machine*> {
     if (succession == Succession::afterwards) {
       MIGSOAK_ASSIGN(destination_, spawn(next));
     } else if (succession == Succession::in_place) {
-      MIGSOAK_ASSIGN(destination_, Machine::take_over(reactor_, *source_, next));
+      MIGSOAK_ASSIGN(destination_, driver().take_over(*source_, next));
       source_.reset();
     }
     MIGSOAK_TRY(destination_->wait_ready(by));
     return destination_.get();
   };
   if (sabotage_) sabotage_(context);
+  if (sabotage_listener_) sabotage_listener_(listener);
   const MigrationOutcome outcome = how.run(context);
-  state_file_ = context.state_file;
+  state_file_ = context.channels.state_file;
   if (outcome.result == MigrationResult::completed && !outcome.interrupted) {
     if (source_ != nullptr) {
       // A little after "completed".

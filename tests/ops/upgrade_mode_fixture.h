@@ -13,6 +13,7 @@
 #include "fleet/build_of.h"
 #include "hypervisor/real_qemu.h"
 #include "ops/modes/mode.h"
+#include "ops/told.h"
 
 namespace migsoak::ops {
 
@@ -45,6 +46,9 @@ class UpgradeMode : public hypervisor::RealQemu {
   std::unique_ptr<hypervisor::Machine> source_, destination_;
   base::Deadline deadline_ = hypervisor::soon();     // of the next upgrade
   std::function<void(MigrationContext&)> sabotage_;  // done to the context of the next upgrade
+  std::function<void(Told&)> sabotage_listener_;
+  std::function<void(hypervisor::MachineSpec&)> sabotage_exec_;  // and to what the source execs into
+  bool tells_exec_ = true;                                       // what it execs into
   Ram ram_ = Ram::memfd;
   int instances_ = 0;
   std::string ram_path_;

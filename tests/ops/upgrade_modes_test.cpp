@@ -40,7 +40,7 @@ TEST_F(UpgradeModesTest, LocalSendsNoRam) {
 
 TEST_F(UpgradeModesTest, LocalGoesOverItsOwnTransportsOnly) {
   start(kSystemBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) { context.transport = "tcp"; };
+  sabotage_ = [](MigrationContext& context) { context.channels.transport = "tcp"; };
   const MigrationOutcome outcome = upgrade("local", kSystemBuild);
   EXPECT_EQ(outcome.result, MigrationResult::failed);
   EXPECT_THAT(outcome.error, HasSubstr("local has no transport 'tcp'"));
@@ -87,9 +87,9 @@ TEST_F(UpgradeModesTest, ExecIsOneProcessAndItsDescriptorsStay) {
   EXPECT_EQ(source_->qemu_pid(), pid);
   EXPECT_EQ(fd_count(pid), fds);
   EXPECT_NE(run_state(*source_), "?");
-  const auto status = source_->quit(soon());
-  ASSERT_TRUE(status) << status.error().describe();
-  EXPECT_TRUE(status->success());
+  const auto quit = source_->quit(soon());
+  ASSERT_TRUE(quit) << quit.error().describe();
+  EXPECT_TRUE(source_->exit_status().value().success());
 }
 
 TEST_F(UpgradeModesTest, ExecLosesADescriptorOfARamFile) {

@@ -24,6 +24,9 @@ class UpgradeTroubleTest : public UpgradeMode {
     EXPECT_EQ(run_state(*source_), "running");
     destination_.reset();
     sabotage_ = nullptr;
+    sabotage_listener_ = nullptr;
+    sabotage_exec_ = nullptr;
+    tells_exec_ = true;
     deadline_ = hypervisor::soon();
     std::filesystem::remove(run_dir_->path() + "/q1.x");  // of a destination that was killed
     for (const char* mode : {"precopy", "cpr-exec", "cpr-transfer", "local", "cpr-reboot"}) {
@@ -37,7 +40,9 @@ TEST_F(UpgradeTroubleTest, UnwritableStateFile) {
   NEEDS_BUILD(kNewBuild);
   for (const char* mode : {"cpr-reboot", "cpr-exec"}) {
     start(kNewBuild, Ram::file);
-    sabotage_ = [](MigrationContext& context) { context.state_file = context.run_dir + "/no-such-folder/state"; };
+    sabotage_ = [](MigrationContext& context) {
+      context.channels.state_file = context.channels.run_dir + "/no-such-folder/state";
+    };
     const MigrationOutcome outcome = upgrade(mode, kNewBuild);
     EXPECT_EQ(outcome.result, MigrationResult::failed) << outcome.error;
     EXPECT_THAT(outcome.error, HasSubstr("No such file or directory")) << mode;
@@ -49,7 +54,7 @@ TEST_F(UpgradeTroubleTest, UnwritableStateFile) {
 TEST_F(UpgradeTroubleTest, ExecCommandThatDoesNotExist) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) { context.exec_command = {"/no/such/qemu", "-version"}; };
+  sabotage_exec_ = [](MachineSpec& next) { next.qemu = "/no/such/qemu"; };
   const MigrationOutcome outcome = upgrade("cpr-exec", kNewBuild);
   EXPECT_EQ(outcome.result, MigrationResult::failed) << outcome.error;
   EXPECT_THAT(outcome.error, HasSubstr("execvp /no/such/qemu failed"));
@@ -59,7 +64,7 @@ TEST_F(UpgradeTroubleTest, ExecCommandThatDoesNotExist) {
 TEST_F(UpgradeTroubleTest, NoExecCommandAtAll) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) { context.exec_command.clear(); };
+  tells_exec_ = false;
   const MigrationOutcome outcome = upgrade("cpr-exec", kNewBuild);
   EXPECT_EQ(outcome.result, MigrationResult::failed) << outcome.error;
   EXPECT_THAT(outcome.error, HasSubstr("cpr-exec-command"));
@@ -70,7 +75,7 @@ TEST_F(UpgradeTroubleTest, ExecIntoWhatExitsAtOnceLosesTheGuest) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::memfd);
   const std::string script = write_script("dies", "#!/bin/sh\necho 'no \033[31mway' >&2\nexit 7\n");
-  sabotage_ = [&](MigrationContext& context) { context.exec_command = {script}; };
+  sabotage_exec_ = [&](MachineSpec& next) { next.qemu = script; };
   const MigrationOutcome outcome = upgrade("cpr-exec", kNewBuild);
   EXPECT_EQ(outcome.result, MigrationResult::source_lost) << outcome.error;
   EXPECT_THAT(outcome.error, AllOf(HasSubstr("exit status 7"), HasSubstr("no \\x1b[31mway")));
@@ -81,7 +86,7 @@ TEST_F(UpgradeTroubleTest, ExecIntoWhatNeverAnswersIsAHang) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::memfd);
   const std::string script = write_script("mute", "#!/bin/sh\nexec sleep 1000\n");
-  sabotage_ = [&](MigrationContext& context) { context.exec_command = {script}; };
+  sabotage_exec_ = [&](MachineSpec& next) { next.qemu = script; };
   deadline_ = Deadline::in(milliseconds(1500));
   const MigrationOutcome outcome = upgrade("cpr-exec", kNewBuild);
   EXPECT_EQ(outcome.result, MigrationResult::hang) << outcome.error;
@@ -113,7 +118,7 @@ TEST_F(UpgradeTroubleTest, ExecIntoAnOlderBuildLosesAGuestWhoseRamHasNoName) {
 TEST_F(UpgradeTroubleTest, SourceKilledBeforeItExecs) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::memfd);
-  sabotage_ = [&](MigrationContext& context) { context.on_started = [&] { ::kill(source_->qemu_pid(), SIGKILL); }; };
+  sabotage_listener_ = [&](Told& told) { told.on_started = [&] { ::kill(source_->qemu_pid(), SIGKILL); }; };
   const MigrationOutcome outcome = upgrade("cpr-exec", kNewBuild);
   EXPECT_EQ(outcome.result, MigrationResult::source_lost) << outcome.error;
   EXPECT_THAT(outcome.error, HasSubstr("SIGKILL"));
@@ -170,7 +175,9 @@ TEST_F(UpgradeTroubleTest, TransferToWhatHangsBeforeQmp) {
 TEST_F(UpgradeTroubleTest, TransferWithoutAMainSocketIsTheSourcesFailure) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) { context.main_socket = context.run_dir + "/no-such-folder/main"; };
+  sabotage_ = [](MigrationContext& context) {
+    context.channels.main_socket = context.channels.run_dir + "/no-such-folder/main";
+  };
   const MigrationOutcome outcome = upgrade("cpr-transfer", kNewBuild);
   EXPECT_THAT(outcome.result, AnyOf(MigrationResult::failed, MigrationResult::destination_lost)) << outcome.error;
   EXPECT_THAT(outcome.error, HasSubstr("No such file or directory"));
@@ -218,9 +225,9 @@ TEST_F(UpgradeTroubleTest, RebootIntoWhatNeverAnswersIsAHang) {
 TEST_F(UpgradeTroubleTest, RebootFromATruncatedState) {
   NEEDS_BUILD(kNewBuild);
   start(kNewBuild, Ram::file);
-  sabotage_ = [](MigrationContext& context) {
-    context.raise = [raise = context.raise, path = context.state_file](Deadline by) {
-      std::filesystem::resize_file(path, 1000);
+  sabotage_listener_ = [this](Told& told) {
+    told.on_raise = [this, raise = told.on_raise](Deadline by) {
+      std::filesystem::resize_file(state_file_, 1000);
       return raise(by);
     };
   };
@@ -250,18 +257,22 @@ TEST_F(UpgradeTroubleTest, UserStopsTheRunWhileTheStateIsSaved) {
     proc::StopRequest stop;
     proc::Reactor reactor(&stop);
     const Mode& how = *find_mode(mode);
-    auto source = Machine::spawn(reactor, *containment_, build_spec(kNewBuild, "s", Ram::file));
+    const auto driver = make_driver(reactor);
+    auto source = driver->start(build_spec(kNewBuild, "s", Ram::file));
     ASSERT_TRUE(source) << source.error().describe();
     ASSERT_TRUE((*source)->wait_ready(hypervisor::soon()));
     std::unique_ptr<Machine> next;
-    MigrationContext context{reactor, source->get(), nullptr, "unix", run_dir_->path(), "t", hypervisor::soon(), {}};
-    context.state_file = run_dir_->path() + "/t.state";
-    context.cpr_socket = run_dir_->path() + "/t.x";
-    context.exec_command = {"/no/such/qemu"};
+    Told listener;
+    const MigrationChannels channels{"unix", run_dir_->path(),          "t",
+                                     "",     run_dir_->path() + "/t.x", run_dir_->path() + "/t.state"};
+    MigrationContext context{reactor, listener, source->get(), nullptr, channels, hypervisor::soon()};
+    MachineSpec becomes = build_spec(kNewBuild, "e", Ram::file);
+    becomes.qemu = "/no/such/qemu";
+    ASSERT_TRUE((*source)->set_exec(becomes));
     if (how.needs.succession == Succession::waiting) {
       MachineSpec silent = build_spec(kNewBuild, "d", Ram::file);
       silent.wrapper = {write_script("mute", "#!/bin/sh\nexec sleep 1000\n")};
-      next = std::move(Machine::spawn(reactor, *containment_, silent).value());
+      next = std::move(driver->start(silent).value());
       context.destination = next.get();
     }
     ASSERT_EQ(::kill((*source)->qemu_pid(), SIGSTOP), 0);

@@ -161,6 +161,16 @@ void no_detach(const View& view, const Config& /*config*/, Offences& out) {
   });
 }
 
+void no_spawn(const View& view, const Config& /*config*/, Offences& out) {
+  const std::string& path = view.file.path;
+  const auto below = [&path](const char* folder) { return path.starts_with(folder); };
+  if (!below("harness/engine/") && !below("harness/ops/") && !below("harness/probes/")) return;
+  static const std::regex name(R"(\b(ChildProcess::spawn|SpawnSpec|run_command)\b)");
+  each_match(view.code, name, [&](const std::smatch& match, int line) {
+    out.push_back({"no-spawn", path, line, "", match[1].str() + ": a driver or a kind of target starts processes"});
+  });
+}
+
 void machine_path(const View& view, const Config& /*config*/, Offences& out) {
   // Written in pieces, or this file would offend.
   static const std::regex path(
@@ -212,7 +222,7 @@ constexpr std::array kRules = {
     NamedRule{"top-level", top_level},         NamedRule{"no-sleep", no_sleep},
     NamedRule{"no-detach", no_detach},         NamedRule{"machine-path", machine_path},
     NamedRule{"open-work", open_work},         NamedRule{"silent-skip", silent_skip},
-    NamedRule{"header-form", header_form},
+    NamedRule{"header-form", header_form},     NamedRule{"no-spawn", no_spawn},
 };
 
 void sort(Offences& offences) {

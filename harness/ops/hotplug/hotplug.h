@@ -37,15 +37,6 @@ std::vector<std::string> hotplug_kind_names();
 // "settled" "at-once" "refused": record/plan.h
 const std::vector<std::string>& hotplug_timings();
 
-// Makes the backends and adds the device. kind subject: QEMU refused (its words are the message; no backend is left);
-// other kinds as QMP's.
-base::Result<void> plug(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device, base::Deadline deadline);
-// Asks for the unplug; the guest decides when. kind subject: QEMU refused.
-base::Result<void> request_unplug(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline);
-// The device is gone (event DEVICE_DELETED is in the inbox).
-bool unplugged(hypervisor::Machine& machine, const std::string& id);
-// Still in the machine's device tree.
-base::Result<bool> has_device(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline);
 // Where the guest put BAR0 of a device, and its size, both in bytes. Empty: no such device, no BAR0, or not placed
 // (yet).
 struct BarPlace {
@@ -54,8 +45,5 @@ struct BarPlace {
 };
 base::Result<std::optional<BarPlace>> bar0_of(hypervisor::Machine& machine, const std::string& id,
                                               base::Deadline deadline);
-// What the device was made of, after it is gone.
-base::Result<void> drop_backends(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device,
-                                 base::Deadline deadline);
 
 }  // namespace migsoak::ops

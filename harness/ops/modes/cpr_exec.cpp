@@ -8,7 +8,7 @@ namespace migsoak::ops {
 MigrationOutcome run_cpr_exec(MigrationContext& context) {
   EndSettings settings;
   settings.mode = "cpr-exec";
-  settings.exec_command = context.exec_command;
+  settings.execs = true;
   return SavedMigration(context, *find_mode("cpr-exec"), std::move(settings)).run();
 }
 

@@ -12,14 +12,15 @@ constexpr const char* kModeParameterSince = "8.2";
 }
 
 SentSettings::SentSettings(hypervisor::Machine& machine, const EndSettings& settings) : machine_(machine) {
-  qmp::Client& client = machine.qmp();
+  qmp::Monitor& client = machine.qmp();
   const base::Json shared{{"capability", "x-ignore-shared"}, {"state", settings.ignore_shared}};
   ids_.push_back(client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({shared})}}));
   // An unknown version is taken for an older one (MachineSpec::version).
   if (settings.mode == "normal" && base::older_version(machine.spec().version, kModeParameterSince)) return;
-  base::Json parameters{{"mode", settings.mode}};
-  if (!settings.exec_command.empty()) parameters["cpr-exec-command"] = settings.exec_command;
-  ids_.push_back(client.send("migrate-set-parameters", parameters));
+  if (settings.execs) {
+    if (const auto sent = machine.send_exec()) ids_.push_back(*sent);
+  }
+  ids_.push_back(client.send("migrate-set-parameters", {{"mode", settings.mode}}));
 }
 
 base::Result<void> SentSettings::confirm(base::Deadline deadline) {

@@ -13,9 +13,9 @@
 namespace migsoak::ops {
 
 struct EndSettings {
-  std::string mode = "normal";            // QAPI MigMode, since QEMU 8.2
-  bool ignore_shared = false;             // capability x-ignore-shared, since QEMU 4.0
-  std::vector<std::string> exec_command;  // parameter cpr-exec-command, since QEMU 11.1; empty: not sent
+  std::string mode = "normal";  // QAPI MigMode, since QEMU 8.2
+  bool ignore_shared = false;   // capability x-ignore-shared, since QEMU 4.0
+  bool execs = false;           // into what it was told (Machine::set_exec), since QEMU 11.1
 };
 
 // Sent without waiting, so that it costs no round trip: whatever is sent next is executed after it.

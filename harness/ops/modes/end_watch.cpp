@@ -23,7 +23,7 @@ bool EndWatch::resumed() const {
 }
 
 void EndWatch::poll() {
-  qmp::Client& client = machine_.qmp();
+  qmp::Monitor& client = machine_.qmp();
   if (!asked_) {
     if (base::Clock::now() < next_poll_ || !client.connected()) return;
     migrate_id_ = client.send("query-migrate");

@@ -54,8 +54,8 @@ void LiveMigration::progress() {
   const auto now = base::Clock::now();
   if (now - last_progress_ < kProgressEvery) return;
   last_progress_ = now;
-  if (context_.on_progress) context_.on_progress();
-  phases_.publish(source_, context_.on_phase);
+  context_.listener.progress();
+  phases_.publish(source_, context_.listener);
   source_.poll();
   destination_.poll();
 }
@@ -63,7 +63,7 @@ void LiveMigration::progress() {
 // True when there is nothing more to wait for, good or bad.
 bool LiveMigration::settled() {
   progress();
-  qmp::Client& client = context_.source->qmp();
+  qmp::Monitor& client = context_.source->qmp();
   if (!migrate_answered_ && client.replied(migrate_id_)) {
     migrate_answered_ = true;
     auto reply = client.take_reply(migrate_id_, base::Deadline::in(std::chrono::milliseconds(0)));
@@ -82,7 +82,7 @@ MigrationOutcome LiveMigration::run() {
 
   began_ = base::Clock::now();
   migrate_id_ = context_.source->qmp().send("migrate", arguments);
-  if (context_.on_started) context_.on_started();
+  context_.listener.started();
   return conclude(wait_settled());
 }
 
@@ -106,15 +106,15 @@ std::optional<MigrationOutcome> LiveMigration::set_up() {
 // `arguments`: what the source's `migrate` takes.
 std::optional<MigrationOutcome> LiveMigration::open_wire(base::Json& arguments) {
   if (waiting()) {
-    arguments["channels"] =
-        base::Json::array({unix_channel("main", context_.main_socket), unix_channel("cpr", context_.cpr_socket)});
+    arguments["channels"] = base::Json::array(
+        {unix_channel("main", context_.channels.main_socket), unix_channel("cpr", context_.channels.cpr_socket)});
     return wait_listening();
   }
-  const Transport* transport = find_transport(context_.transport);
+  const Transport* transport = find_transport(context_.channels.transport);
   const auto& known = mode_.transports;
-  if (transport == nullptr || std::find(known.begin(), known.end(), context_.transport) == known.end()) {
+  if (transport == nullptr || std::find(known.begin(), known.end(), context_.channels.transport) == known.end()) {
     return finish(MigrationResult::failed,
-                  fmt::format("{} has no transport '{}'", mode_.name, base::printable(context_.transport)));
+                  fmt::format("{} has no transport '{}'", mode_.name, base::printable(context_.channels.transport)));
   }
   auto wire = transport->open(context_);
   if (!wire) return wire_failed(wire.error());
@@ -127,7 +127,7 @@ std::optional<MigrationOutcome> LiveMigration::open_wire(base::Json& arguments) 
 std::optional<MigrationOutcome> LiveMigration::wait_listening() {
   bool listens = false;
   const auto over = [&] {
-    listens = is_listening(context_.cpr_socket);
+    listens = is_listening(context_.channels.cpr_socket);
     return listens || destination_gone() || !reachable(*context_.source);
   };
   const auto waited = context_.reactor.run_until(over, context_.deadline, kListeningEvery);
@@ -136,7 +136,8 @@ std::optional<MigrationOutcome> LiveMigration::wait_listening() {
                     : waited == proc::Wait::timeout   ? base::ErrorKind::timeout
                                                       : base::ErrorKind::subject;
   return wire_failed(
-      {End::destination, {kind, "it does not listen on its cpr channel " + base::printable(context_.cpr_socket), {}}});
+      {End::destination,
+       {kind, "it does not listen on its cpr channel " + base::printable(context_.channels.cpr_socket), {}}});
 }
 
 proc::Wait LiveMigration::wait_settled() {
@@ -146,7 +147,7 @@ proc::Wait LiveMigration::wait_settled() {
   if (raised_) return wait_for([&] { return settled(); });
   const auto waited = wait_for([&] { return settled() || context_.destination->ready(); });
   if (waited != proc::Wait::ready || !context_.destination->ready()) return waited;
-  if (auto raised = context_.raise(context_.deadline); !raised) {
+  if (auto raised = context_.listener.raise(context_.deadline); !raised) {
     raise_error_ = std::move(raised.error());
     if (raise_error_->kind == base::ErrorKind::interrupted) return proc::Wait::interrupted;
     if (raise_error_->kind == base::ErrorKind::timeout) return proc::Wait::timeout;
@@ -157,7 +158,7 @@ proc::Wait LiveMigration::wait_settled() {
 }
 
 MigrationOutcome LiveMigration::conclude(proc::Wait waited) {
-  phases_.publish(source_, context_.on_phase);
+  phases_.publish(source_, context_.listener);
   if (source_.saw("completed") && destination_.has_guest() && raised_) return finish(MigrationResult::completed, "");
   if (waited == proc::Wait::interrupted) return interrupted();
   if (waited == proc::Wait::timeout) return conclude_hang();
@@ -166,7 +167,7 @@ MigrationOutcome LiveMigration::conclude(proc::Wait waited) {
 }
 
 MigrationOutcome LiveMigration::conclude_source_lost() {
-  const std::string loss = describe_loss(context_, *context_.source, "source");
+  const std::string loss = describe_loss(context_.reactor, *context_.source, "source");
   // It may have sent everything before it went.
   wait_for_other_end([&] { return destination_.has_guest() || destination_gone(); });
   if (destination_.has_guest() && reachable(*context_.destination)) {
@@ -179,7 +180,7 @@ MigrationOutcome LiveMigration::conclude_source_lost() {
 MigrationOutcome LiveMigration::conclude_failed() {
   if (refused()) {
     MigrationOutcome outcome = finish(MigrationResult::failed, migrate_error_->describe());
-    outcome.source_runs = restore_source(context_, true);
+    outcome.source_runs = restore_source(context_.reactor, *context_.source, true);
     return outcome;
   }
   if (destination_gone()) {
@@ -194,7 +195,7 @@ MigrationOutcome LiveMigration::conclude_failed() {
   if (gone && raise_error_ && reachable(*context_.destination)) {
     loss = base::printable("destination: " + raise_error_->describe(), 2000);
   } else if (gone) {
-    loss = describe_loss(context_, *context_.destination, "destination");
+    loss = describe_loss(context_.reactor, *context_.destination, "destination");
   }
   if (gone && destination_.has_guest()) {
     // It ran the guest, however briefly, and may have written to the disks: the source must not run it again.
@@ -217,7 +218,7 @@ MigrationOutcome LiveMigration::conclude_failed() {
                         ? loss + (description.empty() ? "" : "; " + outcome.error)
                         : outcome.error + "; " + loss;
   }
-  if (source_ran_) outcome.source_runs = restore_source(context_, gone || source_.failed());
+  if (source_ran_) outcome.source_runs = restore_source(context_.reactor, *context_.source, gone || source_.failed());
   return outcome;
 }
 
@@ -233,24 +234,24 @@ MigrationOutcome LiveMigration::conclude_hang() {
       source_.saw("completed") ? "the destination to resume the guest" : "the source to complete");
   // The destination may still resume the guest at any time when the source has sent everything: then nothing may run
   // it here.
-  outcome.source_runs = restore_source(context_, false);
+  outcome.source_runs = restore_source(context_.reactor, *context_.source, false);
   return outcome;
 }
 
 MigrationOutcome LiveMigration::wire_failed(const WireError& error) {
   if (error.error.kind == base::ErrorKind::interrupted) return interrupted();
   if (!reachable(*context_.source)) {
-    return finish(MigrationResult::source_lost, describe_loss(context_, *context_.source, "source"));
+    return finish(MigrationResult::source_lost, describe_loss(context_.reactor, *context_.source, "source"));
   }
   const char* which = error.end == End::source ? "source: " : "destination: ";
   std::string text = which + error.error.describe();
   auto result = error.error.kind == base::ErrorKind::timeout ? MigrationResult::hang : MigrationResult::failed;
   if (destination_gone()) {
-    text = describe_loss(context_, *context_.destination, "destination");
+    text = describe_loss(context_.reactor, *context_.destination, "destination");
     result = MigrationResult::destination_lost;
   }
   MigrationOutcome outcome = finish(result, std::move(text));
-  if (source_ran_) outcome.source_runs = restore_source(context_, false);
+  if (source_ran_) outcome.source_runs = restore_source(context_.reactor, *context_.source, false);
   return outcome;
 }
 

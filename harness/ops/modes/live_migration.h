@@ -19,7 +19,7 @@ namespace migsoak::ops {
 class LiveMigration {
  public:
   // Succession::beside: over the context's transport, which must be one of `mode`'s. Succession::waiting: over the
-  // context's two sockets, with context.raise().
+  // context's two sockets, with listener.raise().
   LiveMigration(MigrationContext& context, const Mode& mode, EndSettings settings);
   MigrationOutcome run();
 

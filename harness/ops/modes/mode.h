@@ -2,7 +2,6 @@
 // modes.def.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "base/deadline.h"
 #include "base/json.h"
 #include "hypervisor/machine.h"
+#include "ops/modes/migration_listener.h"
 
 namespace migsoak::ops {
 
@@ -38,38 +38,29 @@ struct ModeNeeds {
   std::string upgrade_only = {};  // why it does not go back to an older build; empty: it does
 };
 
-// How far a migration has come, by its source's word (QAPI MigrationStatus). They come in this order; not every mode,
-// setting and build passes through all.
-enum class MigrationPhase { setup, active, pre_switchover, device, completed };
-std::string to_string(MigrationPhase phase);  // as QAPI spells it
+// What a migration goes over. The paths are of this migration alone.
+struct MigrationChannels {
+  std::string transport;    // beside: "unix" | "tcp" | "fd"
+  std::string run_dir;      // for the migration socket
+  std::string tag;          // short and unique, for its name
+  std::string main_socket;  // waiting: -incoming unix:… of the destination
+  std::string cpr_socket;   // waiting: its -incoming cpr channel
+  // afterwards, in_place: where the source saves its state. run() removes it in the end; but one that holds all that is
+  // left of the guest (afterwards: the source is gone, the destination did not take it) is left to whoever can use it.
+  std::string state_file;
+};
 
 // run() empties both event inboxes when it starts: whoever wants earlier events takes them before.
 struct MigrationContext {
   proc::Reactor& reactor;
-  hypervisor::Machine* source =
-      nullptr;  // running the guest, ready. Null after release_source() or an in_place raise()
+  MigrationListener& listener;
+  // Running the guest, ready. In place it has been told what it becomes (Machine::set_exec). Null after
+  // release_source(), or an in_place raise().
+  hypervisor::Machine* source;
   // beside: -incoming defer, ready. waiting: started. afterwards, in_place: null until raise().
-  hypervisor::Machine* destination = nullptr;
-  std::string transport;  // "unix" | "tcp" | "fd"
-  std::string run_dir;    // for the migration socket
-  std::string tag;        // short and unique, for its name
+  hypervisor::Machine* destination;
+  MigrationChannels channels;
   base::Deadline deadline;
-  // Called now and then while the migration runs (cheap peak sampling); may be empty.
-  std::function<void()> on_progress;
-  // Called once, when the source has been told to migrate and before anything is waited for; may be empty.
-  std::function<void()> on_started = {};
-  // All but beside: brings the destination to the point where QMP answers and returns it. kind subject: it ended first.
-  std::function<base::Result<hypervisor::Machine*>(base::Deadline)> raise = {};
-  // afterwards: the source has saved its state: ends it, and returns when it is gone.
-  std::function<base::Result<void>()> release_source = {};
-  // afterwards, in_place: where the source saves its state. run() removes it in the end; but one that holds all that is
-  // left of the guest (afterwards: the source is gone, the destination did not take it) is left to whoever can use it.
-  std::string state_file = {};
-  std::string main_socket = {};                // waiting: -incoming unix:… of the destination
-  std::string cpr_socket = {};                 // waiting: its -incoming cpr channel
-  std::vector<std::string> exec_command = {};  // in_place: argv of the next image, command_line() of its spec
-  // Called for each phase when the source has reached it, at the earliest opportunity; may be empty.
-  std::function<void(MigrationPhase)> on_phase = {};
 };
 
 enum class MigrationResult {

@@ -20,11 +20,11 @@ std::string to_string(MigrationPhase phase) {
   return "?";
 }
 
-void PhaseFacts::publish(const EndWatch& source, const std::function<void(MigrationPhase)>& tell) {
+void PhaseFacts::publish(const EndWatch& source, MigrationListener& listener) {
   for (std::size_t at = told_; at < kPhases.size(); ++at) {
     if (!source.saw(to_string(kPhases[at]).c_str())) continue;
     told_ = at + 1;
-    if (tell) tell(kPhases[at]);
+    listener.reached(kPhases[at]);
   }
 }
 

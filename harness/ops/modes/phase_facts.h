@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 
 #include "ops/modes/end_watch.h"
 #include "ops/modes/mode.h"
@@ -11,8 +10,8 @@ namespace migsoak::ops {
 
 class PhaseFacts {
  public:
-  // Those that `source` has reached since the last call. `tell` may be empty.
-  void publish(const EndWatch& source, const std::function<void(MigrationPhase)>& tell);
+  // Those that `source` has reached since the last call.
+  void publish(const EndWatch& source, MigrationListener& listener);
 
  private:
   std::size_t told_ = 0;  // of all phases in their order

@@ -24,7 +24,7 @@ MigrationOutcome SavedMigration::run() {
     return load();
   };
   MigrationOutcome outcome = go();
-  if (!keep_file_) ::unlink(context_.state_file.c_str());
+  if (!keep_file_) ::unlink(context_.channels.state_file.c_str());
   return outcome;
 }
 
@@ -38,8 +38,8 @@ void SavedMigration::progress() {
   const auto now = base::Clock::now();
   if (now - last_progress_ < kSavedProgressEvery) return;
   last_progress_ = now;
-  if (context_.on_progress) context_.on_progress();
-  if (source_) phases_.publish(*source_, context_.on_phase);
+  context_.listener.progress();
+  if (source_) phases_.publish(*source_, context_.listener);
   if (source_) source_->poll();
   if (destination_) destination_->poll();
 }
@@ -53,7 +53,7 @@ proc::Wait SavedMigration::wait_for(const std::function<bool()>& predicate) {
 }
 
 void SavedMigration::look_at_migrate() {
-  qmp::Client& client = context_.source->qmp();
+  qmp::Monitor& client = context_.source->qmp();
   if (migrate_answered_ || !client.replied(migrate_id_)) return;
   migrate_answered_ = true;
   auto reply = client.take_reply(migrate_id_, base::Deadline::in(std::chrono::milliseconds(0)));
@@ -73,14 +73,14 @@ std::optional<MigrationOutcome> SavedMigration::set_up() {
 
 std::optional<MigrationOutcome> SavedMigration::save() {
   began_ = base::Clock::now();
-  migrate_id_ = context_.source->qmp().send("migrate", {{"uri", "file:" + context_.state_file}});
-  if (context_.on_started) context_.on_started();
+  migrate_id_ = context_.source->qmp().send("migrate", {{"uri", "file:" + context_.channels.state_file}});
+  context_.listener.started();
   const auto over = [this] {
     look_at_migrate();
     return saved() || migrate_error_ || source_->failed() || !reachable(*context_.source);
   };
   const auto waited = wait_for(over);
-  phases_.publish(*source_, context_.on_phase);
+  phases_.publish(*source_, context_.listener);
   if (saved()) return std::nullopt;
   return not_saved(waited);
 }
@@ -89,7 +89,7 @@ std::optional<MigrationOutcome> SavedMigration::save() {
 MigrationOutcome SavedMigration::not_saved(proc::Wait waited) {
   if (waited == proc::Wait::interrupted) return interrupted();
   if (!reachable(*context_.source)) {
-    return finish(MigrationResult::source_lost, describe_loss(context_, *context_.source, "source"));
+    return finish(MigrationResult::source_lost, describe_loss(context_.reactor, *context_.source, "source"));
   }
   const bool hang = waited == proc::Wait::timeout;
   MigrationOutcome outcome = finish(hang ? MigrationResult::hang : MigrationResult::failed, "");
@@ -104,7 +104,7 @@ MigrationOutcome SavedMigration::not_saved(proc::Wait waited) {
     outcome.error = fmt::format("source {}{}{}", status, description.empty() ? "" : ": ", description);
   }
   outcome.error = base::printable(outcome.error, 2000);
-  if (source_ran_) outcome.source_runs = restore_source(context_, true);
+  if (source_ran_) outcome.source_runs = restore_source(context_.reactor, *context_.source, true);
   return outcome;
 }
 
@@ -113,13 +113,13 @@ std::optional<MigrationOutcome> SavedMigration::hand_over() {
     MigrationOutcome saved;
     collect_statuses(context_, saved);
     source_status_ = std::move(saved.source_status);
-    auto released = context_.release_source();
+    auto released = context_.listener.release_source();
     source_.reset();
     context_.source = nullptr;
     keep_file_ = true;  // nothing else has the guest now
     if (!released) return arrival_failed(released.error());
   }
-  auto raised = context_.raise(context_.deadline);
+  auto raised = context_.listener.raise(context_.deadline);
   source_.reset();
   context_.source = nullptr;
   if (!raised) return arrival_failed(raised.error());
@@ -129,10 +129,10 @@ std::optional<MigrationOutcome> SavedMigration::hand_over() {
 }
 
 std::optional<MigrationOutcome> SavedMigration::begin_load() {
-  qmp::Client& client = context_.destination->qmp();
+  qmp::Monitor& client = context_.destination->qmp();
   client.take_events();
   SentSettings sent(*context_.destination, settings_);
-  const auto incoming = client.send("migrate-incoming", {{"uri", "file:" + context_.state_file}});
+  const auto incoming = client.send("migrate-incoming", {{"uri", "file:" + context_.channels.state_file}});
   auto set = sent.confirm(context_.deadline);
   auto reply = client.take_reply(incoming, context_.deadline);
   if (!set) return arrival_failed(set.error());
@@ -147,7 +147,7 @@ MigrationOutcome SavedMigration::load() {
   if (destination_->has_guest()) {
     keep_file_ = false;
     const std::string loss =
-        reachable(machine) ? "" : "after the switch-over: " + describe_loss(context_, machine, "destination");
+        reachable(machine) ? "" : "after the switch-over: " + describe_loss(context_.reactor, machine, "destination");
     return finish(MigrationResult::completed, loss);
   }
   if (waited == proc::Wait::interrupted) return interrupted();
@@ -155,7 +155,7 @@ MigrationOutcome SavedMigration::load() {
     return arrival_failed({base::ErrorKind::timeout, "waiting for the destination to resume the guest", {}});
   }
   if (!reachable(machine)) {
-    return arrival_failed({base::ErrorKind::subject, describe_loss(context_, machine, "destination"), {}});
+    return arrival_failed({base::ErrorKind::subject, describe_loss(context_.reactor, machine, "destination"), {}});
   }
   return arrival_failed({base::ErrorKind::subject, "the destination failed to load the state", {}});
 }
@@ -163,12 +163,12 @@ MigrationOutcome SavedMigration::load() {
 MigrationOutcome SavedMigration::source_failed(const base::Error& error) {
   if (error.kind == base::ErrorKind::interrupted) return interrupted();
   if (!reachable(*context_.source)) {
-    return finish(MigrationResult::source_lost, describe_loss(context_, *context_.source, "source"));
+    return finish(MigrationResult::source_lost, describe_loss(context_.reactor, *context_.source, "source"));
   }
   const bool hang = error.kind == base::ErrorKind::timeout;
   MigrationOutcome outcome =
       finish(hang ? MigrationResult::hang : MigrationResult::failed, "source: " + error.describe());
-  if (source_ran_) outcome.source_runs = restore_source(context_, true);
+  if (source_ran_) outcome.source_runs = restore_source(context_.reactor, *context_.source, true);
   return outcome;
 }
 

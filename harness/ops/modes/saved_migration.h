@@ -15,7 +15,7 @@ namespace migsoak::ops {
 class SavedMigration {
  public:
   // Succession::afterwards: releases the source, raises the destination, has it load. Succession::in_place: the source
-  // execs `settings.exec_command`, which loads by itself.
+  // execs into a machine that loads by itself.
   SavedMigration(MigrationContext& context, const Mode& mode, EndSettings settings);
   MigrationOutcome run();
 

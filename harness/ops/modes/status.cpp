@@ -39,7 +39,7 @@ bool settled(const std::string& status) {
   return std::find(all.begin(), all.end(), status) != all.end();
 }
 
-std::string migration_status(qmp::Client& client, base::Deadline deadline) {
+std::string migration_status(qmp::Monitor& client, base::Deadline deadline) {
   const auto reply = client.execute("query-migrate", base::Json::object(), deadline);
   return reply ? base::json_get<std::string>(*reply, "status", "") : "unknown";
 }
@@ -51,7 +51,7 @@ bool lacks_times(const base::Json& status) {
          base::json_get<double>(status, "total-time", 0) == 0;
 }
 
-bool runs(qmp::Client& client, base::Deadline deadline) {
+bool runs(qmp::Monitor& client, base::Deadline deadline) {
   const auto reply = client.execute("query-status", base::Json::object(), deadline);
   return reply && base::json_get<bool>(*reply, "running", false);
 }
@@ -73,12 +73,12 @@ bool reachable(hypervisor::Machine& machine) {
   return machine.alive() && machine.qmp().connected();
 }
 
-std::string describe_loss(MigrationContext& context, hypervisor::Machine& machine, const std::string& which) {
+std::string describe_loss(proc::Reactor& reactor, hypervisor::Machine& machine, const std::string& which) {
   const auto deadline = base::Deadline::in(std::chrono::seconds(1));
-  context.reactor.run_until([&] { return !machine.alive(); }, deadline);
+  reactor.run_until([&] { return !machine.alive(); }, deadline);
   if (machine.alive()) return fmt::format("{}: QMP: {}", which, machine.qmp().end_reason());
-  const auto status = machine.child().exit_status();
-  const auto lines = machine.child().last_lines();
+  const auto status = machine.exit_status();
+  const auto lines = machine.last_lines();
   const std::size_t first = lines.size() > 8 ? lines.size() - 8 : 0;
   const std::vector<std::string> tail(lines.begin() + static_cast<std::ptrdiff_t>(first), lines.end());
   return base::printable(fmt::format("{} ended ({}): {}", which, status ? proc::to_string(*status) : "status unknown",
@@ -88,8 +88,8 @@ std::string describe_loss(MigrationContext& context, hypervisor::Machine& machin
 
 void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   const auto deadline = base::Deadline::in(kCollectMax);
-  qmp::Client* source = context.source != nullptr ? &context.source->qmp() : nullptr;
-  qmp::Client* destination = context.destination != nullptr ? &context.destination->qmp() : nullptr;
+  qmp::Monitor* source = context.source != nullptr ? &context.source->qmp() : nullptr;
+  qmp::Monitor* destination = context.destination != nullptr ? &context.destination->qmp() : nullptr;
   // One that has not answered yet would only be waited for.
   if (destination != nullptr && !destination->connected()) destination = nullptr;
   const auto from_source = source != nullptr ? source->send("query-migrate") : 0;
@@ -111,19 +111,19 @@ void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
   }
   outcome.figures = figures_of(outcome.source_status.is_object() ? outcome.source_status : outcome.destination_status);
   const hypervisor::Machine* machine = context.destination;
-  if (machine != nullptr && !machine->alive()) outcome.destination_exit = machine->child().exit_status();
+  if (machine != nullptr && !machine->alive()) outcome.destination_exit = machine->exit_status();
 }
 
-bool restore_source(MigrationContext& context, bool may_continue) {
-  qmp::Client& client = context.source->qmp();
+bool restore_source(proc::Reactor& reactor, hypervisor::Machine& source, bool may_continue) {
+  qmp::Monitor& client = source.qmp();
   const auto deadline = base::Deadline::in(kRestoreMax);
-  if (!reachable(*context.source)) return false;
+  if (!reachable(source)) return false;
   std::string status = migration_status(client, deadline);
   if (!settled(status)) {
     (void)client.execute("migrate_cancel", base::Json::object(), deadline);
-    while (!settled(status) && reachable(*context.source) && !deadline.passed()) {
+    while (!settled(status) && reachable(source) && !deadline.passed()) {
       const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
-      const auto waited = context.reactor.run_until([&] { return !reachable(*context.source); }, pause);
+      const auto waited = reactor.run_until([&] { return !reachable(source); }, pause);
       if (waited == proc::Wait::interrupted) return false;
       status = migration_status(client, deadline);
     }
@@ -132,14 +132,14 @@ bool restore_source(MigrationContext& context, bool may_continue) {
   // migration_iteration_finish runs in a bottom half); a completed one never does.
   const auto grace = base::Deadline::in(std::chrono::milliseconds(status == "completed" ? 0 : 200)).sooner(deadline);
   while (!runs(client, deadline)) {
-    if (!reachable(*context.source) || deadline.passed()) return false;
+    if (!reachable(source) || deadline.passed()) return false;
     if (grace.passed()) {
       if (!may_continue) return false;
       (void)client.execute("cont", base::Json::object(), deadline);
       return runs(client, deadline);
     }
     const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
-    const auto waited = context.reactor.run_until([&] { return client.has_event("RESUME"); }, pause);
+    const auto waited = reactor.run_until([&] { return client.has_event("RESUME"); }, pause);
     if (waited == proc::Wait::interrupted) return false;
     if (waited == proc::Wait::ready && client.has_event("RESUME")) return runs(client, deadline);
   }

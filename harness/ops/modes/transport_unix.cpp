@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 WireResult open_unix(MigrationContext& context) {
   auto wire = std::make_unique<Wire>();
-  const std::string path = context.run_dir + "/" + context.tag + ".m";
+  const std::string path = context.channels.run_dir + "/" + context.channels.tag + ".m";
   if (auto fits = proc::check_socket_path(path); !fits) {
     return tl::unexpected<WireError>({End::destination, std::move(fits.error())});
   }

@@ -34,13 +34,7 @@ UpgradeFailure upgrade_failure_state_truncated() {
     next.wrapper.insert(next.wrapper.begin(), {"/bin/sh", "-c", script, state_file});
     return {};
   };
-  failure.strike_migration = [](MigrationContext& context, Succession succession) {
-    if (succession != Succession::afterwards || !context.raise) return;
-    context.raise = [raise = context.raise, path = context.state_file](base::Deadline deadline) {
-      truncate_file(path);
-      return raise(deadline);
-    };
-  };
+  failure.strike_saved_state = truncate_file;
   return failure;
 }
 

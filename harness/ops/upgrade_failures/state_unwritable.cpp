@@ -9,14 +9,14 @@ UpgradeFailure upgrade_failure_state_unwritable() {
   failure.name = "state-unwritable";
   failure.summary = "the source can't write its state: no directory for the file, or no socket to write to";
   failure.strikes_a_path = true;
-  failure.strike_migration = [](MigrationContext& context, Succession succession) {
-    const std::string nowhere = context.run_dir + "/no-such-directory";
+  failure.strike_channels = [](MigrationChannels& channels, Succession succession) {
+    const std::string nowhere = channels.run_dir + "/no-such-directory";
     switch (succession) {
-      case Succession::beside: context.run_dir = nowhere; break;
+      case Succession::beside: channels.run_dir = nowhere; break;
       // The cpr channel works, so that the new process comes up; the main one has gone.
-      case Succession::waiting: context.main_socket = nowhere + "/main"; break;
+      case Succession::waiting: channels.main_socket = nowhere + "/main"; break;
       case Succession::afterwards:
-      case Succession::in_place: context.state_file = nowhere + "/state"; break;
+      case Succession::in_place: channels.state_file = nowhere + "/state"; break;
     }
   };
   return failure;

@@ -26,8 +26,10 @@ struct UpgradeFailure {
   // empty where there is none. Errors are the environment's (a file can't be made).
   base::Result<void> (*strike_machine)(hypervisor::MachineSpec& next, Succession succession,
                                        const std::string& state_file) = nullptr;
-  // Right before Mode::run. What it puts into `context` lives no longer than that.
-  void (*strike_migration)(MigrationContext& context, Succession succession) = nullptr;
+  // Right before Mode::run: what it goes over.
+  void (*strike_channels)(MigrationChannels& channels, Succession succession) = nullptr;
+  // afterwards: when the source has saved its state and has gone, and nobody has loaded it yet.
+  void (*strike_saved_state)(const std::string& state_file) = nullptr;
   // When the new side's process has the guest's state and waits for `cont`.
   void (*strike_arrived)(hypervisor::Machine& next) = nullptr;
 

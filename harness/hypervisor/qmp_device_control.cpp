@@ -1,22 +1,16 @@
-// Plugging over QMP what the command line of the other end names: the same parts (hypervisor/device_type.h), in the
-// shape that QMP wants.
-#include <fmt/format.h>
+#include "hypervisor/qmp_device_control.h"
 
 #include <algorithm>
 
 #include "base/text.h"
 #include "hypervisor/device_type.h"
-#include "ops/hotplug/hotplug.h"
 
-namespace migsoak::ops {
+namespace migsoak::hypervisor {
 
 using base::Error;
 using base::ErrorKind;
 using base::Json;
 using base::Result;
-using hypervisor::Backend;
-using hypervisor::DeviceParts;
-using hypervisor::Properties;
 
 namespace {
 
@@ -51,19 +45,19 @@ Json chardev_arguments(const Backend& backend) {
   return {{"id", backend.id}, {"backend", {{"type", type}, {"data", data}}}};
 }
 
-struct Command {
+struct QmpCommand {
   std::string name;
   Json arguments;
 };
 
-Command make_command(const Backend& backend) {
+QmpCommand make_command(const Backend& backend) {
   if (backend.option == "blockdev") return {"blockdev-add", nested(backend.properties)};
   if (backend.option == "chardev") return {"chardev-add", chardev_arguments(backend)};
   if (backend.option == "netdev") return {"netdev_add", nested(backend.properties)};
   return {"object-add", nested(backend.properties)};
 }
 
-Command drop_command(const Backend& backend) {
+QmpCommand drop_command(const Backend& backend) {
   if (backend.option == "blockdev") return {"blockdev-del", {{"node-name", backend.id}}};
   if (backend.option == "chardev") return {"chardev-remove", {{"id", backend.id}}};
   if (backend.option == "netdev") return {"netdev_del", {{"id", backend.id}}};
@@ -72,10 +66,10 @@ Command drop_command(const Backend& backend) {
 
 // The command line takes "off" for a boolean property and 1 for a text; QMP does not (since QEMU 9.2 device_add is
 // strict about types). The build says which type each property has.
-Result<Json> device_arguments(hypervisor::Machine& machine, const Properties& frontend, base::Deadline deadline) {
+Result<Json> device_arguments(qmp::Monitor& qmp, const Properties& frontend, base::Deadline deadline) {
   Json arguments = nested(frontend);
   const std::string driver = text_of(frontend, "driver");
-  MIGSOAK_ASSIGN(const Json list, machine.qmp().execute("device-list-properties", {{"typename", driver}}, deadline));
+  MIGSOAK_ASSIGN(const Json list, qmp.execute("device-list-properties", {{"typename", driver}}, deadline));
   for (const Json& property : list) {
     const auto at = arguments.find(base::json_get<std::string>(property, "name", ""));
     if (at == arguments.end()) continue;
@@ -113,10 +107,10 @@ bool has_nameless_block(const std::string& list) {
 }
 
 // RAM is freed later, by QEMU's RCU thread. Nothing but the list of RAM blocks tells when.
-Result<void> wait_ram_freed(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
+Result<void> wait_ram_freed(qmp::Monitor& qmp, const std::string& id, base::Deadline deadline) {
   for (;;) {
     MIGSOAK_ASSIGN(const Json blocks,
-                   machine.qmp().execute("human-monitor-command", {{"command-line", "info ramblock"}}, deadline));
+                   qmp.execute("human-monitor-command", {{"command-line", "info ramblock"}}, deadline));
     if (!blocks.is_string()) return {};
     const auto list = blocks.get<std::string>();
     if (list.find(id) == std::string::npos && !has_nameless_block(list)) return {};
@@ -125,64 +119,63 @@ Result<void> wait_ram_freed(hypervisor::Machine& machine, const std::string& id,
 }
 
 // Backends from the last to the first; what is not there is not an error here: the caller has a better one.
-void drop_quietly(hypervisor::Machine& machine, const std::vector<Backend>& backends, base::Deadline deadline) {
+void drop_quietly(qmp::Monitor& qmp, const std::vector<Backend>& backends, base::Deadline deadline) {
   for (auto it = backends.rbegin(); it != backends.rend(); ++it) {
-    const Command command = drop_command(*it);
-    (void)machine.qmp().execute(command.name, command.arguments, deadline);
+    const QmpCommand command = drop_command(*it);
+    (void)qmp.execute(command.name, command.arguments, deadline);
   }
 }
 
 }  // namespace
 
-Result<void> plug(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device, base::Deadline deadline) {
-  MIGSOAK_ASSIGN(const DeviceParts parts, hypervisor::device_parts(device));
+Result<void> QmpDeviceControl::plug(const DeviceSpec& device, base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const DeviceParts parts, device_parts(device));
   std::vector<Backend> made;
   for (const Backend& backend : parts.backends) {
-    const Command command = make_command(backend);
-    if (auto done = machine.qmp().execute(command.name, command.arguments, deadline); !done) {
-      drop_quietly(machine, made, deadline);
+    const QmpCommand command = make_command(backend);
+    if (auto done = qmp_.execute(command.name, command.arguments, deadline); !done) {
+      drop_quietly(qmp_, made, deadline);
       return tl::unexpected<Error>(done.error());
     }
     made.push_back(backend);
   }
-  auto arguments = device_arguments(machine, parts.frontend, deadline);
+  auto arguments = device_arguments(qmp_, parts.frontend, deadline);
   if (!arguments) {
-    drop_quietly(machine, made, deadline);
+    drop_quietly(qmp_, made, deadline);
     return tl::unexpected<Error>(arguments.error());
   }
-  if (auto done = machine.qmp().execute("device_add", *arguments, deadline); !done) {
-    drop_quietly(machine, made, deadline);
+  if (auto done = qmp_.execute("device_add", *arguments, deadline); !done) {
+    drop_quietly(qmp_, made, deadline);
     return tl::unexpected<Error>(done.error());
   }
   return {};
 }
 
-Result<void> request_unplug(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
-  auto done = machine.qmp().execute("device_del", {{"id", id}}, deadline);
+Result<void> QmpDeviceControl::request_unplug(const std::string& id, base::Deadline deadline) {
+  auto done = qmp_.execute("device_del", {{"id", id}}, deadline);
   if (!done) return tl::unexpected<Error>(done.error());
   return {};
 }
 
-bool unplugged(hypervisor::Machine& machine, const std::string& id) {
-  return machine.qmp().has_event("DEVICE_DELETED", "device", id);
+bool QmpDeviceControl::unplugged(const std::string& id) const {
+  return qmp_.has_event("DEVICE_DELETED", "device", id);
 }
 
-Result<bool> has_device(hypervisor::Machine& machine, const std::string& id, base::Deadline deadline) {
-  MIGSOAK_ASSIGN(const Json list, machine.qmp().execute("qom-list", {{"path", "/machine/peripheral"}}, deadline));
+Result<bool> QmpDeviceControl::has_device(const std::string& id, base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const Json list, qmp_.execute("qom-list", {{"path", "/machine/peripheral"}}, deadline));
   return std::any_of(list.begin(), list.end(),
                      [&id](const Json& item) { return base::json_get<std::string>(item, "name", "") == id; });
 }
 
-Result<void> drop_backends(hypervisor::Machine& machine, const hypervisor::DeviceSpec& device,
-                           base::Deadline deadline) {
-  MIGSOAK_ASSIGN(const DeviceParts parts, hypervisor::device_parts(device));
+Result<void> QmpDeviceControl::drop_backends(const DeviceSpec& device, base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const DeviceParts parts, device_parts(device));
   for (auto it = parts.backends.rbegin(); it != parts.backends.rend(); ++it) {
-    const Command command = drop_command(*it);
-    auto done = machine.qmp().execute(command.name, command.arguments, deadline);
+    const QmpCommand command = drop_command(*it);
+    auto done = qmp_.execute(command.name, command.arguments, deadline);
     if (!done) return tl::unexpected<Error>(done.error());
-    if (backend_is_memory(*it)) MIGSOAK_TRY(wait_ram_freed(machine, it->id, deadline));
+    if (backend_is_memory(*it)) MIGSOAK_TRY(wait_ram_freed(qmp_, it->id, deadline));
   }
   return {};
 }
 
-}  // namespace migsoak::ops
+}  // namespace migsoak::hypervisor

@@ -1,0 +1,60 @@
+// Driver: one way to run VMs. One file per driver, one line in drivers.def. What it starts is a Machine; nobody outside
+// this room knows more of it.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "hypervisor/machine.h"
+#include "proc/containment.h"
+#include "proc/reactor.h"
+
+namespace migsoak::hypervisor {
+
+class Driver {
+ public:
+  Driver() = default;
+  virtual ~Driver() = default;
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+
+  // Starts it and returns at once; wait_ready() tells when QMP answers.
+  virtual base::Result<std::unique_ptr<Machine>> start(MachineSpec spec) = 0;
+  // The process of `old`, one of this driver's, has exec'ed, or is about to, into the machine that `next` describes
+  // (Machine::set_exec; `next` has an instance name, so sockets, of its own). Takes the process over: `old` is left
+  // without one, not alive(), to be destroyed; its process(), qemu_pid(), quit() and kill() must not be called.
+  // Returns at once, like start(). kind subject: it has ended already, and `old` still has it.
+  virtual base::Result<std::unique_ptr<Machine>> take_over(Machine& old, MachineSpec next) = 0;
+};
+
+struct DriverKind {
+  std::string name;     // as in scenarios
+  std::string summary;  // one line for `migsoak list drivers`
+  // Borrows both.
+  std::unique_ptr<Driver> (*make)(proc::Reactor& reactor, proc::Containment& containment);
+};
+
+const std::vector<DriverKind>& driver_kinds();
+const DriverKind* find_driver_kind(const std::string& name);
+std::vector<std::string> driver_names();
+
+// The drivers of one lane, by name: each made when it is first asked for.
+class Drivers {
+ public:
+  // Borrows both.
+  Drivers(proc::Reactor& reactor, proc::Containment& containment) : reactor_(&reactor), containment_(&containment) {}
+  // These and no others.
+  explicit Drivers(std::map<std::string, std::unique_ptr<Driver>> made) : made_(std::move(made)) {}
+
+  Driver& named(const std::string& name);
+
+ private:
+  proc::Reactor* reactor_ = nullptr;
+  proc::Containment* containment_ = nullptr;
+  std::map<std::string, std::unique_ptr<Driver>> made_;
+};
+
+}  // namespace migsoak::hypervisor
