@@ -62,7 +62,7 @@ class DirectMachine : public Machine {
  public:
   DirectMachine(proc::Reactor& reactor, MachineSpec spec)
       : reactor_(reactor), spec_(std::move(spec)), client_(reactor) {
-    resolved_qemu_ = find_executable(spec_.qemu).value_or(spec_.qemu);
+    resolved_qemu_ = proc::without_links(proc::find_program(spec_.qemu).value_or(spec_.qemu));
   }
   ~DirectMachine() override;
 
