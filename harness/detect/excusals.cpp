@@ -142,6 +142,14 @@ bool Excusals::excuse(const Sign& sign, std::int64_t times) {
   return false;
 }
 
+base::Json detail_of_trouble(const record::Observation& observation, record::TroubleCause cause) {
+  for (const record::Event& event : observation.events) {
+    const auto trouble = record::expected_trouble_from(event);
+    if (trouble && trouble->declared.cause == cause) return event.detail;
+  }
+  return base::Json::object();
+}
+
 std::vector<record::Exclusion> Excusals::exclusions() const {
   std::vector<record::Exclusion> out;
   for (const auto& [name, count] : counts_) out.push_back(exclusion_of(name, detector_, count));
