@@ -1,7 +1,6 @@
 #include "detect/excusals.h"
 
 #include <algorithm>
-#include <cassert>
 #include <utility>
 
 #include "detect/catalog.h"
