@@ -1,7 +1,6 @@
 #include "detect/excusals.h"
 
 #include <algorithm>
-#include <cassert>
 #include <utility>
 
 #include "detect/catalog.h"
@@ -140,6 +139,14 @@ bool Excusals::excuse(const Sign& sign, std::int64_t times) {
     return true;
   }
   return false;
+}
+
+base::Json detail_of_trouble(const record::Observation& observation, record::TroubleCause cause) {
+  for (const record::Event& event : observation.events) {
+    const auto trouble = record::expected_trouble_from(event);
+    if (trouble && trouble->declared.cause == cause) return event.detail;
+  }
+  return base::Json::object();
 }
 
 std::vector<record::Exclusion> Excusals::exclusions() const {

@@ -53,4 +53,7 @@ class Excusals {
   std::uint64_t revision_ = 0;
 };
 
+// The detail of the event that tells of such a trouble, as recorded: for a finding's evidence.
+base::Json detail_of_trouble(const record::Observation& observation, record::TroubleCause cause);
+
 }  // namespace migsoak::detect

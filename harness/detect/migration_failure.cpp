@@ -145,10 +145,7 @@ void MigrationFailure::take_declared(const record::Observation& observation, con
   strike.finding.title =
       fmt::format("migration {} to {} ({}) is declared to be {} and was, in iteration {}: {}", plan.source_side,
                   plan.destination_side, plan.mode, plan.expect, observation.iteration, trouble.why);
-  strike.finding.evidence["declared"] = {{"allows", trouble.declared.allows},
-                                         {"reason", trouble.declared.reason},
-                                         {"result", trouble.result},
-                                         {"error", trouble.why}};
+  strike.finding.evidence["declared"] = detail_of_trouble(observation, trouble.declared.cause);
   put_pair(strike.finding.evidence, plan, sides_);
 }
 

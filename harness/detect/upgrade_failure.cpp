@@ -95,10 +95,7 @@ bool UpgradeFailure::take_attempt(const record::Observation& observation, const 
   finding->evidence["failure"] = failure;
   finding->evidence["fate"] = attempt.fate;
   if (!error.empty()) finding->evidence["error"] = error;
-  for (const record::Event& event : observation.events) {
-    const auto trouble = record::expected_trouble_from(event);
-    if (trouble && trouble->declared.cause == attempt.declared.cause) finding->evidence["detail"] = event.detail;
-  }
+  finding->evidence["detail"] = detail_of_trouble(observation, attempt.declared.cause);
   return true;
 }
 

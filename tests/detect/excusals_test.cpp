@@ -1,6 +1,12 @@
 // What declarations excuse, and what they do not. Restarts that the plan asked for: counts go on behind them.
+#include "detect/excusals.h"
+
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "base/text.h"
+#include "detect/catalog.h"
 #include "soak_model.h"
 
 namespace migsoak::detect {
@@ -296,6 +302,35 @@ TEST(PlannedRestarts, ACleanTargetIsQuietHoweverOftenItIsRestarted) {
       judge.observe(o);
     }
     EXPECT_TRUE(judge.findings().empty()) << every << ": " << describe(judge.findings());
+  }
+}
+
+// What excusals.def names is there.
+TEST(Excusals, RulesNameWhatThereIs) {
+  struct Rule {
+    std::string name, detector, sign, which;
+  };
+  const std::vector<Rule> rules = {
+#define EXCUSAL(name, detectors, reason)
+#define EXCUSES(name, detector, follows, when, sign, whose, which, text) {name, detector, #sign, which},
+#include "detect/excusals.def"
+#undef EXCUSES
+#undef EXCUSAL
+  };
+  ASSERT_FALSE(rules.empty());
+  for (const Rule& rule : rules) {
+    const auto excusal = std::find_if(excusals().begin(), excusals().end(),
+                                      [&](const Excusal& candidate) { return candidate.name == rule.name; });
+    ASSERT_NE(excusal, excusals().end()) << rule.name;
+    const std::vector<std::string> detectors = base::split(excusal->detectors, ' ');
+    EXPECT_NE(std::find(detectors.begin(), detectors.end(), rule.detector), detectors.end())
+        << rule.name << " does not list " << rule.detector;
+    const bool of_line = rule.sign == "log_line" || rule.sign == "console_line";
+    for (const std::string& which : base::split(rule.which, '|')) {
+      if (!of_line || which == "*" || which == "@migration") continue;
+      const auto& known = log_signatures();
+      EXPECT_TRUE(std::any_of(known.begin(), known.end(), [&](const auto& one) { return one.name == which; })) << which;
+    }
   }
 }
 

@@ -111,6 +111,58 @@ TEST_F(TargetRestarts, ATargetThatDoesNotComeBackIsFound) {
   EXPECT_THAT(events[0].detail.value("why", ""), HasSubstr("exit status 9"));
 }
 
+// What is declared of a target that is restarted excuses no other one: here it stops another on its way. Taken for part
+// of the restart, this would end the guest's life by plan, with nothing found.
+TEST_F(TargetRestarts, ATargetThatHangsBesideARestartedOneIsFound) {
+  const std::string pid = path("pid"), mark = path("mark");
+  const std::string file = write("two.toml", R"(name = "two-targets"
+iterations = 1
+[guest]
+queue_depth = 4
+disk_rate = "64MiB"
+[[side]]
+name = "a"
+[[side]]
+name = "b"
+[[target]]
+name = "disk0"
+workers = 1
+wrapper = ["/bin/sh", "-c", "test ! -e )" + mark +
+                                                 R"( || kill -STOP $(cat )" + pid + R"(); : > )" + mark +
+                                                 R"(; exec \"$@\"", "wrapper"]
+[[target]]
+name = "disk1"
+wrapper = ["/bin/sh", "-c", "echo $$ > )" + pid + R"(; exec \"$@\"", "wrapper"]
+[[device]]
+id = "vd0"
+type = "vhost-user-blk"
+target = "disk0"
+reconnect_ms = 100
+[[device]]
+id = "vd1"
+type = "vhost-user-blk"
+target = "disk1"
+[[restart]]
+target = "disk0"
+how = "graceful"
+timing = "during"
+expect = "io-errors"
+[run]
+migrate_deadline_s = 8
+answer_deadline_s = 12
+)");
+  const Outcome outcome = migsoak({"run", file, "--db", db(), "--no-progress"});
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  bool found = false;
+  const base::Json all = findings(db());
+  for (const base::Json& finding : all["findings"]) {
+    found = found || (finding.value("detector", "") == "hang" && finding.value("process", "") == "target:disk1");
+  }
+  EXPECT_TRUE(found) << all.dump();
+  for (const record::Event& event : restarts())
+    EXPECT_FALSE(event.detail.contains("ended_guest")) << event.detail.dump();
+}
+
 // Descriptors of each life of the target are a series of their own; a leak is proven within one.
 TEST_F(TargetRestarts, ALeakIsFoundInATargetThatIsRestarted) {
   const Outcome outcome = migsoak(run("\"kill\"", "\"between\"",

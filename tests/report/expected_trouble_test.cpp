@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "record/journal.h"
 #include "report/report.h"
+#include "store/old_schema.h"
 #include "store/scratch.h"
 #include "store/synthetic.h"
 
@@ -279,6 +280,42 @@ TEST_P(ExpectedTroubleTest, WhatIsTooWideIsSaidInWords) {
   EXPECT_THAT(page(60),
               HasSubstr("  upgrade by cpr-reboot, made to fail state-truncated: times\n  2, as declared 0, otherwise "
                         "2, started again 1, lost 1,\n  damaged 1, max ms 100\n"));
+}
+
+// As databases of schema 1 and 2 have them.
+TEST(ExpectedTroubleOfOldRecords, IsToldAlike) {
+  for (const int version : {1, 2}) {
+    const scratch::Directory directory;
+    const std::string path = directory.file("old.db");
+    {
+      auto created = store::Store::create(path, synthetic::manifest(10));
+      ASSERT_TRUE(created) << created.error().describe();
+      std::int64_t number = 0;
+      for (const record::Event& event :
+           {upgrade("cpr-exec", "exits-at-once", "source", "resumed", 19.5),
+            in_flight(restart("graceful", "after", "io-errors", 4, 7.5), 2), edge("refused", "new", "old")}) {
+        record::Observation o;
+        o.iteration = number++;
+        o.plan = {o.iteration, "a", "b", "precopy", "unix", "pc"};
+        o.status = record::IterationStatus::completed;
+        o.events.push_back(event);
+        ASSERT_TRUE((*created)->begin(o));
+        ASSERT_TRUE((*created)->finish(o, record::Verdict::pass));
+      }
+    }
+    store::turn_back(path, version);
+    const auto opened = store::Store::open(path);
+    ASSERT_TRUE(opened) << opened.error().describe();
+    const auto all = expected_troubles_of(**opened);
+    ASSERT_TRUE(all) << all.error().describe();
+    EXPECT_EQ(all->total.declared, 3);
+    EXPECT_EQ(all->total.as_declared, 3);
+    EXPECT_EQ(all->by_cause.at(TroubleCause::upgrade_failure).resumed, 1);
+    EXPECT_EQ(all->by_cause.at(TroubleCause::upgrade_failure).longest_ms, 20);
+    EXPECT_EQ(all->by_cause.at(TroubleCause::restart).io_errors, 4);
+    EXPECT_EQ(all->by_cause.at(TroubleCause::restart).in_flight_max, 2);
+    EXPECT_EQ(all->by_cause.at(TroubleCause::edge).stayed, 1);
+  }
 }
 
 TEST_P(ExpectedTroubleTest, NothingIsSaidOfNone) {
