@@ -266,9 +266,10 @@ void print_coverage(Page& page, const Coverage& coverage, const Requested& reque
     const Grid wide = wide_grid(coverage, machines, columns);
     (wide.width() <= page.width() ? wide : long_grid(coverage, machines, columns)).put_on(page);
   }
-  for (const std::string& trouble : coverage.troubles) page.labelled("unconfirmed", trouble);
+  for (const std::string& trouble : coverage.troubles) page.labelled("unconfirmed", base::printable(trouble));
   if (total.unconfirmed > static_cast<std::int64_t>(coverage.troubles.size())) {
-    page.labelled("", fmt::format("and {} more", total.unconfirmed - static_cast<std::int64_t>(kTroublesMax)));
+    page.labelled("",
+                  fmt::format("and {} more", total.unconfirmed - static_cast<std::int64_t>(coverage.troubles.size())));
   }
   const std::vector<std::string> never = never_reached(coverage, requested);
   if (!never.empty()) page.labelled("never", "wanted by the scenario, never done: " + base::join(never, ", "), 3);

@@ -1,6 +1,7 @@
 #include "report/model_build.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "report/figures.h"
 #include "report/walk.h"
@@ -88,10 +89,22 @@ Distribution distribution_of(const std::vector<double>& values) {
   return {values.size(), found[0], found[1], found[2], {}};
 }
 
-void take_walk(Walk&& walk, const std::vector<SeriesName>& ledgers, ReportModel& model) {
+// What was walked over is given up as soon as it is made into what is told.
+void take_walk(Walk walk, const std::vector<SeriesName>& ledgers, ReportModel& model) {
   model.matrix = std::move(walk.matrix);
   model.upgrades = walk.upgrades;
   model.verified = {walk.ram_bytes, walk.disk_bytes, walk.written_bytes, walk.ram_iterations};
+  model.durations = distribution_of(std::exchange(walk.durations, {}));
+  model.span_ms = walk.ended_unix_ms - walk.began_unix_ms;
+  for (auto& [mode, times] : walk.downtime) {
+    Downtime& one = model.downtime.emplace_back();
+    one.mode = mode;
+    one.clients = distribution_of(times.clients);
+    one.clients.shape = histogram_counts(std::exchange(times.clients, {}), kShapeStretches);
+    one.qemu = distribution_of(std::exchange(times.qemu, {}));
+  }
+  std::stable_sort(model.downtime.begin(), model.downtime.end(),
+                   [](const Downtime& a, const Downtime& b) { return a.clients.count > b.clients.count; });
   for (std::size_t i = 0; i < model.findings.size() && i < kFindingsDrawnMax; ++i) {
     ReportedFinding& one = model.findings[i];
     for (const std::string& metric : metrics_of(one.finding)) {
@@ -102,16 +115,9 @@ void take_walk(Walk&& walk, const std::vector<SeriesName>& ledgers, ReportModel&
     }
   }
   for (const SeriesName& name : ledgers) {
-    model.descriptors.push_back({name.subject, name.metric, walk.values_of(name.subject, name.metric)});
+    model.descriptors.push_back(
+        {name.subject, name.metric, std::exchange(walk.series[{name.subject, name.metric}], {})});
   }
-  model.durations = distribution_of(walk.durations);
-  model.span_ms = walk.ended_unix_ms - walk.began_unix_ms;
-  for (const auto& [mode, times] : walk.downtime) {
-    model.downtime.push_back({mode, distribution_of(times.clients), distribution_of(times.qemu)});
-    model.downtime.back().clients.shape = histogram_counts(times.clients, kShapeStretches);
-  }
-  std::stable_sort(model.downtime.begin(), model.downtime.end(),
-                   [](const Downtime& a, const Downtime& b) { return a.clients.count > b.clients.count; });
 }
 
 base::Result<void> take_cases(const store::Store& store, ReportModel& model) {

@@ -42,7 +42,7 @@ void head(Page& page, const RunFacts& run, const Outcome& outcome) {
                  page.width(), 6, 2));
   std::vector<std::string> statuses;
   for (const auto& [status, count] : run.by_status) {
-    if (status != "started") statuses.push_back(fmt::format("{} {}", count, status));
+    if (status != "started") statuses.push_back(fmt::format("{} {}", count, base::printable(status, 40)));
   }
   std::string counts = fmt::format("{} of {} iterations", outcome.end.finished, outcome.end.planned);
   if (!statuses.empty()) counts += " (" + base::join(statuses, ", ") + ")";
