@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/text.h"
 #include "base/version.h"
 #include "compat/vmstate.h"
 
