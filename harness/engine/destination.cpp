@@ -55,7 +55,7 @@ StepOutcome Destination::spawn_with(const DeviceSet& devices) {
 StepOutcome Destination::raise() {
   Vm* destination = iteration_.ends.destination;
   if (destination == nullptr) return StepResult::stays_on_source;  // ended since its start, and was noted
-  if (iteration_.mode.needs.succession == ops::Succession::waiting) return StepResult::ok;
+  if (iteration_.mode.needs.process_order == ops::ProcessOrder::waiting) return StepResult::ok;
   const auto ready = iteration_.lineage.make_ready(*destination, iteration_.spawn_deadline());
   if (!ready) {
     return Trouble{destination->name,

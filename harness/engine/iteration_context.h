@@ -28,7 +28,8 @@ struct IterationContext {
   }
   // The destination's process runs before the migration begins.
   bool starts_before() const {
-    return mode.needs.succession == ops::Succession::beside || mode.needs.succession == ops::Succession::waiting;
+    return mode.needs.process_order == ops::ProcessOrder::beside ||
+           mode.needs.process_order == ops::ProcessOrder::waiting;
   }
   // The guest's life ends by plan, and all its QEMUs with it.
   void end_guest() {

@@ -155,7 +155,7 @@ class LaneLoop {
     // Nor may it wait beside a guest whose RAM it is to share, or for a source that is another process by then.
     const auto is_apart = [](const record::Plan& plan) {
       const ops::ModeNeeds& needs = ops::find_mode(plan.mode)->needs;
-      return needs.succession == ops::Succession::beside && !needs.same_ram;
+      return needs.process_order == ops::ProcessOrder::beside && !needs.same_ram;
     };
     const bool can_wait = alone && is_apart(next) && is_apart(now);
     return can_wait ? next.destination_side : "";

@@ -62,8 +62,8 @@ struct VmLaunch {
   std::string slot;
   hypervisor::DeviceSet devices;
   std::shared_ptr<RamFile> ram;
-  std::string main_socket, cpr_socket;  // Succession::waiting: its incoming channels
-  std::string state_file;               // Succession::afterwards, in_place: what its incoming channel reads
+  std::string main_socket, cpr_socket;  // ProcessOrder::waiting: its incoming channels
+  std::string state_file;               // ProcessOrder::afterwards, in_place: what its incoming channel reads
 };
 
 // A QEMU of the lineage.

@@ -132,15 +132,15 @@ VmLaunch Lineage::prepare(const std::string& side, const ops::Mode* mode, const 
   if (mode == nullptr) return prepared;
   spec.incoming = true;
   const std::string base = context_.run_dir + "/" + spec.instance;
-  switch (mode->needs.succession) {
-    case ops::Succession::beside: break;
-    case ops::Succession::waiting:
+  switch (mode->needs.process_order) {
+    case ops::ProcessOrder::beside: break;
+    case ops::ProcessOrder::waiting:
       prepared.main_socket = base + ".m";
       prepared.cpr_socket = base + ".x";
       spec.incoming_channels = ops::cpr_incoming(prepared.main_socket, prepared.cpr_socket);
       break;
-    case ops::Succession::afterwards: prepared.state_file = base + ".state"; break;
-    case ops::Succession::in_place:
+    case ops::ProcessOrder::afterwards: prepared.state_file = base + ".state"; break;
+    case ops::ProcessOrder::in_place:
       prepared.state_file = base + ".state";
       spec.incoming_channels = {"file:" + prepared.state_file};
       break;

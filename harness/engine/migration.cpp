@@ -14,7 +14,7 @@ namespace migsoak::engine {
 
 using base::Deadline;
 using ops::MigrationResult;
-using ops::Succession;
+using ops::ProcessOrder;
 using std::chrono::seconds;
 namespace kind = record::event_kind;
 
@@ -41,7 +41,7 @@ base::Result<hypervisor::Machine*> Migration::raise(Deadline deadline) {
   MIGSOAK_ASSIGN(hypervisor::Machine* const machine, session_.raise(deadline));
   Vm& destination = *ends_.destination;
   iteration_.journal.sample("host", 0, "spawn_ms", destination.spawn_ms);
-  if (iteration_.mode.needs.succession != Succession::afterwards) return machine;
+  if (iteration_.mode.needs.process_order != ProcessOrder::afterwards) return machine;
   // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
   // configuration space holds is compared when the guest leaves it.
   iteration_.readings.begin_config(&destination, hypervisor::ReadPoint::destination, /*running=*/false);
@@ -79,7 +79,7 @@ StepOutcome Migration::run() {
     return Trouble{"qemu:" + iteration_.plan().destination_side, 0, migration.error(), "its command line",
                    /*explained_by_ends=*/false};
   }
-  if (iteration_.mode.needs.succession == Succession::in_place) {
+  if (iteration_.mode.needs.process_order == ProcessOrder::in_place) {
     // Nothing can be asked of this image any more once it execs.
     iteration_.readings.config(ends_.source, hypervisor::ReadPoint::source, /*running=*/true);
     sample_before_teardown(lineage, iteration_.journal, *ends_.source);

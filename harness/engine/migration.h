@@ -1,5 +1,5 @@
 // Migration: from the moment both ends are as they should be until the guest has shown itself on its destination and
-// the source is gone. What comes when depends on how the mode's processes follow each other (ops::Succession).
+// the source is gone. What comes when depends on how the mode's processes follow each other (ops::ProcessOrder).
 #pragma once
 
 #include <string>

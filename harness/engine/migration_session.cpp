@@ -6,7 +6,7 @@ namespace migsoak::engine {
 
 using base::Deadline;
 using base::Result;
-using ops::Succession;
+using ops::ProcessOrder;
 
 void MigrationSession::prepare() {
   prepared_ = lineage_.prepare(journal_.plan().destination_side, &mode_, ends_.source, lineage_.devices());
@@ -23,7 +23,7 @@ Result<ops::MigrationContext> MigrationSession::begin(Deadline deadline, ops::Mi
     channels.main_socket = destination->main_socket;
     channels.cpr_socket = destination->cpr_socket;
   }
-  if (mode_.needs.succession == Succession::in_place) MIGSOAK_TRY(ends_.source->machine->set_exec(prepared_.spec));
+  if (mode_.needs.process_order == ProcessOrder::in_place) MIGSOAK_TRY(ends_.source->machine->set_exec(prepared_.spec));
   return ops::MigrationContext{
       lineage_.context().reactor,  listener,
       ends_.source->machine.get(), destination != nullptr ? destination->machine.get() : nullptr,
@@ -31,9 +31,9 @@ Result<ops::MigrationContext> MigrationSession::begin(Deadline deadline, ops::Mi
 }
 
 Result<hypervisor::Machine*> MigrationSession::raise(Deadline deadline) {
-  if (mode_.needs.succession == Succession::afterwards) {
+  if (mode_.needs.process_order == ProcessOrder::afterwards) {
     MIGSOAK_ASSIGN(ends_.destination, lineage_.spawn(prepared_, journal_));
-  } else if (mode_.needs.succession == Succession::in_place) {
+  } else if (mode_.needs.process_order == ProcessOrder::in_place) {
     MIGSOAK_ASSIGN(ends_.destination, lineage_.take_over(*ends_.source, prepared_, journal_));
     ends_.source = nullptr;
   }

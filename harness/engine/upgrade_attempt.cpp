@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "engine/hang_diagnosis.h"
 #include "engine/quiet_point.h"
-#include "ops/modes/end_settings.h"
+#include "ops/modes/migration_settings.h"
 #include "ops/modes/status.h"
 
 namespace migsoak::engine {
@@ -19,7 +19,7 @@ using base::Deadline;
 using base::ErrorKind;
 using base::Result;
 using ops::MigrationResult;
-using ops::Succession;
+using ops::ProcessOrder;
 using std::chrono::seconds;
 namespace kind = record::event_kind;
 namespace fs = std::filesystem;
@@ -103,7 +103,7 @@ Result<Vm*> UpgradeAttempt::run(Vm& source) {
 
 // The migration of the plan as it would be, but for the sabotage.
 ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
-  const Succession succession = mode_.needs.succession;
+  const ProcessOrder order = mode_.needs.process_order;
   ops::MigrationOutcome failed;
   const auto fail_with = [&failed](const base::Error& error) {
     failed.error = error.describe();
@@ -114,29 +114,29 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
   session_.prepare();
   VmLaunch& prepared = session_.prepared();
   const std::string qemu = prepared.spec.qemu;
-  if (failure_.strike_machine != nullptr) {
-    const auto struck = failure_.strike_machine(prepared.spec, succession, prepared.state_file);
-    if (!struck) {
-      harness_error_ = struck.error();
-      return fail_with(struck.error());
+  if (failure_.sabotage_machine != nullptr) {
+    const auto sabotaged = failure_.sabotage_machine(prepared.spec, order, prepared.state_file);
+    if (!sabotaged) {
+      harness_error_ = sabotaged.error();
+      return fail_with(sabotaged.error());
     }
   }
   // What is no QEMU needs no environment. In place it would be env(1) that is exec'ed and finds the file missing, when
   // the old image is gone (Machine::set_exec).
   if (prepared.spec.qemu != qemu) prepared.spec.env = ends_.source->machine->spec().env;
-  if (succession == Succession::beside || succession == Succession::waiting) {
+  if (order == ProcessOrder::beside || order == ProcessOrder::waiting) {
     const Result<Vm*> spawned = lineage_.spawn(prepared, journal_);
     if (!spawned) return fail_with(spawned.error());
     ends_.destination = *spawned;
     next_id_ = ends_.destination->process_id;
   }
-  if (succession == Succession::beside) {
+  if (order == ProcessOrder::beside) {
     if (const auto ready = lineage_.make_ready(*ends_.destination, deadline); !ready) return fail_with(ready.error());
   }
   auto migration = session_.begin(deadline, *this);
   if (!migration) return fail_with(migration.error());
-  if (succession == Succession::in_place) sample_before_teardown(lineage_, journal_, *ends_.source);
-  if (failure_.strike_channels != nullptr) failure_.strike_channels(migration->channels, succession);
+  if (order == ProcessOrder::in_place) sample_before_teardown(lineage_, journal_, *ends_.source);
+  if (failure_.sabotage_channels != nullptr) failure_.sabotage_channels(migration->channels, order);
   state_file_ = migration->channels.state_file;
   ops::MigrationOutcome outcome = mode_.run(*migration);
   if (ends_.destination != nullptr) next_id_ = ends_.destination->process_id;
@@ -144,8 +144,8 @@ ops::MigrationOutcome UpgradeAttempt::attempt(Deadline deadline) {
 }
 
 Result<hypervisor::Machine*> UpgradeAttempt::raise(Deadline deadline) {
-  if (failure_.strike_saved_state != nullptr && mode_.needs.succession == Succession::afterwards) {
-    failure_.strike_saved_state(state_file_);
+  if (failure_.sabotage_saved_state != nullptr && mode_.needs.process_order == ProcessOrder::afterwards) {
+    failure_.sabotage_saved_state(state_file_);
   }
   return session_.raise(deadline);
 }
@@ -161,9 +161,9 @@ Result<void> UpgradeAttempt::release_source() {
   return {};
 }
 
-// The mode says that the guest has arrived. Strikes, and asks.
+// The mode says that the guest has arrived. Sabotages it, and asks.
 bool UpgradeAttempt::new_side_runs(Deadline deadline) {
-  if (failure_.strike_arrived != nullptr) failure_.strike_arrived(*ends_.destination->machine);
+  if (failure_.sabotage_arrived != nullptr) failure_.sabotage_arrived(*ends_.destination->machine);
   const auto status = ends_.destination->machine->qmp().execute("query-status", base::Json::object(),
                                                                 Deadline::in(kArrivedAnswerMax).sooner(deadline));
   if (status && base::json_get<bool>(*status, "running", false)) return guest_beats(*ends_.destination);
@@ -213,12 +213,12 @@ void UpgradeAttempt::clear_new_side() {
 // What an operator would do: go on with the old process; where it has gone, start the old build again from the state
 // that it saved.
 void UpgradeAttempt::rescue() {
-  const Succession succession = mode_.needs.succession;
-  const bool quits_first = ends_.source == nullptr && succession == Succession::afterwards;
+  const ProcessOrder order = mode_.needs.process_order;
+  const bool quits_first = ends_.source == nullptr && order == ProcessOrder::afterwards;
   fate_ = "lost";
   if (ends_.source != nullptr && answers(*ends_.source)) {
     if (return_to_source()) return;
-  } else if (ends_.source != nullptr && ends_.source->machine->alive() && succession != Succession::in_place) {
+  } else if (ends_.source != nullptr && ends_.source->machine->alive() && order != ProcessOrder::in_place) {
     fate_ = "unknown";  // it does not answer, and may well go on running the guest
   }
   if (ends_.source != nullptr) {
@@ -270,7 +270,7 @@ void UpgradeAttempt::start_again() {
 Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
   MIGSOAK_TRY(lineage_.make_ready(vm, deadline));
   qmp::Monitor& client = vm.machine->qmp();
-  ops::EndSettings settings;
+  ops::MigrationSettings settings;
   settings.mode = mode_.name;
   settings.ignore_shared = true;
   MIGSOAK_TRY(ops::SentSettings(*vm.machine, settings).confirm(deadline));

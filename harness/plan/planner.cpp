@@ -98,7 +98,7 @@ record::Plan Planner::make(std::int64_t iteration) {
 // out where they would change nothing.
 void Planner::fit_to_mode(record::Plan& plan) {
   const ops::Mode* mode = ops::find_mode(plan.mode);
-  if (mode == nullptr || mode->needs.succession == ops::Succession::beside) return;
+  if (mode == nullptr || mode->needs.process_order == ops::ProcessOrder::beside) return;
   std::erase_if(plan.operations, [](const record::PlannedOperation& op) { return op.timing == "refused"; });
   for (record::PlannedOperation& operation : plan.operations) operation.timing = "settled";
 }

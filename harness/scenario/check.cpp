@@ -159,7 +159,7 @@ Result<void> check_device(const toml::table& root, const Scenario& scenario, std
 // A QEMU that execs would need its next target before it is the next QEMU.
 Result<void> check_shares(const toml::table& root, const Scenario& scenario) {
   for (const ops::Mode& mode : ops::modes()) {
-    if (mode.needs.succession != ops::Succession::in_place || !scenario.uses_mode(mode.name)) continue;
+    if (mode.needs.process_order != ops::ProcessOrder::in_place || !scenario.uses_mode(mode.name)) continue;
     for (std::size_t i = 0; i < scenario.targets.size(); ++i) {
       if (scenario.targets[i].share != TargetShare::per_vm) continue;
       return fail(ErrorKind::bad_input,

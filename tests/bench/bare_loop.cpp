@@ -50,16 +50,16 @@ class BareLoop {
  private:
   class Listener : public ops::MigrationListener {
    public:
-    Listener(BareLoop& loop, ops::Succession succession, End& next, const hypervisor::MachineSpec& spec)
-        : loop_(loop), succession_(succession), next_(next), spec_(spec) {}
-    Result<hypervisor::Machine*> raise(Deadline) override { return loop_.raise(succession_, next_, spec_); }
+    Listener(BareLoop& loop, ops::ProcessOrder order, End& next, const hypervisor::MachineSpec& spec)
+        : loop_(loop), order_(order), next_(next), spec_(spec) {}
+    Result<hypervisor::Machine*> raise(Deadline) override { return loop_.raise(order_, next_, spec_); }
     Result<void> release_source() override {
       return base::fail(ErrorKind::bad_input, "no mode of the benchmark ends its source first");
     }
 
    private:
     BareLoop& loop_;
-    ops::Succession succession_;
+    ops::ProcessOrder order_;
     End& next_;
     const hypervisor::MachineSpec& spec_;
   };
@@ -68,7 +68,7 @@ class BareLoop {
   hypervisor::MachineSpec machine_spec(const std::string& side_name, const ops::Mode* mode, const std::string& slot);
   Result<End> spawn(const std::string& side, const ops::Mode* mode, const std::string& slot);
   Result<void> make_ready(End& end);
-  Result<hypervisor::Machine*> raise(ops::Succession succession, End& next, const hypervisor::MachineSpec& spec);
+  Result<hypervisor::Machine*> raise(ops::ProcessOrder order, End& next, const hypervisor::MachineSpec& spec);
 
   const Scenario& scenario_;
   std::unique_ptr<proc::RunDir> run_dir_;
@@ -145,9 +145,9 @@ hypervisor::MachineSpec BareLoop::machine_spec(const std::string& side_name, con
     spec.devices.push_back(std::move(entry));
   }
   const std::string base = run_dir_->path() + "/" + spec.instance;
-  if (mode != nullptr && mode->needs.succession == ops::Succession::waiting) {
+  if (mode != nullptr && mode->needs.process_order == ops::ProcessOrder::waiting) {
     spec.incoming_channels = ops::cpr_incoming(base + ".m", base + ".x");
-  } else if (mode != nullptr && mode->needs.succession == ops::Succession::in_place) {
+  } else if (mode != nullptr && mode->needs.process_order == ops::ProcessOrder::in_place) {
     spec.incoming_channels = {"file:" + base + ".state"};
   }
   return spec;
@@ -161,9 +161,8 @@ Result<End> BareLoop::spawn(const std::string& side, const ops::Mode* mode, cons
 }
 
 // Of a destination that does not answer, or is not there, before the migration.
-Result<hypervisor::Machine*> BareLoop::raise(ops::Succession succession, End& next,
-                                             const hypervisor::MachineSpec& spec) {
-  if (succession == ops::Succession::in_place) {
+Result<hypervisor::Machine*> BareLoop::raise(ops::ProcessOrder order, End& next, const hypervisor::MachineSpec& spec) {
+  if (order == ops::ProcessOrder::in_place) {
     MIGSOAK_ASSIGN(next.machine, driver_->take_over(*guest_.machine, spec));
   }
   MIGSOAK_TRY(make_ready(next));
@@ -206,26 +205,26 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
   const record::Plan plan = plan::plan_iteration(scenario_, index);
   const ops::Mode* mode = ops::find_mode(plan.mode);
   if (mode == nullptr) return base::fail(ErrorKind::bad_input, "unknown mode " + plan.mode);
-  const ops::Succession succession = mode->needs.succession;
+  const ops::ProcessOrder order = mode->needs.process_order;
   const std::string slot = guest_.slot == "0" ? "1" : "0";
   End next;
   hypervisor::MachineSpec spec;
-  if (succession == ops::Succession::in_place) {
+  if (order == ops::ProcessOrder::in_place) {
     next.slot = slot;
     spec = machine_spec(plan.destination_side, mode, slot);
   } else {
     MIGSOAK_ASSIGN(next, spawn(plan.destination_side, mode, slot));
     spec = next.machine->spec();
-    if (succession == ops::Succession::beside) MIGSOAK_TRY(make_ready(next));
+    if (order == ops::ProcessOrder::beside) MIGSOAK_TRY(make_ready(next));
   }
   phase("spawn_ms");
   const std::string base = run_dir_->path() + "/" + spec.instance;
   ops::MigrationChannels channels{plan.transport, run_dir_->path(), spec.instance,
                                   base + ".m",    base + ".x",      base + ".state"};
-  Listener listener(*this, succession, next, spec);
+  Listener listener(*this, order, next, spec);
   ops::MigrationContext migration{
       reactor_, listener, guest_.machine.get(), next.machine.get(), std::move(channels), Deadline::in(kStepMax)};
-  if (succession == ops::Succession::in_place) MIGSOAK_TRY(guest_.machine->set_exec(spec));
+  if (order == ops::ProcessOrder::in_place) MIGSOAK_TRY(guest_.machine->set_exec(spec));
   const ops::MigrationOutcome outcome = mode->run(migration);
   if (outcome.result != ops::MigrationResult::completed) {
     return base::fail(ErrorKind::subject,
@@ -235,7 +234,7 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
   channel_.make_active(next.stream);
   MIGSOAK_TRY(channel_.wait_heartbeat(next.stream, Deadline::in(kStepMax)));
   phase("heartbeat_ms");
-  if (succession != ops::Succession::in_place) MIGSOAK_TRY(guest_.machine->quit(Deadline::in(kStepMax)));
+  if (order != ops::ProcessOrder::in_place) MIGSOAK_TRY(guest_.machine->quit(Deadline::in(kStepMax)));
   channel_.detach(guest_.stream);
   guest_ = std::move(next);
   phase("quit_ms");

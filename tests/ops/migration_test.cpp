@@ -47,9 +47,9 @@ class FakeMigration : public ::testing::TestWithParam<std::string> {
       return {};
     };
     told_.on_raise = [this](Deadline by) -> base::Result<Machine*> {
-      if (succession() == Succession::afterwards) {
+      if (order() == ProcessOrder::afterwards) {
         MIGSOAK_ASSIGN(destination_, driver_.start(next_));
-      } else if (succession() == Succession::in_place) {
+      } else if (order() == ProcessOrder::in_place) {
         MIGSOAK_ASSIGN(destination_, driver_.take_over(*source_, next_));
         source_.reset();
       }
@@ -59,10 +59,10 @@ class FakeMigration : public ::testing::TestWithParam<std::string> {
   }
 
   const Mode& mode() const { return *find_mode(GetParam()); }
-  Succession succession() const { return mode().needs.succession; }
-  bool in_place() const { return succession() == Succession::in_place; }
+  ProcessOrder order() const { return mode().needs.process_order; }
+  bool in_place() const { return order() == ProcessOrder::in_place; }
   // The source is there, and in the way, until the destination runs the guest.
-  bool source_stays() const { return succession() == Succession::beside || succession() == Succession::waiting; }
+  bool source_stays() const { return order() == ProcessOrder::beside || order() == ProcessOrder::waiting; }
 
   MachineSpec spec(const std::string& side) const {
     MachineSpec spec;
@@ -79,7 +79,7 @@ class FakeMigration : public ::testing::TestWithParam<std::string> {
     next_.incoming = true;
     const MigrationChannels channels{
         "unix", directory_.path(), "m", directory_.file("b.m"), directory_.file("b.x"), directory_.file("b.state")};
-    if (succession() == Succession::waiting) {
+    if (order() == ProcessOrder::waiting) {
       next_.incoming_channels = cpr_incoming(channels.main_socket, channels.cpr_socket);
     }
     if (in_place()) {
@@ -87,7 +87,7 @@ class FakeMigration : public ::testing::TestWithParam<std::string> {
       EXPECT_TRUE(source_->set_exec(next_));
     }
     if (source_stays()) destination_ = *driver_.start(next_);
-    if (succession() == Succession::beside) {
+    if (order() == ProcessOrder::beside) {
       EXPECT_TRUE(destination_->wait_ready(within(seconds(10))));
     }
     MigrationContext context{reactor_, told_, source_.get(), destination_.get(), channels, deadline};
@@ -188,7 +188,7 @@ TEST_P(FakeMigration, ADestinationThatRefusesTheState) {
     EXPECT_EQ(driver_.guest_side(), "a");
   }
   // All that is left of the guest, where the source has gone.
-  EXPECT_EQ(std::filesystem::exists(directory_.file("b.state")), succession() == Succession::afterwards);
+  EXPECT_EQ(std::filesystem::exists(directory_.file("b.state")), order() == ProcessOrder::afterwards);
 }
 
 TEST_P(FakeMigration, OneThatNeverEndsIsAHangAndSaysWhatItWaitsFor) {

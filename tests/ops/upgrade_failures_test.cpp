@@ -40,18 +40,18 @@ class UpgradeFailureTest : public hypervisor::RealQemu {
     return *found;
   }
   // The new side's machine with that failure.
-  MachineSpec struck(const std::string& name) {
+  MachineSpec sabotaged(const std::string& name) {
     MachineSpec next = spec("dst", true);
     const UpgradeFailure& what = failure(name);
-    if (what.strike_machine != nullptr) {
-      EXPECT_TRUE(what.strike_machine(next, Succession::beside, ""));
+    if (what.sabotage_machine != nullptr) {
+      EXPECT_TRUE(what.sabotage_machine(next, ProcessOrder::beside, ""));
     }
     if (what.traces != nullptr) traces_ = what.traces(next);
     return next;
   }
   // What is said when it is started and never becomes ready.
   std::string refusal(const std::string& name, Deadline deadline = soon()) {
-    auto machine = spawn(struck(name));
+    auto machine = spawn(sabotaged(name));
     if (!machine) return machine.error().describe();
     const auto ready = (*machine)->wait_ready(deadline);
     if (!ready) return ready.error().describe() + ((*machine)->alive() ? " (alive)" : " (gone)");
@@ -60,13 +60,14 @@ class UpgradeFailureTest : public hypervisor::RealQemu {
   MigrationContext context() {
     return {reactor_, told_, source_.get(), destination_.get(), {"unix", run_dir_->path(), "m1", "", "", ""}, soon()};
   }
-  // From struck() to the end of a precopy.
+  // From sabotaged() to the end of a precopy.
   MigrationOutcome migrated(const std::string& name) {
     source_ = raise(spec("src"));
-    destination_ = raise(struck(name));
+    destination_ = raise(sabotaged(name));
     if (source_ == nullptr || destination_ == nullptr) return {};
     MigrationContext migration = context();
-    if (failure(name).strike_channels != nullptr) failure(name).strike_channels(migration.channels, Succession::beside);
+    if (failure(name).sabotage_channels != nullptr)
+      failure(name).sabotage_channels(migration.channels, ProcessOrder::beside);
     return find_mode("precopy")->run(migration);
   }
 
@@ -80,8 +81,8 @@ TEST(UpgradeFailures, NamesAndSummariesAreThereAndUnique) {
   for (const UpgradeFailure& failure : upgrade_failures()) {
     EXPECT_TRUE(names.insert(failure.name).second) << failure.name;
     EXPECT_FALSE(failure.summary.empty()) << failure.name;
-    EXPECT_TRUE(failure.strike_machine != nullptr || failure.strike_channels != nullptr ||
-                failure.strike_saved_state != nullptr)
+    EXPECT_TRUE(failure.sabotage_machine != nullptr || failure.sabotage_channels != nullptr ||
+                failure.sabotage_saved_state != nullptr)
         << failure.name;
   }
   EXPECT_EQ(names,
@@ -90,22 +91,22 @@ TEST(UpgradeFailures, NamesAndSummariesAreThereAndUnique) {
   EXPECT_EQ(find_upgrade_failure("no-such-failure"), nullptr);
 }
 
-TEST(UpgradeFailures, StateFilesAreStruckWhereThereAreSuch) {
+TEST(UpgradeFailures, StateFilesAreSabotagedWhereThereAreSuch) {
   Mode mode;
-  const auto applies_to = [&mode](Succession succession, const std::string& name, const std::string& transport) {
-    mode.needs.succession = succession;
+  const auto applies_to = [&mode](ProcessOrder order, const std::string& name, const std::string& transport) {
+    mode.needs.process_order = order;
     return applies(*find_upgrade_failure(name), mode, transport);
   };
-  for (const Succession succession : {Succession::beside, Succession::waiting, Succession::afterwards}) {
-    EXPECT_TRUE(applies_to(succession, "missing-binary", "tcp"));
-    EXPECT_TRUE(applies_to(succession, "state-unwritable", "unix"));
+  for (const ProcessOrder order : {ProcessOrder::beside, ProcessOrder::waiting, ProcessOrder::afterwards}) {
+    EXPECT_TRUE(applies_to(order, "missing-binary", "tcp"));
+    EXPECT_TRUE(applies_to(order, "state-unwritable", "unix"));
   }
-  EXPECT_FALSE(applies_to(Succession::beside, "state-unwritable", "tcp")) << "no path to strike at";
-  EXPECT_TRUE(applies_to(Succession::in_place, "state-unwritable", "tcp")) << "a file, whatever the transport";
-  EXPECT_FALSE(applies_to(Succession::beside, "state-truncated", "unix"));
-  EXPECT_FALSE(applies_to(Succession::waiting, "state-truncated", "unix"));
-  EXPECT_TRUE(applies_to(Succession::afterwards, "state-truncated", "unix"));
-  EXPECT_TRUE(applies_to(Succession::in_place, "state-truncated", "unix"));
+  EXPECT_FALSE(applies_to(ProcessOrder::beside, "state-unwritable", "tcp")) << "no path to sabotage";
+  EXPECT_TRUE(applies_to(ProcessOrder::in_place, "state-unwritable", "tcp")) << "a file, whatever the transport";
+  EXPECT_FALSE(applies_to(ProcessOrder::beside, "state-truncated", "unix"));
+  EXPECT_FALSE(applies_to(ProcessOrder::waiting, "state-truncated", "unix"));
+  EXPECT_TRUE(applies_to(ProcessOrder::afterwards, "state-truncated", "unix"));
+  EXPECT_TRUE(applies_to(ProcessOrder::in_place, "state-truncated", "unix"));
 }
 
 TEST_F(UpgradeFailureTest, MissingBinary) {
@@ -126,7 +127,7 @@ TEST_F(UpgradeFailureTest, DeviceInit) {
   EXPECT_THAT(refusal("device-init"), AllOf(HasSubstr("Device needs media, but drive is empty"), HasSubstr("(gone)")));
 }
 TEST_F(UpgradeFailureTest, DeviceInitOnThePc) {
-  MachineSpec next = struck("device-init");
+  MachineSpec next = sabotaged("device-init");
   next.machine = "pc";
   auto machine = spawn(next);
   ASSERT_TRUE(machine);
@@ -143,7 +144,7 @@ TEST_F(UpgradeFailureTest, HangsAfterLoadAndTheGuestNeverRanThere) {
   const MigrationOutcome outcome = migrated("hangs-after-load");
   ASSERT_EQ(outcome.result, MigrationResult::completed) << outcome.error;
   EXPECT_EQ(run_state(*destination_), "paused");
-  failure("hangs-after-load").strike_arrived(*destination_);
+  failure("hangs-after-load").sabotage_arrived(*destination_);
   const auto answer =
       destination_->qmp().execute("query-status", base::Json::object(), Deadline::in(std::chrono::milliseconds(300)));
   ASSERT_FALSE(answer);
@@ -162,27 +163,27 @@ TEST_F(UpgradeFailureTest, StateUnwritableWithASocket) {
   EXPECT_EQ(run_state(*source_), "running");
 }
 
-TEST_F(UpgradeFailureTest, StateUnwritableStrikesAtWhatTheModeWrites) {
-  const auto struck_by = [this](Succession succession) {
+TEST_F(UpgradeFailureTest, StateUnwritableSabotagesWhatTheModeWrites) {
+  const auto sabotaged_by = [this](ProcessOrder order) {
     MigrationChannels channels = context().channels;
     channels.state_file = channels.main_socket = channels.cpr_socket = "good";
-    failure("state-unwritable").strike_channels(channels, succession);
+    failure("state-unwritable").sabotage_channels(channels, order);
     return channels;
   };
-  for (const Succession succession : {Succession::afterwards, Succession::in_place}) {
-    EXPECT_NE(struck_by(succession).state_file, "good");
-    EXPECT_FALSE(fs::exists(fs::path(struck_by(succession).state_file).parent_path()));
-    EXPECT_EQ(struck_by(succession).run_dir, run_dir_->path());
+  for (const ProcessOrder order : {ProcessOrder::afterwards, ProcessOrder::in_place}) {
+    EXPECT_NE(sabotaged_by(order).state_file, "good");
+    EXPECT_FALSE(fs::exists(fs::path(sabotaged_by(order).state_file).parent_path()));
+    EXPECT_EQ(sabotaged_by(order).run_dir, run_dir_->path());
   }
-  EXPECT_NE(struck_by(Succession::waiting).main_socket, "good");
-  EXPECT_EQ(struck_by(Succession::waiting).cpr_socket, "good");
+  EXPECT_NE(sabotaged_by(ProcessOrder::waiting).main_socket, "good");
+  EXPECT_EQ(sabotaged_by(ProcessOrder::waiting).cpr_socket, "good");
 }
 
 TEST_F(UpgradeFailureTest, StateTruncatedBetweenSavingAndLoading) {
   const std::string state = run_dir_->path() + "/state";
   traces_ = {state};
   std::ofstream(state) << std::string(100000, 'x');
-  failure("state-truncated").strike_saved_state(state);
+  failure("state-truncated").sabotage_saved_state(state);
   EXPECT_GT(fs::file_size(state), 0U);
   EXPECT_LT(fs::file_size(state), 20000U);
 }
@@ -193,7 +194,7 @@ TEST_F(UpgradeFailureTest, StateTruncatedInPlace) {
   traces_ = {state};
   std::ofstream(state) << std::string(100000, 'x');
   MachineSpec next = spec("dst", true);
-  ASSERT_TRUE(failure("state-truncated").strike_machine(next, Succession::in_place, state));
+  ASSERT_TRUE(failure("state-truncated").sabotage_machine(next, ProcessOrder::in_place, state));
   next.qemu = "echo";
   auto argv = hypervisor::command_line(next);
   ASSERT_TRUE(argv);
@@ -208,7 +209,7 @@ TEST_F(UpgradeFailureTest, StateTruncatedInPlace) {
   EXPECT_LT(fs::file_size(state), 20000U);
   // The other modes get the truncation from the harness.
   MachineSpec untouched = spec("dst", true);
-  ASSERT_TRUE(failure("state-truncated").strike_machine(untouched, Succession::afterwards, state));
+  ASSERT_TRUE(failure("state-truncated").sabotage_machine(untouched, ProcessOrder::afterwards, state));
   EXPECT_TRUE(untouched.wrapper.empty());
 }
 

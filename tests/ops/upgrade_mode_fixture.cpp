@@ -86,8 +86,8 @@ MachineSpec UpgradeMode::next_spec(const std::string& mode, const std::string& b
   if (how.needs.same_ram) next.ram_path = source_->spec().ram_path;
   const std::string base = run_dir_->path() + "/" + next.instance;
   state_file_ = base + ".state";
-  if (how.needs.succession == Succession::waiting) next.incoming_channels = cpr_incoming(base + ".m", base + ".x");
-  if (how.needs.succession == Succession::in_place) next.incoming_channels = {"file:" + state_file_};
+  if (how.needs.process_order == ProcessOrder::waiting) next.incoming_channels = cpr_incoming(base + ".m", base + ".x");
+  if (how.needs.process_order == ProcessOrder::in_place) next.incoming_channels = {"file:" + state_file_};
   return next;
 }
 
@@ -97,11 +97,11 @@ MigrationOutcome UpgradeMode::upgrade(const std::string& mode, const std::string
 
 MigrationOutcome UpgradeMode::upgrade(const std::string& mode, MachineSpec next) {
   const Mode& how = *find_mode(mode);
-  const Succession succession = how.needs.succession;
+  const ProcessOrder order = how.needs.process_order;
   EXPECT_TRUE(check_ram_sharing(how, source_->spec(), next));
   destination_.reset();
-  if (succession == Succession::beside) destination_ = raise(next);
-  if (succession == Succession::waiting) {
+  if (order == ProcessOrder::beside) destination_ = raise(next);
+  if (order == ProcessOrder::waiting) {
     auto spawned = spawn(next);
     EXPECT_TRUE(spawned) << spawned.error().describe();
     if (spawned) destination_ = std::move(*spawned);
@@ -110,7 +110,7 @@ MigrationOutcome UpgradeMode::upgrade(const std::string& mode, MachineSpec next)
   MigrationChannels channels{"unix", run_dir_->path(), next.instance, base + ".m", base + ".x", base + ".state"};
   Told listener;
   MigrationContext context{reactor_, listener, source_.get(), destination_.get(), std::move(channels), deadline_};
-  if (succession == Succession::in_place && tells_exec_) {
+  if (order == ProcessOrder::in_place && tells_exec_) {
     MachineSpec becomes = next;
     if (sabotage_exec_) sabotage_exec_(becomes);
     EXPECT_TRUE(source_->set_exec(becomes));
@@ -121,9 +121,9 @@ MigrationOutcome UpgradeMode::upgrade(const std::string& mode, MachineSpec next)
     return {};
   };
   listener.on_raise = [&, next](base::Deadline by) -> base::Result<Machine*> {
-    if (succession == Succession::afterwards) {
+    if (order == ProcessOrder::afterwards) {
       MIGSOAK_ASSIGN(destination_, spawn(next));
-    } else if (succession == Succession::in_place) {
+    } else if (order == ProcessOrder::in_place) {
       MIGSOAK_ASSIGN(destination_, driver().take_over(*source_, next));
       source_.reset();
     }

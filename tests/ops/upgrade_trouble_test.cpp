@@ -269,7 +269,7 @@ TEST_F(UpgradeTroubleTest, UserStopsTheRunWhileTheStateIsSaved) {
     MachineSpec becomes = build_spec(kNewBuild, "e", Ram::file);
     becomes.qemu = "/no/such/qemu";
     ASSERT_TRUE((*source)->set_exec(becomes));
-    if (how.needs.succession == Succession::waiting) {
+    if (how.needs.process_order == ProcessOrder::waiting) {
       MachineSpec silent = build_spec(kNewBuild, "d", Ram::file);
       silent.wrapper = {write_script("mute", "#!/bin/sh\nexec sleep 1000\n")};
       next = std::move(driver->start(silent).value());

@@ -30,7 +30,7 @@ std::string ram_of(const hypervisor::MachineSpec& spec) {
 #include "ops/modes/modes.def"
 #undef MODE
 
-#define TRANSPORT(name) WireResult open_##name(MigrationContext& context);
+#define TRANSPORT(name) ChannelResult open_##name(MigrationContext& context);
 #include "ops/modes/transports.def"
 #undef TRANSPORT
 
@@ -52,7 +52,7 @@ const Mode* find_mode(const std::string& name) {
 
 bool runs_beside(const std::string& mode) {
   const Mode* found = find_mode(mode);
-  return found != nullptr && found->needs.succession == Succession::beside;
+  return found != nullptr && found->needs.process_order == ProcessOrder::beside;
 }
 
 const std::vector<Transport>& transports() {
@@ -81,12 +81,12 @@ const std::vector<std::string>& transport_names() {
   return names;
 }
 
-std::string to_string(Succession succession) {
-  switch (succession) {
-    case Succession::beside: return "beside";
-    case Succession::waiting: return "waiting";
-    case Succession::afterwards: return "afterwards";
-    case Succession::in_place: return "in-place";
+std::string to_string(ProcessOrder order) {
+  switch (order) {
+    case ProcessOrder::beside: return "beside";
+    case ProcessOrder::waiting: return "waiting";
+    case ProcessOrder::afterwards: return "afterwards";
+    case ProcessOrder::in_place: return "in-place";
   }
   return "unknown";
 }
@@ -136,13 +136,13 @@ std::string to_string(MigrationResult result) {
   return "unknown";
 }
 
-Wire::~Wire() {
+OpenChannel::~OpenChannel() {
   if (!socket_path.empty()) ::unlink(socket_path.c_str());
 }
 
-tl::expected<void, WireError> listen_on(MigrationContext& context, const std::string& uri) {
+tl::expected<void, ChannelError> listen_on(MigrationContext& context, const std::string& uri) {
   auto reply = context.destination->qmp().execute("migrate-incoming", {{"uri", uri}}, context.deadline);
-  if (!reply) return tl::unexpected<WireError>({End::destination, std::move(reply.error())});
+  if (!reply) return tl::unexpected<ChannelError>({End::destination, std::move(reply.error())});
   return {};
 }
 

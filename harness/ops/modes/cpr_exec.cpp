@@ -6,7 +6,7 @@
 namespace migsoak::ops {
 
 MigrationOutcome run_cpr_exec(MigrationContext& context) {
-  EndSettings settings;
+  MigrationSettings settings;
   settings.mode = "cpr-exec";
   settings.execs = true;
   return SavedMigration(context, *find_mode("cpr-exec"), std::move(settings)).run();

@@ -6,7 +6,7 @@
 namespace migsoak::ops {
 
 MigrationOutcome run_cpr_reboot(MigrationContext& context) {
-  EndSettings settings;
+  MigrationSettings settings;
   settings.mode = "cpr-reboot";
   settings.ignore_shared = true;
   return SavedMigration(context, *find_mode("cpr-reboot"), std::move(settings)).run();

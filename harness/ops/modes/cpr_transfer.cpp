@@ -7,7 +7,7 @@
 namespace migsoak::ops {
 
 MigrationOutcome run_cpr_transfer(MigrationContext& context) {
-  EndSettings settings;
+  MigrationSettings settings;
   settings.mode = "cpr-transfer";
   return LiveMigration(context, *find_mode("cpr-transfer"), std::move(settings)).run();
 }

@@ -25,8 +25,8 @@ bool is_listening(const std::string& path) {
                                 [&](const auto& entry) { return entry.second.listening && entry.second.path == path; });
 }
 
-// With its peer gone first, the source can only complain about the wire, or about nothing.
-bool complains_of_wire(const std::string& description) {
+// With its peer gone first, the source can only complain about the channel, or about nothing.
+bool complains_of_channel(const std::string& description) {
   static constexpr std::array<const char*, 5> kWords = {"Broken pipe", "Connection reset", "shutdown",
                                                         "Failed to connect", "Connection refused"};
   return description.empty() || std::any_of(kWords.begin(), kWords.end(), [&](const char* word) {
@@ -36,13 +36,13 @@ bool complains_of_wire(const std::string& description) {
 
 }  // namespace
 
-LiveMigration::LiveMigration(MigrationContext& context, const Mode& mode, EndSettings settings)
+LiveMigration::LiveMigration(MigrationContext& context, const Mode& mode, MigrationSettings settings)
     : context_(context),
       mode_(mode),
       settings_(std::move(settings)),
       source_(*context.source),
-      destination_(*context.destination, /*at_once=*/mode.needs.succession == Succession::waiting),
-      raised_(mode.needs.succession != Succession::waiting) {}
+      destination_(*context.destination, /*at_once=*/mode.needs.process_order == ProcessOrder::waiting),
+      raised_(mode.needs.process_order != ProcessOrder::waiting) {}
 
 bool LiveMigration::destination_gone() const {
   hypervisor::Machine& machine = *context_.destination;
@@ -78,7 +78,7 @@ MigrationOutcome LiveMigration::run() {
   context_.destination->qmp().take_events();
   if (auto failure = set_up()) return std::move(*failure);
   base::Json arguments;
-  if (auto failure = open_wire(arguments)) return std::move(*failure);
+  if (auto failure = open_channel(arguments)) return std::move(*failure);
 
   began_ = base::Clock::now();
   migrate_id_ = context_.source->qmp().send("migrate", arguments);
@@ -94,17 +94,17 @@ std::optional<MigrationOutcome> LiveMigration::set_up() {
   if (!waiting()) on_destination.emplace(*context_.destination, settings_);
   auto source_set = on_source.confirm(context_.deadline);
   auto status = context_.source->qmp().take_reply(status_id, context_.deadline);
-  if (!status) return wire_failed({End::source, std::move(status.error())});
+  if (!status) return channel_failed({End::source, std::move(status.error())});
   source_ran_ = base::json_get<bool>(*status, "running", false);
-  if (!source_set) return wire_failed({End::source, std::move(source_set.error())});
+  if (!source_set) return channel_failed({End::source, std::move(source_set.error())});
   if (!on_destination) return std::nullopt;
   auto destination_set = on_destination->confirm(context_.deadline);
-  if (!destination_set) return wire_failed({End::destination, std::move(destination_set.error())});
+  if (!destination_set) return channel_failed({End::destination, std::move(destination_set.error())});
   return std::nullopt;
 }
 
 // `arguments`: what the source's `migrate` takes.
-std::optional<MigrationOutcome> LiveMigration::open_wire(base::Json& arguments) {
+std::optional<MigrationOutcome> LiveMigration::open_channel(base::Json& arguments) {
   if (waiting()) {
     arguments["channels"] = base::Json::array(
         {unix_channel("main", context_.channels.main_socket), unix_channel("cpr", context_.channels.cpr_socket)});
@@ -116,10 +116,10 @@ std::optional<MigrationOutcome> LiveMigration::open_wire(base::Json& arguments) 
     return finish(MigrationResult::failed,
                   fmt::format("{} has no transport '{}'", mode_.name, base::printable(context_.channels.transport)));
   }
-  auto wire = transport->open(context_);
-  if (!wire) return wire_failed(wire.error());
-  wire_ = std::move(*wire);
-  arguments["uri"] = wire_->source_uri;
+  auto channel = transport->open(context_);
+  if (!channel) return channel_failed(channel.error());
+  channel_ = std::move(*channel);
+  arguments["uri"] = channel_->source_uri;
   return std::nullopt;
 }
 
@@ -135,7 +135,7 @@ std::optional<MigrationOutcome> LiveMigration::wait_listening() {
   const auto kind = waited == proc::Wait::interrupted ? base::ErrorKind::interrupted
                     : waited == proc::Wait::timeout   ? base::ErrorKind::timeout
                                                       : base::ErrorKind::subject;
-  return wire_failed(
+  return channel_failed(
       {End::destination,
        {kind, "it does not listen on its cpr channel " + base::printable(context_.channels.cpr_socket), {}}});
 }
@@ -207,7 +207,7 @@ MigrationOutcome LiveMigration::conclude_failed() {
   // A destination whose source gives up finds its stream cut and exits as well; that is the source's failure.
   const bool by_signal = outcome.destination_exit && outcome.destination_exit->signal != 0;
   // Cancelled is the source's own word, whatever the destination makes of its cut stream.
-  if (gone && !source_.saw("cancelled") && (complains_of_wire(description) || by_signal || !source_.failed())) {
+  if (gone && !source_.saw("cancelled") && (complains_of_channel(description) || by_signal || !source_.failed())) {
     outcome.result = MigrationResult::destination_lost;
   }
   const std::string status = base::json_get<std::string>(outcome.source_status, "status", source_.last_status());
@@ -238,7 +238,7 @@ MigrationOutcome LiveMigration::conclude_hang() {
   return outcome;
 }
 
-MigrationOutcome LiveMigration::wire_failed(const WireError& error) {
+MigrationOutcome LiveMigration::channel_failed(const ChannelError& error) {
   if (error.error.kind == base::ErrorKind::interrupted) return interrupted();
   if (!reachable(*context_.source)) {
     return finish(MigrationResult::source_lost, describe_loss(context_.reactor, *context_.source, "source"));

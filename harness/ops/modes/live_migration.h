@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
-#include "ops/modes/end_settings.h"
 #include "ops/modes/end_watch.h"
+#include "ops/modes/migration_settings.h"
 #include "ops/modes/mode.h"
 #include "ops/modes/phase_facts.h"
 #include "ops/modes/transport.h"
@@ -18,26 +18,26 @@ namespace migsoak::ops {
 
 class LiveMigration {
  public:
-  // Succession::beside: over the context's transport, which must be one of `mode`'s. Succession::waiting: over the
+  // ProcessOrder::beside: over the context's transport, which must be one of `mode`'s. ProcessOrder::waiting: over the
   // context's two sockets, with listener.raise().
-  LiveMigration(MigrationContext& context, const Mode& mode, EndSettings settings);
+  LiveMigration(MigrationContext& context, const Mode& mode, MigrationSettings settings);
   MigrationOutcome run();
 
  private:
-  bool waiting() const { return mode_.needs.succession == Succession::waiting; }
+  bool waiting() const { return mode_.needs.process_order == ProcessOrder::waiting; }
   // It has ended, or no longer answers though it has.
   bool destination_gone() const;
   bool settled();
   void progress();
   std::optional<MigrationOutcome> set_up();
-  std::optional<MigrationOutcome> open_wire(base::Json& arguments);
+  std::optional<MigrationOutcome> open_channel(base::Json& arguments);
   std::optional<MigrationOutcome> wait_listening();
   proc::Wait wait_settled();
   MigrationOutcome conclude(proc::Wait waited);
   MigrationOutcome conclude_source_lost();
   MigrationOutcome conclude_failed();
   MigrationOutcome conclude_hang();
-  MigrationOutcome wire_failed(const WireError& error);
+  MigrationOutcome channel_failed(const ChannelError& error);
   MigrationOutcome interrupted();
   MigrationOutcome finish(MigrationResult result, std::string error);
   void wait_for_other_end(const std::function<bool()>& predicate);
@@ -45,10 +45,10 @@ class LiveMigration {
 
   MigrationContext& context_;
   const Mode& mode_;
-  EndSettings settings_;
+  MigrationSettings settings_;
   EndWatch source_, destination_;
   PhaseFacts phases_;
-  std::unique_ptr<Wire> wire_;
+  std::unique_ptr<OpenChannel> channel_;
   bool source_ran_ = false;
   bool raised_ = false;
   std::optional<base::Error> raise_error_;

@@ -5,7 +5,7 @@
 namespace migsoak::ops {
 
 MigrationOutcome run_local(MigrationContext& context) {
-  EndSettings settings;
+  MigrationSettings settings;
   settings.ignore_shared = true;
   return LiveMigration(context, *find_mode("local"), std::move(settings)).run();
 }

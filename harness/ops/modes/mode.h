@@ -14,13 +14,13 @@
 namespace migsoak::ops {
 
 // How the processes of a migration follow each other.
-enum class Succession {
+enum class ProcessOrder {
   beside,      // the destination is there and answers before the migration
   waiting,     // the destination is started before, and answers when the source has sent its state (cpr-transfer)
   afterwards,  // the destination is started when the source has saved its state and is gone (cpr-reboot)
   in_place,    // the source's process execs into the destination (cpr-exec)
 };
-std::string to_string(Succession succession);
+std::string to_string(ProcessOrder order);
 
 // What a mode asks of both ends. Checked before anything runs: preflight/modes.cpp, check_ram_sharing().
 //
@@ -28,7 +28,7 @@ std::string to_string(Succession succession);
 // and 11.1.2. But 11.1.2 gains a descriptor of that file at every cpr-exec: QEMU opens it without O_CLOEXEC, so the old
 // image's survives the exec, and the new image opens the file anew. With a memory-backend-memfd the count stays flat.
 struct ModeNeeds {
-  Succession succession = Succession::beside;
+  ProcessOrder process_order = ProcessOrder::beside;
   // Both ends map the same guest RAM: one file, or where `ram_file` is false a memfd that the mode itself hands over.
   // Where this is false each end must have RAM of its own: with one file under both, the guest is corrupted.
   bool same_ram = false;
@@ -101,7 +101,7 @@ const Mode* find_mode(const std::string& name);
 bool runs_beside(const std::string& mode);
 const std::vector<std::string>& transport_names();
 
-// What a destination of Succession::waiting has as MachineSpec::incoming_channels: the socket of the stream, and the
+// What a destination of ProcessOrder::waiting has as MachineSpec::incoming_channels: the socket of the stream, and the
 // cpr channel, over which descriptors come first (qapi/migration.json, MigrationChannelType "cpr").
 std::vector<std::string> cpr_incoming(const std::string& main_socket, const std::string& cpr_socket);
 

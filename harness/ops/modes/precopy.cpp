@@ -5,7 +5,7 @@
 namespace migsoak::ops {
 
 MigrationOutcome run_precopy(MigrationContext& context) {
-  return LiveMigration(context, *find_mode("precopy"), EndSettings{}).run();
+  return LiveMigration(context, *find_mode("precopy"), MigrationSettings{}).run();
 }
 
 }  // namespace migsoak::ops

@@ -12,7 +12,7 @@ namespace {
 constexpr std::chrono::milliseconds kSavedProgressEvery{5};
 }
 
-SavedMigration::SavedMigration(MigrationContext& context, const Mode& mode, EndSettings settings)
+SavedMigration::SavedMigration(MigrationContext& context, const Mode& mode, MigrationSettings settings)
     : context_(context), mode_(mode), settings_(std::move(settings)), source_(std::in_place, *context.source) {}
 
 MigrationOutcome SavedMigration::run() {

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string>
 
-#include "ops/modes/end_settings.h"
 #include "ops/modes/end_watch.h"
+#include "ops/modes/migration_settings.h"
 #include "ops/modes/mode.h"
 #include "ops/modes/phase_facts.h"
 
@@ -14,13 +14,13 @@ namespace migsoak::ops {
 
 class SavedMigration {
  public:
-  // Succession::afterwards: releases the source, raises the destination, has it load. Succession::in_place: the source
-  // execs into a machine that loads by itself.
-  SavedMigration(MigrationContext& context, const Mode& mode, EndSettings settings);
+  // ProcessOrder::afterwards: releases the source, raises the destination, has it load. ProcessOrder::in_place: the
+  // source execs into a machine that loads by itself.
+  SavedMigration(MigrationContext& context, const Mode& mode, MigrationSettings settings);
   MigrationOutcome run();
 
  private:
-  bool in_place() const { return mode_.needs.succession == Succession::in_place; }
+  bool in_place() const { return mode_.needs.process_order == ProcessOrder::in_place; }
   bool saved() const;
   void look_at_migrate();
   void progress();
@@ -38,7 +38,7 @@ class SavedMigration {
 
   MigrationContext& context_;
   const Mode& mode_;
-  EndSettings settings_;
+  MigrationSettings settings_;
   std::optional<EndWatch> source_, destination_;
   PhaseFacts phases_;
   bool source_ran_ = false;

@@ -13,22 +13,22 @@
 namespace migsoak::ops {
 
 // The destination listens; `source_uri` is what the source's `migrate` takes.
-struct Wire {
+struct OpenChannel {
   std::string source_uri;
   std::string socket_path;  // removed at the end, when there is one
-  Wire() = default;
-  ~Wire();
-  Wire(const Wire&) = delete;
-  Wire& operator=(const Wire&) = delete;
+  OpenChannel() = default;
+  ~OpenChannel();
+  OpenChannel(const OpenChannel&) = delete;
+  OpenChannel& operator=(const OpenChannel&) = delete;
 };
 
 // Which end an error is about, for the outcome.
 enum class End { source, destination };
-struct WireError {
+struct ChannelError {
   End end = End::destination;
   base::Error error;
 };
-using WireResult = tl::expected<std::unique_ptr<Wire>, WireError>;
+using ChannelResult = tl::expected<std::unique_ptr<OpenChannel>, ChannelError>;
 
 // A channel over a unix socket, as `migrate` and -incoming take it (qapi/migration.json, MigrationChannel).
 base::Json unix_channel(const char* type, const std::string& path);
@@ -36,12 +36,12 @@ base::Json unix_channel(const char* type, const std::string& path);
 struct Transport {
   std::string name;
   // Has the destination listen (`migrate-incoming`).
-  WireResult (*open)(MigrationContext& context);
+  ChannelResult (*open)(MigrationContext& context);
 };
 const std::vector<Transport>& transports();
 const Transport* find_transport(const std::string& name);
 
-// `migrate-incoming` on the destination, typed for WireResult.
-tl::expected<void, WireError> listen_on(MigrationContext& context, const std::string& uri);
+// `migrate-incoming` on the destination, typed for ChannelResult.
+tl::expected<void, ChannelError> listen_on(MigrationContext& context, const std::string& uri);
 
 }  // namespace migsoak::ops

@@ -11,12 +11,12 @@ namespace {
 constexpr const char* kName = "migration";
 }
 
-WireResult open_fd(MigrationContext& context) {
+ChannelResult open_fd(MigrationContext& context) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
-    return tl::unexpected<WireError>({End::source, base::fail_errno("socketpair", errno).value()});
+    return tl::unexpected<ChannelError>({End::source, base::fail_errno("socketpair", errno).value()});
   }
-  // Ours are closed on return: only the QEMUs hold the wire then, and each sees the other's end.
+  // Ours are closed on return: only the QEMUs hold the channel then, and each sees the other's end.
   const base::UniqueFd source_end(ends[0]);
   const base::UniqueFd destination_end(ends[1]);
   const base::Json arguments{{"fdname", kName}};
@@ -25,22 +25,22 @@ WireResult open_fd(MigrationContext& context) {
   auto source_reply = context.source->qmp().take_reply(on_source, context.deadline);
   auto destination_reply = context.destination->qmp().take_reply(on_destination, context.deadline);
   if (!source_reply) {
-    return tl::unexpected<WireError>({End::source, std::move(source_reply.error()).with_context("getfd")});
+    return tl::unexpected<ChannelError>({End::source, std::move(source_reply.error()).with_context("getfd")});
   }
   if (!destination_reply) {
-    return tl::unexpected<WireError>({End::destination, std::move(destination_reply.error()).with_context("getfd")});
+    return tl::unexpected<ChannelError>({End::destination, std::move(destination_reply.error()).with_context("getfd")});
   }
-  auto wire = std::make_unique<Wire>();
-  wire->source_uri = std::string("fd:") + kName;
-  if (auto listening = listen_on(context, wire->source_uri); !listening) {
+  auto channel = std::make_unique<OpenChannel>();
+  channel->source_uri = std::string("fd:") + kName;
+  if (auto listening = listen_on(context, channel->source_uri); !listening) {
     // The source would keep its end in its ledger.
     const auto close = context.source->qmp().send("closefd", arguments);
     if (const auto closed = context.source->qmp().take_reply(close, context.deadline); !closed) {
       listening.error().error.context.push_back("closefd on the source failed as well: " + closed.error().describe());
     }
-    return tl::unexpected<WireError>(std::move(listening.error()));
+    return tl::unexpected<ChannelError>(std::move(listening.error()));
   }
-  return wire;
+  return channel;
 }
 
 }  // namespace migsoak::ops

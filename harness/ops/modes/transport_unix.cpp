@@ -4,18 +4,18 @@
 
 namespace migsoak::ops {
 
-WireResult open_unix(MigrationContext& context) {
-  auto wire = std::make_unique<Wire>();
+ChannelResult open_unix(MigrationContext& context) {
+  auto channel = std::make_unique<OpenChannel>();
   const std::string path = context.channels.run_dir + "/" + context.channels.tag + ".m";
   if (auto fits = proc::check_socket_path(path); !fits) {
-    return tl::unexpected<WireError>({End::destination, std::move(fits.error())});
+    return tl::unexpected<ChannelError>({End::destination, std::move(fits.error())});
   }
-  wire->socket_path = path;
-  wire->source_uri = "unix:" + path;
-  if (auto listening = listen_on(context, wire->source_uri); !listening) {
-    return tl::unexpected<WireError>(std::move(listening.error()));
+  channel->socket_path = path;
+  channel->source_uri = "unix:" + path;
+  if (auto listening = listen_on(context, channel->source_uri); !listening) {
+    return tl::unexpected<ChannelError>(std::move(listening.error()));
   }
-  return wire;
+  return channel;
 }
 
 }  // namespace migsoak::ops

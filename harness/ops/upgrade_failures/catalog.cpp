@@ -31,10 +31,10 @@ std::vector<std::string> upgrade_failure_names() {
 }
 
 bool applies(const UpgradeFailure& failure, const Mode& mode, const std::string& transport) {
-  const Succession succession = mode.needs.succession;
-  const std::vector<Succession>& known = failure.successions;
-  if (!known.empty() && std::find(known.begin(), known.end(), succession) == known.end()) return false;
-  return !failure.strikes_a_path || succession != Succession::beside || transport == "unix";
+  const ProcessOrder order = mode.needs.process_order;
+  const std::vector<ProcessOrder>& known = failure.process_orders;
+  if (!known.empty() && std::find(known.begin(), known.end(), order) == known.end()) return false;
+  return !failure.sabotages_path || order != ProcessOrder::beside || transport == "unix";
 }
 
 }  // namespace migsoak::ops

@@ -8,7 +8,7 @@ UpgradeFailure upgrade_failure_device_init() {
   UpgradeFailure failure;
   failure.name = "device-init";
   failure.summary = "the new process dies in the initialisation of a device (an ide-hd without a medium)";
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession, const std::string&) -> base::Result<void> {
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder, const std::string&) -> base::Result<void> {
     next.extra_args.insert(next.extra_args.end(),
                            {"-drive", "if=none,id=no-medium", "-device", "ide-hd,id=ide0-hd0,drive=no-medium"});
     return {};

@@ -7,7 +7,7 @@ UpgradeFailure upgrade_failure_exits_at_once() {
   UpgradeFailure failure;
   failure.name = "exits-at-once";
   failure.summary = "the new process ends with status 1 before it has done anything";
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession, const std::string&) -> base::Result<void> {
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder, const std::string&) -> base::Result<void> {
     next.wrapper.clear();
     next.qemu = "false";  // coreutils: ignores all arguments
     return {};

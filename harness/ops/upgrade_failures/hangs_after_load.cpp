@@ -11,11 +11,11 @@ UpgradeFailure upgrade_failure_hangs_after_load() {
   UpgradeFailure failure;
   failure.name = "hangs-after-load";
   failure.summary = "the new process hangs when it has loaded the guest's state";
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession, const std::string&) -> base::Result<void> {
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder, const std::string&) -> base::Result<void> {
     next.extra_args.emplace_back("-S");
     return {};
   };
-  failure.strike_arrived = [](hypervisor::Machine& next) {
+  failure.sabotage_arrived = [](hypervisor::Machine& next) {
     const pid_t pid = next.qemu_pid();
     if (pid > 0 && next.alive()) ::kill(pid, SIGSTOP);
   };

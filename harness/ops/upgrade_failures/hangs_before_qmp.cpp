@@ -17,7 +17,7 @@ UpgradeFailure upgrade_failure_hangs_before_qmp() {
   UpgradeFailure failure;
   failure.name = "hangs-before-qmp";
   failure.summary = "the new process lives and never answers on QMP";
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession, const std::string&) -> base::Result<void> {
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder, const std::string&) -> base::Result<void> {
     next.extra_args.insert(next.extra_args.end(), {"-chardev", "socket,id=nobody,server=on,wait=on,path=" +
                                                                    hypervisor::escape_commas(lonely_socket(next))});
     return {};

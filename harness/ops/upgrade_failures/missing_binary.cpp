@@ -7,7 +7,7 @@ UpgradeFailure upgrade_failure_missing_binary() {
   UpgradeFailure failure;
   failure.name = "missing-binary";
   failure.summary = "the new executable is not there";
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession, const std::string&) -> base::Result<void> {
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder, const std::string&) -> base::Result<void> {
     next.wrapper.clear();  // it would be found
     next.qemu = next.run_dir + "/no-such-directory/qemu";
     return {};

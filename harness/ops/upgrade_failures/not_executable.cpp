@@ -21,7 +21,7 @@ UpgradeFailure upgrade_failure_not_executable() {
   UpgradeFailure failure;
   failure.name = "not-executable";
   failure.summary = "the new executable has no execute permission";
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession, const std::string&) -> base::Result<void> {
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder, const std::string&) -> base::Result<void> {
     const std::string path = inert_file(next);
     const base::UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
     if (!fd.valid()) return base::fail_errno("can't make " + path, errno);

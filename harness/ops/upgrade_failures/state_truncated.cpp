@@ -25,16 +25,16 @@ UpgradeFailure upgrade_failure_state_truncated() {
   UpgradeFailure failure;
   failure.name = "state-truncated";
   failure.summary = "the state file loses its end between saving and loading";
-  failure.successions = {Succession::afterwards, Succession::in_place};
+  failure.process_orders = {ProcessOrder::afterwards, ProcessOrder::in_place};
   // In place nobody comes between saving and loading but what is exec'ed: a shell that truncates and then becomes QEMU.
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession succession,
-                              const std::string& state_file) -> base::Result<void> {
-    if (succession != Succession::in_place) return {};
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder order,
+                                const std::string& state_file) -> base::Result<void> {
+    if (order != ProcessOrder::in_place) return {};
     const std::string script = fmt::format("truncate -s '<{}' -- \"$0\" && exec \"$@\"", kKeptBytes);
     next.wrapper.insert(next.wrapper.begin(), {"/bin/sh", "-c", script, state_file});
     return {};
   };
-  failure.strike_saved_state = truncate_file;
+  failure.sabotage_saved_state = truncate_file;
   return failure;
 }
 

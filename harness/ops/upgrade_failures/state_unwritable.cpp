@@ -8,15 +8,15 @@ UpgradeFailure upgrade_failure_state_unwritable() {
   UpgradeFailure failure;
   failure.name = "state-unwritable";
   failure.summary = "the source can't write its state: no directory for the file, or no socket to write to";
-  failure.strikes_a_path = true;
-  failure.strike_channels = [](MigrationChannels& channels, Succession succession) {
+  failure.sabotages_path = true;
+  failure.sabotage_channels = [](MigrationChannels& channels, ProcessOrder order) {
     const std::string nowhere = channels.run_dir + "/no-such-directory";
-    switch (succession) {
-      case Succession::beside: channels.run_dir = nowhere; break;
+    switch (order) {
+      case ProcessOrder::beside: channels.run_dir = nowhere; break;
       // The cpr channel works, so that the new process comes up; the main one has gone.
-      case Succession::waiting: channels.main_socket = nowhere + "/main"; break;
-      case Succession::afterwards:
-      case Succession::in_place: channels.state_file = nowhere + "/state"; break;
+      case ProcessOrder::waiting: channels.main_socket = nowhere + "/main"; break;
+      case ProcessOrder::afterwards:
+      case ProcessOrder::in_place: channels.state_file = nowhere + "/state"; break;
     }
   };
   return failure;

@@ -15,23 +15,23 @@ namespace migsoak::ops {
 struct UpgradeFailure {
   std::string name;     // in scenarios and in the record
   std::string summary;  // one line for `migsoak list faults`
-  // Where it has something to strike at; empty: everywhere.
-  std::vector<Succession> successions;
-  // It strikes at a path: of the transports only "unix" has one.
-  bool strikes_a_path = false;
+  // Where it has something to sabotage; empty: everywhere.
+  std::vector<ProcessOrder> process_orders;
+  // It sabotages a path: of the transports only "unix" has one.
+  bool sabotages_path = false;
 
-  // Where it strikes; null: not there. All but `strike_arrived` only change what is asked for.
+  // What it sabotages; null: not that. All but `sabotage_arrived` only change what is asked for.
   //
   // Before the new side's process is made: `next` is its machine. `state_file` is where the source will save its state,
   // empty where there is none. Errors are the environment's (a file can't be made).
-  base::Result<void> (*strike_machine)(hypervisor::MachineSpec& next, Succession succession,
-                                       const std::string& state_file) = nullptr;
+  base::Result<void> (*sabotage_machine)(hypervisor::MachineSpec& next, ProcessOrder order,
+                                         const std::string& state_file) = nullptr;
   // Right before Mode::run: what it goes over.
-  void (*strike_channels)(MigrationChannels& channels, Succession succession) = nullptr;
+  void (*sabotage_channels)(MigrationChannels& channels, ProcessOrder order) = nullptr;
   // afterwards: when the source has saved its state and has gone, and nobody has loaded it yet.
-  void (*strike_saved_state)(const std::string& state_file) = nullptr;
+  void (*sabotage_saved_state)(const std::string& state_file) = nullptr;
   // When the new side's process has the guest's state and waits for `cont`.
-  void (*strike_arrived)(hypervisor::Machine& next) = nullptr;
+  void (*sabotage_arrived)(hypervisor::Machine& next) = nullptr;
 
   // Files that come of it, whether or not it got so far; whoever makes the attempt removes them. Null: none.
   std::vector<std::string> (*traces)(const hypervisor::MachineSpec& next) = nullptr;
@@ -41,7 +41,7 @@ const std::vector<UpgradeFailure>& upgrade_failures();
 const UpgradeFailure* find_upgrade_failure(const std::string& name);
 std::vector<std::string> upgrade_failure_names();
 
-// Does it have something to strike at in this mode, over this transport?
+// Does it have something to sabotage in this mode, over this transport?
 bool applies(const UpgradeFailure& failure, const Mode& mode, const std::string& transport);
 
 }  // namespace migsoak::ops

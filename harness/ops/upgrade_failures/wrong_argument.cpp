@@ -7,7 +7,7 @@ UpgradeFailure upgrade_failure_wrong_argument() {
   UpgradeFailure failure;
   failure.name = "wrong-argument";
   failure.summary = "the new command line has an option that QEMU does not know";
-  failure.strike_machine = [](hypervisor::MachineSpec& next, Succession, const std::string&) -> base::Result<void> {
+  failure.sabotage_machine = [](hypervisor::MachineSpec& next, ProcessOrder, const std::string&) -> base::Result<void> {
     next.extra_args.emplace_back("-no-such-option");
     return {};
   };

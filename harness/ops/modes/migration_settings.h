@@ -1,5 +1,6 @@
-// EndSettings: what a mode needs set in a QEMU before it migrates. Every mode sets all of it for itself: a source whose
-// last attempt failed still has what another mode set. For the modes, and for who undoes one (engine/upgrade_attempt).
+// MigrationSettings: what a mode needs set in a QEMU before it migrates. Every mode sets all of it for itself: a source
+// whose last attempt failed still has what another mode set. For the modes, and for who undoes one
+// (engine/upgrade_attempt).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 
 namespace migsoak::ops {
 
-struct EndSettings {
+struct MigrationSettings {
   std::string mode = "normal";  // QAPI MigMode, since QEMU 8.2
   bool ignore_shared = false;   // capability x-ignore-shared, since QEMU 4.0
   bool execs = false;           // into what it was told (Machine::set_exec), since QEMU 11.1
@@ -22,7 +23,7 @@ struct EndSettings {
 class SentSettings {
  public:
   // The mode "normal" is not sent to a QEMU that has no other.
-  SentSettings(hypervisor::Machine& machine, const EndSettings& settings);
+  SentSettings(hypervisor::Machine& machine, const MigrationSettings& settings);
   // kind subject: refused; kind timeout: no answer.
   base::Result<void> confirm(base::Deadline deadline);
 

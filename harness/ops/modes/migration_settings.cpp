@@ -1,4 +1,4 @@
-#include "ops/modes/end_settings.h"
+#include "ops/modes/migration_settings.h"
 
 #include <utility>
 
@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kModeParameterSince = "8.2";
 }
 
-SentSettings::SentSettings(hypervisor::Machine& machine, const EndSettings& settings) : machine_(machine) {
+SentSettings::SentSettings(hypervisor::Machine& machine, const MigrationSettings& settings) : machine_(machine) {
   qmp::Monitor& client = machine.qmp();
   const base::Json shared{{"capability", "x-ignore-shared"}, {"state", settings.ignore_shared}};
   ids_.push_back(client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({shared})}}));
