@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/text.h"
+#include "base/unique_fd.h"
 #include "engine/target_spec.h"
 #include "hypervisor/device_type.h"
 #include "plan/device_plan.h"
