@@ -40,10 +40,10 @@ std::set<std::string> lines_for(const std::vector<CompatProperty>& properties, s
 
 }  // namespace
 
-std::optional<std::vector<CompatProperty>> machine_properties(Lab& lab, const fleet::Build& build,
+std::optional<std::vector<CompatProperty>> machine_properties(CompatHost& lab, const fleet::Build& build,
                                                               const std::string& machine, base::Deadline deadline) {
   if (!can_tell(build.version)) return std::nullopt;
-  auto vm = Throwaway::spawn(lab, build, {"-machine", "none"}, false);
+  auto vm = ProbeVm::spawn(lab, build, {"-machine", "none"}, false);
   if (!vm || !(*vm)->wait_ready(deadline)) return std::nullopt;
   const auto reply = (*vm)->qmp().execute("query-machines", {{"compat-props", true}}, deadline);
   if (!reply || !reply->is_array()) return std::nullopt;

@@ -31,7 +31,7 @@ const std::vector<KnownBenign>& known_benign() {
 const std::vector<Excusal>& excusals() {
   static const std::vector<Excusal> kTable = {
 #define EXCUSAL(name, detectors, reason) {name, detectors, reason},
-#define EXCUSES(name, detector, follows, when, sign, whose, which, text)
+#define EXCUSES(name, detector, follows, when, symptom, whose, which, text)
 #include "detect/excusals.def"
 #undef EXCUSES
 #undef EXCUSAL

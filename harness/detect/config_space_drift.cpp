@@ -20,7 +20,7 @@
 #include "detect/catalog.h"
 #include "detect/config_compare.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 #include "detect/guest_view_drift.h"
 #include "detect/quiet_point.h"
 #include "detect/virtqueue_drift.h"
@@ -45,10 +45,13 @@ struct Remembered {
   std::shared_ptr<const base::Json> device_set;
 };
 
-class ConfigSpaceDrift final : public BookDetector {
+class ConfigSpaceDrift final : public FindingSetDetector {
  public:
   explicit ConfigSpaceDrift(const record::Manifest& manifest)
-      : BookDetector("config-space-drift"), sides_(manifest.sides), compare_(manifest.gate), queues_(manifest.sides) {}
+      : FindingSetDetector("config-space-drift"),
+        sides_(manifest.sides),
+        compare_(manifest.gate),
+        queues_(manifest.sides) {}
   std::vector<record::Exclusion> exclusions() const override;
 
  private:
@@ -169,10 +172,10 @@ record::Finding& ConfigSpaceDrift::file(const record::Observation& observation, 
                                         const std::string& kind, const DeviceName& device, const std::string& identity,
                                         const std::string& field, bool& fresh) {
   const record::Plan& plan = observation.plan;
-  const auto strike = book_.strike(observation.iteration, process, kind, unfolded(identity + ' ' + field));
-  fresh = strike.fresh;
-  if (!fresh) return strike.finding;
-  base::Json& evidence = strike.finding.evidence;
+  const auto reported = found_.report(observation.iteration, process, kind, unfolded(identity + ' ' + field));
+  fresh = reported.fresh;
+  if (!fresh) return reported.finding;
+  base::Json& evidence = reported.finding.evidence;
   evidence["device"] = device.key();
   evidence["type"] = device.type;
   evidence["address"] = device.address;
@@ -180,7 +183,7 @@ record::Finding& ConfigSpaceDrift::file(const record::Observation& observation, 
   put_pair(evidence, plan, sides_);
   const auto properties = differing_properties(source_, destination_, device.id);
   if (!properties.empty()) evidence["properties"] = properties;
-  return strike.finding;
+  return reported.finding;
 }
 
 void ConfigSpaceDrift::fold(const record::Observation& observation) {
@@ -344,37 +347,37 @@ void ConfigSpaceDrift::take_drift(const record::Observation& observation, const 
 }
 
 void ConfigSpaceDrift::take_virtqueues(const record::Observation& observation) {
-  for (const VirtqueueTrouble& trouble : queues_.troubles(observation, source_, destination_)) {
+  for (const VirtqueueMismatch& trouble : queues_.troubles(observation, source_, destination_)) {
     // One finding for all devices of a type: their queues are made by the same code.
     const std::string what = trouble.device.type.empty() ? trouble.device.key() : trouble.device.type;
-    const auto strike = book_.strike(observation.iteration, "qemu:" + trouble.origin_side, "virtqueue",
-                                     unfolded(trouble.origin_side + ' ' + what));
+    const auto reported = found_.report(observation.iteration, "qemu:" + trouble.origin_side, "virtqueue",
+                                        unfolded(trouble.origin_side + ' ' + what));
     constexpr std::size_t kDevicesMax = 16;
-    base::Json& devices = strike.finding.evidence["devices"];
+    base::Json& devices = reported.finding.evidence["devices"];
     const std::string id = trouble.device.key();
     if (devices.size() < kDevicesMax && std::find(devices.begin(), devices.end(), id) == devices.end()) {
       devices.push_back(id);
     }
-    if (!strike.fresh) {
+    if (!reported.fresh) {
       // A refusal says more than the reading that foretold it.
-      if (!trouble.refused || strike.finding.evidence.contains("refused_in_iteration")) continue;
-      strike.finding.evidence["refused_in_iteration"] = observation.iteration;
-      strike.finding.evidence["refused_lines"] = trouble.evidence["lines"];
-      strike.finding.title +=
+      if (!trouble.refused || reported.finding.evidence.contains("refused_in_iteration")) continue;
+      reported.finding.evidence["refused_in_iteration"] = observation.iteration;
+      reported.finding.evidence["refused_lines"] = trouble.evidence["lines"];
+      reported.finding.title +=
           fmt::format("; {} refused it in iteration {}", observation.plan.destination_side, observation.iteration);
-      book_.touch();
+      found_.touch();
       continue;
     }
-    strike.finding.title = trouble.title;
-    strike.finding.evidence.update(trouble.evidence);
-    if (trouble.refused) strike.finding.evidence["refused_in_iteration"] = observation.iteration;
+    reported.finding.title = trouble.title;
+    reported.finding.evidence.update(trouble.evidence);
+    if (trouble.refused) reported.finding.evidence["refused_in_iteration"] = observation.iteration;
   }
 }
 
 void ConfigSpaceDrift::take_guest_view(const record::Observation& observation) {
   const std::string side = observation.plan.destination_side;
   const SideDocuments guest = documents_.at(observation, "guest");
-  for (const GuestViewTrouble& trouble : guest_view_.troubles(observation, source_, guest, compare_)) {
+  for (const GuestViewMismatch& trouble : guest_view_.troubles(observation, source_, guest, compare_)) {
     bool fresh = false;
     record::Finding& finding = file(observation, "qemu:" + side, "guest-view", trouble.device, trouble.device.key(),
                                     trouble.difference.field, fresh);

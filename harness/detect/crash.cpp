@@ -7,7 +7,7 @@
 #include "detect/causes.h"
 #include "detect/event_text.h"
 #include "detect/excusals.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -45,12 +45,12 @@ base::Json consequences_of(const record::Observation& observation) {
   return lines;
 }
 
-class Crash final : public BookDetector {
+class Crash final : public FindingSetDetector {
  public:
-  explicit Crash(const record::Manifest& manifest) : BookDetector("crash"), excusals_(manifest, "crash") {}
+  explicit Crash(const record::Manifest& manifest) : FindingSetDetector("crash"), excusals_(manifest, "crash") {}
 
   std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
-  std::uint64_t revision() const override { return book_.revision() + excusals_.revision(); }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision(); }
 
  private:
   void fold(const record::Observation& observation) override;
@@ -105,11 +105,11 @@ void Crash::take_end(const record::Observation& observation, const End& end) {
     return;
   }
   const std::string kind = end.signal != 0 ? signal_name(end.signal) : fmt::format("exit-{}", end.exit_code);
-  const auto strike = book_.strike(observation.iteration, end.process, kind, "");
-  if (!strike.fresh) return;
+  const auto reported = found_.report(observation.iteration, end.process, kind, "");
+  if (!reported.fresh) return;
   const std::string how = end.signal != 0 ? fmt::format("died of {}{}", kind, end.core_dumped ? " (core dumped)" : "")
                                           : fmt::format("exited with status {} although nobody asked", end.exit_code);
-  record::Finding& finding = strike.finding;
+  record::Finding& finding = reported.finding;
   finding.title = fmt::format("{} {} in iteration {}{}", end.process.empty() ? "a process" : end.process, how,
                               observation.iteration, end.phase.empty() ? "" : ", phase " + end.phase);
   finding.evidence["phase"] = end.phase;
@@ -121,16 +121,16 @@ void Crash::take_end(const record::Observation& observation, const End& end) {
 
 void Crash::lose(const record::Observation& observation, const std::string& process, const std::string& kind,
                  const std::string& why, const base::Json& detail) {
-  const auto strike = book_.strike(observation.iteration, process, kind, why);
-  if (!strike.fresh) return;
+  const auto reported = found_.report(observation.iteration, process, kind, why);
+  if (!reported.fresh) return;
   const std::string what = kind == "dropped-client" ? "dropped its client or stopped serving"
                            : kind == "gave-up"      ? "ended or stopped answering"
                                                     : "can't go on";
-  strike.finding.title = fmt::format("{} {} in iteration {}: {}", process, what, observation.iteration,
-                                     why.empty() ? "nothing says why" : why);
-  strike.finding.evidence["why"] = why;
-  strike.finding.evidence["detail"] = detail;
-  strike.finding.evidence["phase"] = observation.phase;
+  reported.finding.title = fmt::format("{} {} in iteration {}: {}", process, what, observation.iteration,
+                                       why.empty() ? "nothing says why" : why);
+  reported.finding.evidence["why"] = why;
+  reported.finding.evidence["detail"] = detail;
+  reported.finding.evidence["phase"] = observation.phase;
 }
 
 // A loss that nothing else in its iteration explains must not pass in silence.
@@ -157,10 +157,10 @@ void Crash::take_loss(const record::Observation& observation) {
   for (const record::ProcessEnd& ended : observation.processes_ended) explained = explained || !ended.expected;
   explained = explained || excusals_.has(record::TroubleCause::upgrade_failure);  // told by upgrade-failure
   if (observation.status != record::IterationStatus::lost || explained) return;
-  Sign sign;
-  sign.kind = Sign::Kind::guest_lost;
-  sign.subject = "guest";
-  if (!excusals_.excuse(sign)) lose(observation, "guest", "lost", "", {});
+  Symptom symptom;
+  symptom.kind = Symptom::Kind::guest_lost;
+  symptom.subject = "guest";
+  if (!excusals_.excuse(symptom)) lose(observation, "guest", "lost", "", {});
 }
 
 }  // namespace

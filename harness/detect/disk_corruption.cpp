@@ -6,7 +6,7 @@
 #include "detect/catalog.h"
 #include "detect/event_text.h"
 #include "detect/excusals.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -16,13 +16,13 @@ namespace {
 // The worst first: it names the finding.
 constexpr std::array<const char*, 6> kTroubles = {"misplaced", "garbage", "lost", "stale", "torn", "io_errors"};
 
-class DiskCorruption final : public BookDetector {
+class DiskCorruption final : public FindingSetDetector {
  public:
   explicit DiskCorruption(const record::Manifest& manifest)
-      : BookDetector("disk-corruption"), excusals_(manifest, "disk-corruption") {}
+      : FindingSetDetector("disk-corruption"), excusals_(manifest, "disk-corruption") {}
 
   std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
-  std::uint64_t revision() const override { return book_.revision() + excusals_.revision(); }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision(); }
 
  private:
   // How many of an event's I/O errors the scenario declared, a request that is never answered among them. A disk that
@@ -30,10 +30,10 @@ class DiskCorruption final : public BookDetector {
   std::int64_t declared_errors(const record::Event& event, const std::string& disk) {
     const std::int64_t errors = detail_int(event, "io_errors");
     if (errors <= 0 || base::json_get<bool>(event.detail, "gone", false)) return 0;
-    Sign sign;
-    sign.kind = Sign::Kind::io_errors;
-    sign.subject = disk;
-    return excusals_.excuse(sign, errors) ? errors : 0;
+    Symptom symptom;
+    symptom.kind = Symptom::Kind::io_errors;
+    symptom.subject = disk;
+    return excusals_.excuse(symptom, errors) ? errors : 0;
   }
 
   void fold(const record::Observation& observation) override {
@@ -54,9 +54,9 @@ class DiskCorruption final : public BookDetector {
       if (kind.empty() && declared > 0) continue;
       if (kind.empty()) kind = "blocks";
       // Device ids are the scenario's names: they stay as they are, "vd0" and "vd1" are two findings.
-      const auto strike = book_.strike(observation.iteration, "guest", disk + ":" + kind, "");
-      if (!strike.fresh) continue;
-      record::Finding& finding = strike.finding;
+      const auto reported = found_.report(observation.iteration, "guest", disk + ":" + kind, "");
+      if (!reported.fresh) continue;
+      record::Finding& finding = reported.finding;
       finding.kind = kind;
       finding.title = fmt::format("disk {} does not hold what the guest wrote, iteration {} ({} to {}): {}", disk,
                                   observation.iteration, observation.plan.source_side,

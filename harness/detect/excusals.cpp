@@ -16,15 +16,15 @@ enum class Whose { anyone, subject, qemu, its_disks };
 struct ExcusalRule {
   std::string_view name, detector, outcome;
   When when;
-  Sign::Kind sign;
+  Symptom::Kind symptom;
   Whose whose;
   std::string_view which, text;
 };
 
 constexpr ExcusalRule kRules[] = {
 #define EXCUSAL(name, detectors, reason)
-#define EXCUSES(name, detector, follows, when, sign, whose, which, text) \
-  {name, detector, record::outcome::follows, When::when, Sign::Kind::sign, Whose::whose, which, text},
+#define EXCUSES(name, detector, follows, when, symptom, whose, which, text) \
+  {name, detector, record::outcome::follows, When::when, Symptom::Kind::symptom, Whose::whose, which, text},
 #include "detect/excusals.def"
 #undef EXCUSES
 #undef EXCUSAL
@@ -42,15 +42,15 @@ bool any_of_list(std::string_view list, const Test& test) {
   }
 }
 
-bool names_it(const ExcusalRule& rule, const Sign& sign) {
+bool names_it(const ExcusalRule& rule, const Symptom& symptom) {
   return rule.which == "*" || any_of_list(rule.which, [&](std::string_view name) {
-           return name == "@migration" ? sign.migration_words : name == sign.which;
+           return name == "@migration" ? symptom.migration_words : name == symptom.which;
          });
 }
 
-bool says_so(const ExcusalRule& rule, const Sign& sign) {
+bool says_so(const ExcusalRule& rule, const Symptom& symptom) {
   return rule.text == "*" || rule.text == kItsDevices || any_of_list(rule.text, [&](std::string_view words) {
-           return sign.text.find(words) != std::string_view::npos;
+           return symptom.text.find(words) != std::string_view::npos;
          });
 }
 
@@ -110,25 +110,27 @@ bool Excusals::is_another_device(const record::Declaration& declared, std::strin
   return true;
 }
 
-bool Excusals::excuse(const Sign& sign, std::int64_t times) {
+bool Excusals::excuse(const Symptom& symptom, std::int64_t times) {
   const auto is_its = [&](const ExcusalRule& rule, const record::ExpectedTrouble& trouble) {
     const record::Declaration& declared = trouble.declared;
     if (!declared.allowed(rule.outcome) || !was_so(rule.when, trouble)) return false;
-    if (sign.of != nullptr && sign.of != &trouble) return false;
-    if (rule.text == kItsDevices && is_another_device(declared, sign.text)) return false;
+    if (symptom.of != nullptr && symptom.of != &trouble) return false;
+    if (rule.text == kItsDevices && is_another_device(declared, symptom.text)) return false;
     switch (rule.whose) {
       case Whose::anyone: return true;
-      case Whose::subject: return declared.concerns(sign.subject);
-      case Whose::qemu: return is_qemu(sign.subject);
-      case Whose::its_disks: return serves(declared, sign.subject);
+      case Whose::subject: return declared.concerns(symptom.subject);
+      case Whose::qemu: return is_qemu(symptom.subject);
+      case Whose::its_disks: return serves(declared, symptom.subject);
     }
     return false;
   };
   for (const ExcusalRule& rule : kRules) {
-    if (rule.sign != sign.kind || rule.detector != detector_ || !names_it(rule, sign) || !says_so(rule, sign)) continue;
+    if (rule.symptom != symptom.kind || rule.detector != detector_ || !names_it(rule, symptom) ||
+        !says_so(rule, symptom))
+      continue;
     // Nothing else is recorded in that phase; an attempt that was interrupted has no event.
     const bool fits = rule.when == When::in_its_phase
-                          ? sign.phase == record::event_kind::kFailedUpgradePhase && is_qemu(sign.subject)
+                          ? symptom.phase == record::event_kind::kFailedUpgradePhase && is_qemu(symptom.subject)
                           : std::any_of(troubles_.begin(), troubles_.end(),
                                         [&](const auto& trouble) { return is_its(rule, trouble); });
     if (!fits) continue;

@@ -16,7 +16,7 @@
 namespace migsoak::detect {
 
 // What a detector would report if nothing excused it.
-struct Sign {
+struct Symptom {
   enum class Kind { itself, io_errors, log_line, console_line, migration_failed, guest_lost };
   Kind kind = Kind::itself;
   std::string_view subject = "";  // process, or the disk
@@ -36,7 +36,7 @@ class Excusals {
   const std::vector<record::ExpectedTrouble>& troubles() const { return troubles_; }
   bool has(record::TroubleCause cause) const;
   // Does a declaration of this iteration excuse it? Then it is counted.
-  bool excuse(const Sign& sign, std::int64_t times = 1);
+  bool excuse(const Symptom& symptom, std::int64_t times = 1);
 
   std::vector<record::Exclusion> exclusions() const;
   std::uint64_t revision() const { return revision_; }

@@ -11,7 +11,7 @@
 
 namespace migsoak::detect {
 
-struct GuestViewTrouble {
+struct GuestViewMismatch {
   DeviceName device;
   ConfigDifference difference;
 };
@@ -19,8 +19,8 @@ struct GuestViewTrouble {
 class GuestViewDrift {
  public:
   // At most one per device and field. `source`, `guest`: the documents of this iteration's source, and the guest's.
-  std::vector<GuestViewTrouble> troubles(const record::Observation& observation, const SideDocuments& source,
-                                         const SideDocuments& guest, ConfigCompare& compare);
+  std::vector<GuestViewMismatch> troubles(const record::Observation& observation, const SideDocuments& source,
+                                          const SideDocuments& guest, ConfigCompare& compare);
 
  private:
   struct Seen {

@@ -24,8 +24,8 @@ class Detector {
   virtual std::vector<record::Exclusion> exclusions() const { return {}; }
   // Counts up whenever findings() or exclusions() would answer differently: what the judge's cache goes by.
   virtual std::uint64_t revision() const = 0;
-  // Fingerprints that the last observation proved or struck again: what that iteration's verdict goes by.
-  virtual const std::vector<std::string>& struck() const = 0;
+  // Fingerprints that the last observation proved or saw again: what that iteration's verdict goes by.
+  virtual const std::vector<std::string>& touched() const = 0;
   // The last observation holds something that this detector can't read: it can't tell of that iteration.
   virtual bool unreadable() const { return false; }
 };

@@ -10,7 +10,7 @@
 #include "detect/causes.h"
 #include "detect/event_text.h"
 #include "detect/excusals.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -25,10 +25,10 @@ struct Benign {
   std::int64_t count = 0;
 };
 
-class LogSignatureDetector final : public BookDetector {
+class LogSignatureDetector final : public FindingSetDetector {
  public:
   explicit LogSignatureDetector(const record::Manifest& manifest)
-      : BookDetector("log-signature"), excusals_(manifest, "log-signature") {
+      : FindingSetDetector("log-signature"), excusals_(manifest, "log-signature") {
     for (const KnownBenign& entry : known_benign()) {
       if (excluded(manifest.gate, entry.name)) benign_.push_back({&entry, std::regex(entry.pattern), 0});
     }
@@ -41,7 +41,7 @@ class LogSignatureDetector final : public BookDetector {
     }
     return out;
   }
-  std::uint64_t revision() const override { return book_.revision() + excusals_.revision() + benign_revision_; }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision() + benign_revision_; }
 
  private:
   void fold(const record::Observation& observation) override {
@@ -70,14 +70,14 @@ class LogSignatureDetector final : public BookDetector {
     const std::string process = console ? "guest" : event.subject;
     const std::int64_t times = std::max<std::int64_t>(1, detail_int(event, "count", 1));
     if (known(process, line, times)) return;
-    Sign sign;
-    sign.kind = console ? Sign::Kind::console_line : Sign::Kind::log_line;
-    sign.subject = process;
-    sign.phase = event.phase;
-    sign.which = signature->name;
-    sign.migration_words = signature->source == LogSource::migration;
-    sign.text = event.text;
-    if (excusals_.excuse(sign, times)) return;
+    Symptom symptom;
+    symptom.kind = console ? Symptom::Kind::console_line : Symptom::Kind::log_line;
+    symptom.subject = process;
+    symptom.phase = event.phase;
+    symptom.which = signature->name;
+    symptom.migration_words = signature->source == LogSource::migration;
+    symptom.text = event.text;
+    if (excusals_.excuse(symptom, times)) return;
     // One finding per signature and text; a subject that never repeats itself gets one per signature in the end.
     std::string text = record::normalise_text(line);
     if (texts_.size() >= kTextsMax && texts_.count(text) == 0) {
@@ -86,22 +86,22 @@ class LogSignatureDetector final : public BookDetector {
       texts_.insert(text);
     }
     const std::string kind(signature->name);
-    const auto strike = book_.strike(observation.iteration, process, kind, text, times);
-    if (!strike.fresh) return;
-    strike.finding.title =
+    const auto reported = found_.report(observation.iteration, process, kind, text, times);
+    if (!reported.fresh) return;
+    reported.finding.title =
         fmt::format("{} said in iteration {}: {} ({})", process, observation.iteration, line, signature->meaning);
-    strike.finding.evidence["line"] = line;
-    strike.finding.evidence["signature"] = kind;
-    strike.finding.evidence["meaning"] = std::string(signature->meaning);
-    strike.finding.evidence["phase"] = event.phase;
+    reported.finding.evidence["line"] = line;
+    reported.finding.evidence["signature"] = kind;
+    reported.finding.evidence["meaning"] = std::string(signature->meaning);
+    reported.finding.evidence["phase"] = event.phase;
   }
 
   void take_flood(const record::Observation& observation, const record::Event& event) {
-    const auto strike = book_.strike(observation.iteration, event.subject, "flood", "");
-    if (!strike.fresh) return;
-    strike.finding.title = fmt::format("{} flooded its output in iteration {}: {} bytes were dropped", event.subject,
-                                       observation.iteration, detail_int(event, "bytes_dropped"));
-    strike.finding.evidence["detail"] = event.detail;
+    const auto reported = found_.report(observation.iteration, event.subject, "flood", "");
+    if (!reported.fresh) return;
+    reported.finding.title = fmt::format("{} flooded its output in iteration {}: {} bytes were dropped", event.subject,
+                                         observation.iteration, detail_int(event, "bytes_dropped"));
+    reported.finding.evidence["detail"] = event.detail;
   }
 
   std::vector<Benign> benign_;

@@ -7,7 +7,7 @@
 #include "detect/config_documents.h"
 #include "detect/event_text.h"
 #include "detect/excusals.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -37,13 +37,13 @@ Outcome outcome_of(const record::Observation& observation, const record::Expecte
   return {"survived", "the guest lives, as it has to"};
 }
 
-class UpgradeFailure final : public BookDetector {
+class UpgradeFailure final : public FindingSetDetector {
  public:
   explicit UpgradeFailure(const record::Manifest& manifest)
-      : BookDetector("upgrade-failure"), sides_(manifest.sides), excusals_(manifest, "upgrade-failure") {}
+      : FindingSetDetector("upgrade-failure"), sides_(manifest.sides), excusals_(manifest, "upgrade-failure") {}
 
   std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
-  std::uint64_t revision() const override { return book_.revision() + excusals_.revision(); }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision(); }
 
  private:
   void fold(const record::Observation& observation) override;
@@ -69,20 +69,20 @@ record::Finding* UpgradeFailure::report(const record::Observation& observation, 
   const record::Plan& plan = observation.plan;
   const std::string kind = fmt::format("{}:{}:{}", plan.mode, failure, what);
   const std::string builds = side_build(sides_, plan.source_side) + " to " + side_build(sides_, plan.destination_side);
-  const auto strike = book_.strike(observation.iteration, "qemu:" + plan.destination_side, kind, unfolded(builds));
-  if (!strike.fresh) return nullptr;
-  strike.finding.title = title;
-  strike.finding.evidence["mode"] = plan.mode;
-  strike.finding.evidence["phase"] = observation.phase;
-  put_pair(strike.finding.evidence, plan, sides_);
-  return &strike.finding;
+  const auto reported = found_.report(observation.iteration, "qemu:" + plan.destination_side, kind, unfolded(builds));
+  if (!reported.fresh) return nullptr;
+  reported.finding.title = title;
+  reported.finding.evidence["mode"] = plan.mode;
+  reported.finding.evidence["phase"] = observation.phase;
+  put_pair(reported.finding.evidence, plan, sides_);
+  return &reported.finding;
 }
 
 bool UpgradeFailure::take_attempt(const record::Observation& observation, const record::ExpectedTrouble& attempt) {
   const Outcome outcome = outcome_of(observation, attempt);
-  Sign sign;
-  sign.of = &attempt;
-  if (outcome.kind == "survived" && excusals_.excuse(sign)) return false;
+  Symptom symptom;
+  symptom.of = &attempt;
+  if (outcome.kind == "survived" && excusals_.excuse(symptom)) return false;
   const record::Plan& plan = observation.plan;
   const std::string& failure = attempt.declared.what;
   const std::string& error = attempt.why;

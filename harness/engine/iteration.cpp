@@ -168,10 +168,10 @@ StepOutcome IterationRunner::start_targets() {
   std::string blamed;
   const auto started = lineage.start_targets(journal_, blamed);
   if (started) return StepResult::ok;
-  const auto player = std::find_if(lineage.targets().begin(), lineage.targets().end(),
-                                   [&blamed](const TargetPlayer& p) { return p.name == blamed; });
-  const bool known = player != lineage.targets().end();
-  return Trouble{blamed, known ? player->process_id : 0, as_subjects(started.error(), !blamed.empty()),
+  const auto instance = std::find_if(lineage.targets().begin(), lineage.targets().end(),
+                                     [&blamed](const TargetInstance& p) { return p.name == blamed; });
+  const bool known = instance != lineage.targets().end();
+  return Trouble{blamed, known ? instance->process_id : 0, as_subjects(started.error(), !blamed.empty()),
                  "listening socket of " + blamed, /*explained_by_ends=*/false};
 }
 

@@ -241,11 +241,12 @@ void Lineage::note_unexpected_end(const std::string& name, std::int64_t id,
 
 bool Lineage::note_unexpected_ends(record::Journal& journal) {
   bool any = false;
-  for (TargetPlayer& player : targets_) {
-    if (player.lost || player.restarting || !player.target->child().exited() || ends_with_its_vm(player)) continue;
-    any = player.lost = true;
-    const proc::ChildProcess& child = player.target->child();
-    note_unexpected_end(player.name, player.process_id, child.exit_status(), child.last_lines(), journal);
+  for (TargetInstance& instance : targets_) {
+    if (instance.lost || instance.restarting || !instance.target->child().exited() || ends_with_its_vm(instance))
+      continue;
+    any = instance.lost = true;
+    const proc::ChildProcess& child = instance.target->child();
+    note_unexpected_end(instance.name, instance.process_id, child.exit_status(), child.last_lines(), journal);
   }
   for (auto it = vms_.begin(); it != vms_.end();) {
     if (it->asked_to_quit || it->machine->alive()) {

@@ -31,7 +31,7 @@ StepResult LineageWatch::check() {
       return StepResult::guest_lost;
     }
     const bool target_gone = std::any_of(lineage.targets().begin(), lineage.targets().end(),
-                                         [](const TargetPlayer& player) { return player.lost; });
+                                         [](const TargetInstance& instance) { return instance.lost; });
     if (target_gone) return StepResult::guest_lost;
   }
   if (lineage.console().panicked()) {

@@ -55,7 +55,7 @@ StepOutcome RestartSteps::end_guest_as_declared() {
   Lineage& lineage = iteration_.lineage;
   // A destination may have ended, refusing the broken queue; that the target ends again was not declared, and the check
   // that follows tells of it.
-  const auto ended = [](const TargetPlayer& player) { return !player.lost && player.target->child().exited(); };
+  const auto ended = [](const TargetInstance& instance) { return !instance.lost && instance.target->child().exited(); };
   if (std::any_of(lineage.targets().begin(), lineage.targets().end(), ended)) return StepResult::ok;
   // Requests that are never answered are declared of those targets alone. Who hangs besides them is to blame.
   const Stuck stuck = find_stuck(lineage, restarts_.targets_allowed_errors());

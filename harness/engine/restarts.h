@@ -82,14 +82,14 @@ class RestartRunner {
 
   static bool allows_errors(const Restart& restart);
   static bool declared_loss(const Restart& restart);
-  base::Result<void> restart(TargetPlayer& player, Restart& restart);
-  base::Result<void> stop(TargetPlayer& player, Restart& restart);
-  base::Result<void> start(TargetPlayer& player, Restart& restart);
-  base::Result<void> wait_reconnected(TargetPlayer& player, const std::vector<Link>& links, Restart& restart);
-  std::vector<Link> connected_links(const TargetPlayer& player);
+  base::Result<void> restart(TargetInstance& instance, Restart& restart);
+  base::Result<void> stop(TargetInstance& instance, Restart& restart);
+  base::Result<void> start(TargetInstance& instance, Restart& restart);
+  base::Result<void> wait_reconnected(TargetInstance& instance, const std::vector<Link>& links, Restart& restart);
+  std::vector<Link> connected_links(const TargetInstance& instance);
   Vm* vm_of(const Link& link);
   // Addresses of the guest's disks that it serves; none where it does not serve the guest.
-  std::vector<std::string> disks_of(const TargetPlayer& player);
+  std::vector<std::string> disks_of(const TargetInstance& instance);
   std::optional<std::int64_t> in_flight_to(const std::vector<std::string>& addresses);
   tl::unexpected<base::Error> fail(Restart& restart, const char* result, base::Error error, Trouble trouble);
 

@@ -273,7 +273,7 @@ Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
   ops::MigrationSettings settings;
   settings.mode = mode_.name;
   settings.ignore_shared = true;
-  MIGSOAK_TRY(ops::SentSettings(*vm.machine, settings).confirm(deadline));
+  MIGSOAK_TRY(ops::PendingSettings(*vm.machine, settings).confirm(deadline));
   MIGSOAK_TRY(client.execute("migrate-incoming", {{"uri", "file:" + kept_file_}}, deadline));
   const auto over = [&] { return client.has_event("RESUME") || !vm.machine->alive() || !client.connected(); };
   const auto waited = context_.reactor.run_until(over, deadline);

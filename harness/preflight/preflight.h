@@ -19,8 +19,8 @@ using scenario::SideScenario;
 struct Preflight {
   guest::GuestImage image;
   std::string accel;                            // "kvm" | "tcg"
-  std::map<std::string, fleet::Identity> qemu;  // by the scenario's words
-  std::map<std::string, fleet::Build> builds;   // by the scenario's words: how each is started
+  std::map<std::string, fleet::Identity> qemu;  // keyed by the scenario's `qemu`
+  std::map<std::string, fleet::Build> builds;   // keyed by the scenario's `qemu`: how each is started
   std::map<std::string, std::string> machines;  // see machine_for()
   // The machine type of a guest that goes to and fro between the sides of this plan.
   std::string machine_for(const record::Plan& plan) const;

@@ -2,7 +2,7 @@
 // build of a version they are skipped.
 #include <gmock/gmock.h>
 
-#include "compat/lab_fixture.h"
+#include "compat/compat_fixture.h"
 #include "fleet/build_of.h"
 
 namespace migsoak::compat {
@@ -11,7 +11,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 
-class BetweenBuilds : public LabFixture {
+class BetweenBuilds : public CompatFixture {
  protected:
   // By their versions. Both must be here.
   DeviceReport between(const std::string& from, const std::string& to, const DevicePair& device,

@@ -308,11 +308,11 @@ TEST(PlannedRestarts, ACleanTargetIsQuietHoweverOftenItIsRestarted) {
 // What excusals.def names is there.
 TEST(Excusals, RulesNameWhatThereIs) {
   struct Rule {
-    std::string name, detector, sign, which;
+    std::string name, detector, symptom, which;
   };
   const std::vector<Rule> rules = {
 #define EXCUSAL(name, detectors, reason)
-#define EXCUSES(name, detector, follows, when, sign, whose, which, text) {name, detector, #sign, which},
+#define EXCUSES(name, detector, follows, when, symptom, whose, which, text) {name, detector, #symptom, which},
 #include "detect/excusals.def"
 #undef EXCUSES
 #undef EXCUSAL
@@ -325,7 +325,7 @@ TEST(Excusals, RulesNameWhatThereIs) {
     const std::vector<std::string> detectors = base::split(excusal->detectors, ' ');
     EXPECT_NE(std::find(detectors.begin(), detectors.end(), rule.detector), detectors.end())
         << rule.name << " does not list " << rule.detector;
-    const bool of_line = rule.sign == "log_line" || rule.sign == "console_line";
+    const bool of_line = rule.symptom == "log_line" || rule.symptom == "console_line";
     for (const std::string& which : base::split(rule.which, '|')) {
       if (!of_line || which == "*" || which == "@migration") continue;
       const auto& known = log_signatures();

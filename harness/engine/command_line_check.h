@@ -9,6 +9,6 @@
 
 namespace migsoak::engine {
 
-base::Result<void> rehearse(const Scenario& scenario, const std::string& run_dir, int lanes);
+base::Result<void> check_command_lines(const Scenario& scenario, const std::string& run_dir, int lanes);
 
 }  // namespace migsoak::engine

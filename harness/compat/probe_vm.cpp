@@ -1,7 +1,7 @@
 // GCC 12 sees a null dereference in asio's inlined scheduler, a false positive.
 #pragma GCC diagnostic ignored "-Wnull-dereference"
 
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -64,8 +64,8 @@ struct WireEnd : std::enable_shared_from_this<WireEnd> {
 
 }  // namespace
 
-struct Throwaway::Impl {
-  Impl(Lab& lab_in, std::string name_in) : lab(lab_in), name(std::move(name_in)), client(lab_in.reactor) {}
+struct ProbeVm::Impl {
+  Impl(CompatHost& lab_in, std::string name_in) : lab(lab_in), name(std::move(name_in)), client(lab_in.reactor) {}
   ~Impl() {
     if (wire) wire->close();
     port.reset();
@@ -88,7 +88,7 @@ struct Throwaway::Impl {
   bool migration_is(const char* status) const { return client.has_event("MIGRATION", "status", status); }
   base::Result<base::UniqueFd> open_wire(base::Deadline deadline);
 
-  Lab& lab;
+  CompatHost& lab;
   std::string name;
   qmp::Client client;
   std::unique_ptr<proc::ChildProcess> child;
@@ -98,14 +98,14 @@ struct Throwaway::Impl {
   std::vector<std::string> said;
 };
 
-std::string Throwaway::Impl::last_word() {
+std::string ProbeVm::Impl::last_word() {
   collect_lines();
   if (!said.empty()) return said.back();
   const auto status = child->exit_status();
   return status ? "it ended with " + proc::to_string(*status) : "it said nothing";
 }
 
-tl::unexpected<base::Error> Throwaway::Impl::ended(const std::string& when) {
+tl::unexpected<base::Error> ProbeVm::Impl::ended(const std::string& when) {
   // QMP's end and the process's are learnt apart; the exit says more, so it gets a moment to arrive.
   lab.reactor.run_until([&] { return child->exited(); }, base::Deadline::in(std::chrono::seconds(2)));
   const auto status = child->exit_status();
@@ -113,11 +113,11 @@ tl::unexpected<base::Error> Throwaway::Impl::ended(const std::string& when) {
                     fmt::format("{} ({} {})", last_word(), status ? proc::to_string(*status) : "QMP ended", when));
 }
 
-Throwaway::Throwaway(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-Throwaway::~Throwaway() = default;
+ProbeVm::ProbeVm(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ProbeVm::~ProbeVm() = default;
 
-base::Result<std::unique_ptr<Throwaway>> Throwaway::spawn(Lab& lab, const fleet::Build& build,
-                                                          const std::vector<std::string>& arguments, bool incoming) {
+base::Result<std::unique_ptr<ProbeVm>> ProbeVm::spawn(CompatHost& lab, const fleet::Build& build,
+                                                      const std::vector<std::string>& arguments, bool incoming) {
   auto impl = std::make_unique<Impl>(lab, fmt::format("{}{}", lab.name, lab.spawned++));
   MIGSOAK_TRY(proc::check_socket_path(impl->qmp_path()));
   proc::SpawnSpec spec;
@@ -148,10 +148,10 @@ base::Result<std::unique_ptr<Throwaway>> Throwaway::spawn(Lab& lab, const fleet:
       impl->client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({events})}}),
       impl->client.send("migrate-set-parameters", {{"max-bandwidth", kBandwidthBytesPerS}}),
   };
-  return std::unique_ptr<Throwaway>(new Throwaway(std::move(impl)));
+  return std::unique_ptr<ProbeVm>(new ProbeVm(std::move(impl)));
 }
 
-base::Result<void> Throwaway::wait_ready(base::Deadline deadline) {
+base::Result<void> ProbeVm::wait_ready(base::Deadline deadline) {
   Impl& own = *impl_;
   if (own.port) return {};
   const auto answered = [&] {
@@ -172,7 +172,7 @@ base::Result<void> Throwaway::wait_ready(base::Deadline deadline) {
   return {};
 }
 
-base::Result<base::UniqueFd> Throwaway::Impl::open_wire(base::Deadline deadline) {
+base::Result<base::UniqueFd> ProbeVm::Impl::open_wire(base::Deadline deadline) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return base::fail_errno("socketpair", errno);
   base::UniqueFd ours(ends[0]);
@@ -187,7 +187,7 @@ base::Result<base::UniqueFd> Throwaway::Impl::open_wire(base::Deadline deadline)
   return theirs;
 }
 
-base::Result<std::string> Throwaway::save(base::Deadline deadline) {
+base::Result<std::string> ProbeVm::save(base::Deadline deadline) {
   Impl& own = *impl_;
   { MIGSOAK_ASSIGN(const base::UniqueFd theirs, own.open_wire(deadline)); }
   own.wire->receive();
@@ -210,7 +210,7 @@ base::Result<std::string> Throwaway::save(base::Deadline deadline) {
   return std::move(own.wire->bytes);
 }
 
-base::Result<void> Throwaway::begin_load(std::string stream, base::Deadline deadline) {
+base::Result<void> ProbeVm::begin_load(std::string stream, base::Deadline deadline) {
   Impl& own = *impl_;
   { MIGSOAK_ASSIGN(const base::UniqueFd theirs, own.open_wire(deadline)); }
   auto reply = own.client.execute("migrate-incoming", {{"uri", std::string("fd:") + kWireName}}, deadline);
@@ -219,7 +219,7 @@ base::Result<void> Throwaway::begin_load(std::string stream, base::Deadline dead
   return {};
 }
 
-base::Result<Throwaway::Loaded> Throwaway::wait_loaded(base::Deadline deadline) {
+base::Result<ProbeVm::Loaded> ProbeVm::wait_loaded(base::Deadline deadline) {
   Impl& own = *impl_;
   const auto waited = own.lab.reactor.run_until(
       [&] { return own.migration_is("completed") || own.migration_is("failed") || own.over(); }, deadline);
@@ -237,13 +237,13 @@ base::Result<Throwaway::Loaded> Throwaway::wait_loaded(base::Deadline deadline) 
   return loaded;
 }
 
-qmp::Client& Throwaway::qmp() {
+qmp::Client& ProbeVm::qmp() {
   return impl_->client;
 }
-base::Result<QtestAnswers> Throwaway::run(const QtestScript& script, base::Deadline deadline) {
+base::Result<QtestAnswers> ProbeVm::run(const QtestScript& script, base::Deadline deadline) {
   return impl_->port->run(script, deadline);
 }
-std::vector<std::string> Throwaway::lines() const {
+std::vector<std::string> ProbeVm::lines() const {
   impl_->collect_lines();
   return impl_->said;
 }

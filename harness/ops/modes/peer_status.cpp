@@ -1,4 +1,4 @@
-#include "ops/modes/end_watch.h"
+#include "ops/modes/peer_status.h"
 
 #include "base/json.h"
 
@@ -11,18 +11,18 @@ constexpr std::chrono::milliseconds kPollEvery{200};
 constexpr std::chrono::milliseconds kPollSoon{2};
 }  // namespace
 
-EndWatch::EndWatch(hypervisor::Machine& machine, bool at_once)
+PeerStatus::PeerStatus(hypervisor::Machine& machine, bool at_once)
     : machine_(machine), next_poll_(base::Clock::now() + (at_once ? kPollSoon : kPollEvery)) {}
 
-bool EndWatch::saw(const char* status) const {
+bool PeerStatus::saw(const char* status) const {
   return machine_.qmp().has_event("MIGRATION", "status", status) || polled_status_ == status;
 }
 
-bool EndWatch::resumed() const {
+bool PeerStatus::resumed() const {
   return machine_.qmp().has_event("RESUME") || polled_running_;
 }
 
-void EndWatch::poll() {
+void PeerStatus::poll() {
   qmp::Monitor& client = machine_.qmp();
   if (!asked_) {
     if (base::Clock::now() < next_poll_ || !client.connected()) return;

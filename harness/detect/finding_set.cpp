@@ -1,4 +1,4 @@
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 #include <algorithm>
 #include <cassert>
@@ -9,7 +9,7 @@ record::Blame blame_of(const std::string& process) {
   return process == "harness" ? record::Blame::harness : record::Blame::subject;
 }
 
-FindingBook::Strike FindingBook::strike(std::int64_t iteration, const std::string& process, const std::string& kind,
+FindingSet::Reported FindingSet::report(std::int64_t iteration, const std::string& process, const std::string& kind,
                                         const std::string& text, std::int64_t times) {
   std::string fingerprint = record::fingerprint_of(detector_, process, kind, text);
   std::string shown_kind = kind;
@@ -36,19 +36,19 @@ FindingBook::Strike FindingBook::strike(std::int64_t iteration, const std::strin
     listed.push_back(iteration);
   }
   finding.evidence["last_iteration"] = iteration;
-  if (std::find(struck_.begin(), struck_.end(), fingerprint) == struck_.end()) struck_.push_back(fingerprint);
+  if (std::find(touched_.begin(), touched_.end(), fingerprint) == touched_.end()) touched_.push_back(fingerprint);
   ++revision_;
   return {finding, fresh};
 }
 
-record::Finding& FindingBook::find(const std::string& process, const std::string& kind, const std::string& text) {
+record::Finding& FindingSet::find(const std::string& process, const std::string& kind, const std::string& text) {
   auto found = findings_.find(record::fingerprint_of(detector_, process, kind, text));
   if (found == findings_.end()) found = findings_.find(record::fingerprint_of(detector_, process, "others"));
   assert(found != findings_.end());
   return found->second;
 }
 
-std::vector<record::Finding> FindingBook::all() const {
+std::vector<record::Finding> FindingSet::all() const {
   std::vector<record::Finding> out;
   out.reserve(findings_.size());
   for (const auto& [fingerprint, finding] : findings_) out.push_back(finding);

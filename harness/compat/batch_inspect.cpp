@@ -66,7 +66,7 @@ base::Result<void> Batch::look_at_queues(VmPair& vms, const Layout& layout, cons
 }
 
 // What the devices' own properties say of the size of their first queue, under whatever name.
-base::Result<void> Batch::read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side) {
+base::Result<void> Batch::read_queue_properties(ProbeVm& vm, const Layout& layout, const Indices& group, Side side) {
   const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
   std::vector<std::pair<std::size_t, std::uint64_t>> asked;
   for (std::size_t i = 0; i < group.size(); ++i) {
@@ -87,8 +87,7 @@ base::Result<void> Batch::read_queue_properties(Throwaway& vm, const Layout& lay
 }
 
 // What a guest reads by a command, as the object model tells it.
-base::Result<void> Batch::read_visible_properties(Throwaway& vm, const Layout& layout, const Indices& group,
-                                                  Side side) {
+base::Result<void> Batch::read_visible_properties(ProbeVm& vm, const Layout& layout, const Indices& group, Side side) {
   const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
   struct Asked {
     std::size_t index;

@@ -1,4 +1,4 @@
-#include "engine/rehearsal.h"
+#include "engine/command_line_check.h"
 
 #include <fmt/format.h>
 
@@ -14,8 +14,8 @@ using base::Result;
 
 namespace {
 
-Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, const std::string& machine,
-                           const std::string& run_dir) {
+Result<void> check_side(const Scenario& scenario, const SideScenario& side, const std::string& machine,
+                        const std::string& run_dir) {
   hypervisor::MachineSpec spec;
   spec.side = side.name;
   spec.qemu = side.qemu;
@@ -29,7 +29,7 @@ Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, c
   for (const ops::HotplugKind& kind : ops::hotplug_kinds()) {
     if (!scenario.hotplug.uses(kind.name)) continue;
     const std::string address = kind.bus.empty() && kind.first_address == 0 ? "" : "0x1e";
-    devices.push_back({kind.prefix + "-rehearsal", kind.name, "", "", {}, kind.bus, address});
+    devices.push_back({kind.prefix + "-check", kind.name, "", "", {}, kind.bus, address});
   }
   for (hypervisor::DeviceSpec device : devices) {
     device.props = properties_of(scenario, device, side.name);
@@ -44,12 +44,11 @@ Result<void> rehearse_side(const Scenario& scenario, const SideScenario& side, c
 
 }  // namespace
 
-Result<void> rehearse(const Scenario& scenario, const std::string& run_dir, int lanes) {
+Result<void> check_command_lines(const Scenario& scenario, const std::string& run_dir, int lanes) {
   const std::string deepest = lanes > 1 ? fmt::format("{}/{}", run_dir, lanes - 1) : run_dir;
   for (const std::string& machine : scenario.guest.machines) {
     for (const SideScenario& side : scenario.sides) {
-      MIGSOAK_TRY(rehearse_side(scenario, side, machine, deepest),
-                  fmt::format("{}: side.{}", scenario.file, side.name));
+      MIGSOAK_TRY(check_side(scenario, side, machine, deepest), fmt::format("{}: side.{}", scenario.file, side.name));
     }
   }
   for (const TargetScenario& target : scenario.targets) {

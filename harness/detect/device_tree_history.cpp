@@ -1,4 +1,4 @@
-#include "detect/device_tree_story.h"
+#include "detect/device_tree_history.h"
 
 #include <fmt/format.h>
 
@@ -33,7 +33,7 @@ std::string more_below(const TreeDifference& difference) {
 
 }  // namespace
 
-TreeStory::TreeStory(const record::Observation& observation, At at, base::Json evidence)
+TreeHistory::TreeHistory(const record::Observation& observation, At at, base::Json evidence)
     : evidence_(std::move(evidence)),
       before_load_(at != At::arrived),
       planned_(documents_at(observation, at == At::plugged ? "source" : "destination")),
@@ -43,8 +43,8 @@ TreeStory::TreeStory(const record::Observation& observation, At at, base::Json e
   if (before_load_) evidence_["before_load"] = true;
 }
 
-TreeTrouble TreeStory::begin(const std::string& kind, const std::string& identity) const {
-  TreeTrouble trouble;
+TreeMismatch TreeHistory::begin(const std::string& kind, const std::string& identity) const {
+  TreeMismatch trouble;
   trouble.process = now_;
   trouble.kind = kind;
   trouble.identity = identity;
@@ -54,7 +54,7 @@ TreeTrouble TreeStory::begin(const std::string& kind, const std::string& identit
 }
 
 // With what the harness asked for beside it.
-void TreeStory::put_device(TreeTrouble& trouble, const std::string& id) const {
+void TreeHistory::put_device(TreeMismatch& trouble, const std::string& id) const {
   if (id.empty()) return;
   trouble.id = id;
   trouble.evidence["device"] = id;
@@ -62,9 +62,9 @@ void TreeStory::put_device(TreeTrouble& trouble, const std::string& id) const {
   trouble.evidence["planned"] = entry.is_object() ? entry : base::Json("no such device");
 }
 
-TreeTrouble TreeStory::of_device(const TreeDifference& difference) const {
+TreeMismatch TreeHistory::of_device(const TreeDifference& difference) const {
   const std::string words = tree_words(difference.path, difference.node, difference.owner) + more_below(difference);
-  TreeTrouble trouble = begin("device-changed", difference.path);
+  TreeMismatch trouble = begin("device-changed", difference.path);
   switch (difference.change) {
     case TreeChange::extra:
       trouble.kind = "device-extra";
@@ -96,9 +96,9 @@ TreeTrouble TreeStory::of_device(const TreeDifference& difference) const {
   return trouble;
 }
 
-TreeTrouble TreeStory::of_object(const TreeDifference& difference) const {
+TreeMismatch TreeHistory::of_object(const TreeDifference& difference) const {
   const bool extra = difference.change == TreeChange::object_extra;
-  TreeTrouble trouble = begin(extra ? "object-extra" : "object-missing", difference.path);
+  TreeMismatch trouble = begin(extra ? "object-extra" : "object-missing", difference.path);
   const std::string words = "QOM path /machine" + difference.path + more_below(difference);
   trouble.title =
       extra ? fmt::format("{} has {}, which {} had not and the plan did not ask for {}", now_, words, former_, when_)
@@ -109,16 +109,17 @@ TreeTrouble TreeStory::of_object(const TreeDifference& difference) const {
   return trouble;
 }
 
-std::string TreeStory::change_words(const TreeDifference& difference) const {
+std::string TreeHistory::change_words(const TreeDifference& difference) const {
   return fmt::format("{} is {}, where {} had {}", difference.property, shown(difference.after), former_,
                      shown(difference.before));
 }
 
-TreeTrouble TreeStory::of_property(const std::vector<const TreeDifference*>& devices) const {
+TreeMismatch TreeHistory::of_property(const std::vector<const TreeDifference*>& devices) const {
   const TreeDifference& first = *devices.front();
   // Many alike are one trouble, whichever devices there are.
-  TreeTrouble trouble = begin("property-changed", fmt::format("{} {} {} {}", devices.size() == 1 ? first.path : "many",
-                                                              first.property, shown(first.before), shown(first.after)));
+  TreeMismatch trouble =
+      begin("property-changed", fmt::format("{} {} {} {}", devices.size() == 1 ? first.path : "many", first.property,
+                                            shown(first.before), shown(first.after)));
   std::vector<std::string> words;
   for (const TreeDifference* device : devices) {
     if (words.size() < kDevicesListedMax) words.push_back(tree_words(device->path, device->node, device->owner));
@@ -140,9 +141,9 @@ TreeTrouble TreeStory::of_property(const std::vector<const TreeDifference*>& dev
   return trouble;
 }
 
-TreeTrouble TreeStory::of_operation(const record::PlannedOperation& operation) const {
+TreeMismatch TreeHistory::of_operation(const record::PlannedOperation& operation) const {
   const bool plug = operation.action == "plug";
-  TreeTrouble trouble = begin(plug ? "device-missing" : "device-extra", operation.action + ' ' + operation.kind);
+  TreeMismatch trouble = begin(plug ? "device-missing" : "device-extra", operation.action + ' ' + operation.kind);
   trouble.title = fmt::format("{} {} {} {}, although it was {} as planned {}", now_, plug ? "lacks" : "still has",
                               operation.kind, operation.device, plug ? "plugged" : "unplugged", when_);
   trouble.evidence["type"] = operation.kind;

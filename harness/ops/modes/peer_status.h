@@ -1,4 +1,4 @@
-// EndWatch: one end's state during a migration, from its events and from polling. Internal to ops/modes.
+// PeerStatus: one end's state during a migration, from its events and from polling. Internal to ops/modes.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 
 namespace migsoak::ops {
 
-class EndWatch {
+class PeerStatus {
  public:
   // `machine` must outlive it. Polls for the first time after a while; with `at_once` as soon as QMP answers, for what
   // may have happened before that.
-  explicit EndWatch(hypervisor::Machine& machine, bool at_once = false);
+  explicit PeerStatus(hypervisor::Machine& machine, bool at_once = false);
 
   // The migration status was announced, or seen when last polled (QAPI MigrationStatus).
   bool saw(const char* status) const;

@@ -1,4 +1,4 @@
-// LabFixture: the system's QEMU in a contained run directory, surveyed against itself or against a double.
+// CompatFixture: the system's QEMU in a contained run directory, surveyed against itself or against a double.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ inline base::Deadline soon() {
   return base::Deadline::in(std::chrono::seconds(100));
 }
 
-class LabFixture : public proc::ContainedTest {
+class CompatFixture : public proc::ContainedTest {
  protected:
   void SetUp() override {
     ASSERT_NO_FATAL_FAILURE(ContainedTest::SetUp());

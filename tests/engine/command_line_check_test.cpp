@@ -1,5 +1,5 @@
 // What is rehearsed is what runs.
-#include "engine/rehearsal.h"
+#include "engine/command_line_check.h"
 
 #include <gmock/gmock.h>
 
@@ -50,8 +50,8 @@ TEST(Rehearsal, RefusesASocketPathThatOnlyAPluggedDiskHas) {
   constexpr std::size_t kSocketPathMax = 107;
   const std::size_t rest = longest_socket(scenario, "/r") - 2;
   const std::string fits = "/" + std::string(kSocketPathMax - rest - 1, 'r');
-  EXPECT_TRUE(rehearse(scenario, fits, 1));
-  const auto refused = rehearse(scenario, fits + "r", 1);
+  EXPECT_TRUE(check_command_lines(scenario, fits, 1));
+  const auto refused = check_command_lines(scenario, fits + "r", 1);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().kind, base::ErrorKind::bad_input);
   EXPECT_THAT(refused.error().describe(), HasSubstr("target-of-a-long-name"));

@@ -9,7 +9,7 @@
 
 namespace migsoak::detect {
 
-struct TreeTrouble {
+struct TreeMismatch {
   std::string process;   // the new side's QEMU
   std::string kind;      // "device-extra" "device-missing" "device-changed" "property-changed" "object-extra" …
   std::string identity;  // what makes it one finding
@@ -21,26 +21,26 @@ struct TreeTrouble {
 };
 
 // Of one iteration.
-class TreeStory {
+class TreeHistory {
  public:
   // Where a tree was read: of the QEMU that the guest leaves, once operations of the plan were settled in it; of the
   // one it goes to, before the load and after it.
   enum class At { plugged, waiting, arrived };
   // `evidence`: what is the same for all of the iteration's troubles.
-  TreeStory(const record::Observation& observation, At at, base::Json evidence);
+  TreeHistory(const record::Observation& observation, At at, base::Json evidence);
 
-  TreeTrouble of_device(const TreeDifference& difference) const;  // or bus
-  TreeTrouble of_object(const TreeDifference& difference) const;
+  TreeMismatch of_device(const TreeDifference& difference) const;  // or bus
+  TreeMismatch of_object(const TreeDifference& difference) const;
   // Devices whose property changed in the same way; at least one.
-  TreeTrouble of_property(const std::vector<const TreeDifference*>& devices) const;
+  TreeMismatch of_property(const std::vector<const TreeDifference*>& devices) const;
   // Reported as done, and the tree is without it.
-  TreeTrouble of_operation(const record::PlannedOperation& operation) const;
+  TreeMismatch of_operation(const record::PlannedOperation& operation) const;
   // "vectors is 9, where qemu:a had 2": which differences make one trouble.
   std::string change_words(const TreeDifference& difference) const;
 
  private:
-  TreeTrouble begin(const std::string& kind, const std::string& identity) const;
-  void put_device(TreeTrouble& trouble, const std::string& id) const;
+  TreeMismatch begin(const std::string& kind, const std::string& identity) const;
+  void put_device(TreeMismatch& trouble, const std::string& id) const;
 
   base::Json evidence_;
   bool before_load_;

@@ -1,4 +1,4 @@
-// Throwaway: a paused QEMU without a guest, of 16 MiB, that lives for one probe. Whatever is done to it harms nobody.
+// ProbeVm: a paused QEMU without a guest, of 16 MiB, that lives for one probe. Whatever is done to it harms nobody.
 // A source is saved once (its block devices are inactive afterwards); a destination is loaded once.
 #pragma once
 
@@ -19,7 +19,7 @@
 namespace migsoak::compat {
 
 // Where throwaway VMs live; one per thread. Borrows everything.
-struct Lab {
+struct CompatHost {
   proc::Reactor& reactor;
   proc::Containment& containment;
   std::string run_dir;
@@ -27,12 +27,12 @@ struct Lab {
   int spawned = 0;
 };
 
-class Throwaway {
+class ProbeVm {
  public:
   // Spawns and returns at once. `incoming`: waits for load().
-  static base::Result<std::unique_ptr<Throwaway>> spawn(Lab& lab, const fleet::Build& build,
-                                                        const std::vector<std::string>& arguments, bool incoming);
-  ~Throwaway();  // kills, reaps, removes its sockets
+  static base::Result<std::unique_ptr<ProbeVm>> spawn(CompatHost& lab, const fleet::Build& build,
+                                                      const std::vector<std::string>& arguments, bool incoming);
+  ~ProbeVm();  // kills, reaps, removes its sockets
 
   // kind subject: it ended first; the message is its last word, lines() all it said. kind timeout: it never answered.
   base::Result<void> wait_ready(base::Deadline deadline);
@@ -54,7 +54,7 @@ class Throwaway {
 
  private:
   struct Impl;
-  explicit Throwaway(std::unique_ptr<Impl> impl);
+  explicit ProbeVm(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

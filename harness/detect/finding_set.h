@@ -1,4 +1,4 @@
-// FindingBook: the findings of one detector, deduplicated by fingerprint, with what the judge wants to know of them.
+// FindingSet: the findings of one detector, deduplicated by fingerprint, with what the judge wants to know of them.
 #pragma once
 
 #include <cstdint>
@@ -15,33 +15,33 @@ inline constexpr std::size_t kFindingsMax = 200;
 // Iterations listed in a finding's evidence.
 inline constexpr std::size_t kIterationsListedMax = 32;
 
-class FindingBook {
+class FindingSet {
  public:
-  explicit FindingBook(std::string detector) : detector_(std::move(detector)) {}
+  explicit FindingSet(std::string detector) : detector_(std::move(detector)) {}
 
-  void begin_iteration() { struck_.clear(); }
+  void begin_iteration() { touched_.clear(); }
 
-  struct Strike {
+  struct Reported {
     record::Finding& finding;
     bool fresh;  // just made: the caller fills in title and evidence
   };
   // The finding with this identity, made when it is new; counts the occurrence and notes the iteration.
   // `text` is folded (record::normalise_text) into the fingerprint.
-  Strike strike(std::int64_t iteration, const std::string& process, const std::string& kind, const std::string& text,
-                std::int64_t times = 1);
-  // One that strike() made before.
+  Reported report(std::int64_t iteration, const std::string& process, const std::string& kind, const std::string& text,
+                  std::int64_t times = 1);
+  // One that report() made before.
   record::Finding& find(const std::string& process, const std::string& kind, const std::string& text);
-  // For changes made through a reference from strike() or find().
+  // For changes made through a reference from report() or find().
   void touch() { ++revision_; }
 
   std::vector<record::Finding> all() const;
   std::uint64_t revision() const { return revision_; }
-  const std::vector<std::string>& struck() const { return struck_; }
+  const std::vector<std::string>& touched() const { return touched_; }
 
  private:
   std::string detector_;
   std::map<std::string, record::Finding> findings_;
-  std::vector<std::string> struck_;
+  std::vector<std::string> touched_;
   std::uint64_t revision_ = 0;
 };
 
@@ -49,20 +49,20 @@ class FindingBook {
 record::Blame blame_of(const std::string& process);
 
 // A detector whose findings live in a book.
-class BookDetector : public Detector {
+class FindingSetDetector : public Detector {
  public:
-  explicit BookDetector(std::string detector) : book_(std::move(detector)) {}
+  explicit FindingSetDetector(std::string detector) : found_(std::move(detector)) {}
   void observe(const record::Observation& observation) final {
-    book_.begin_iteration();
+    found_.begin_iteration();
     fold(observation);
   }
-  std::vector<record::Finding> findings() const override { return book_.all(); }
-  std::uint64_t revision() const override { return book_.revision(); }
-  const std::vector<std::string>& struck() const override { return book_.struck(); }
+  std::vector<record::Finding> findings() const override { return found_.all(); }
+  std::uint64_t revision() const override { return found_.revision(); }
+  const std::vector<std::string>& touched() const override { return found_.touched(); }
 
  protected:
   virtual void fold(const record::Observation& observation) = 0;
-  FindingBook book_;
+  FindingSet found_;
 };
 
 }  // namespace migsoak::detect
