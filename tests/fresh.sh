@@ -18,20 +18,10 @@ set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 out=$root/build/fresh
 all_parts=(root sudo trixie)
-parts=() keep=no
-for argument in "$@"; do
-  case $argument in
-    --keep) keep=yes ;;
-    *)
-      [[ " ${all_parts[*]} " == *" $argument "* ]] || {
-        printf 'fresh: no part named %q: %s\n' "$argument" "${all_parts[*]}" >&2
-        exit 2
-      }
-      parts+=("$argument")
-      ;;
-  esac
-done
-((${#parts[@]})) || parts=("${all_parts[@]}")
+# shellcheck source=parts.sh
+source "$root/tests/parts.sh"
+take_parts fresh --keep "$@"
+keep=$flagged
 ((EUID == 0)) || {
   printf 'fresh: makes machines by debootstrap and chroot, so it must be root\n' >&2
   exit 3

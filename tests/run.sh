@@ -2,23 +2,23 @@
 # All tests, on a machine with nothing but git: installs what is missing, builds, then
 #
 #   tests      everything under CTest, in build/release: unit, style, faults, integration, a smoke run of the benchmark
-#   sanitized  the rooms' tests again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+#   sanitized  the rooms' tests that need no QEMU again under AddressSanitizer and UndefinedBehaviorSanitizer, in build/asan
+#   threads    what lanes share (their threads, recorder, progress, processes) under ThreadSanitizer, in build/tsan
 #   lint       clang-format and clang-tidy (tests/style/lint.sh); every file compiles alone (tests/style/alone.sh)
 #
 #   tests/run.sh [PART]...     only these parts
+#
+# The tests wait more than they compute, so what only computes (the sanitized build, lint) goes on beside them, at the lowest
+# priority. What it said comes under its own heading.
 #
 # Every skip is printed with its reason. The last line is "N passed, N failed, N skipped"; exit status 1 when anything failed.
 set -uo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-parts=("$@")
-((${#parts[@]})) || parts=(tests sanitized lint)
-for part in "${parts[@]}"; do
-  [[ $part == tests || $part == sanitized || $part == lint ]] || {
-    printf 'run.sh: no part named %q: tests, sanitized, lint\n' "$part" >&2
-    exit 2
-  }
-done
+all_parts=(tests sanitized threads lint)
+# shellcheck source=parts.sh
+source "$root/tests/parts.sh"
+take_parts run.sh '' "$@"
 
 passed=0 failed=0 skipped=0
 skips=() failures=()
@@ -41,11 +41,49 @@ check() {
   fi
 }
 
+work=$(mktemp -d "${TMPDIR:-/tmp}/run.XXXXXX")
+beside=
+# shellcheck disable=SC2317
+clean_up() {
+  [[ -z $beside ]] || kill -- "-$beside" 2>/dev/null
+  rm -rf "$work"
+}
+trap clean_up EXIT
+
+# go_beside FUNCTION...: one after the other, in the background. The output of each becomes $work/FUNCTION.log, and its exit
+# status a line of $work/ends. One call only.
+go_beside() {
+  mkfifo "$work/ends"
+  exec 9<>"$work/ends"
+  set -m
+  (
+    renice -n 19 "$BASHPID" >/dev/null
+    for name in "$@"; do
+      "$name" >"$work/$name.log" 2>&1 </dev/null
+      printf '%d\n' $? >&9
+    done
+  ) &
+  beside=$!
+  set +m
+}
+
+# The next of them: waits for its end, prints what it said, returns its status.
+conclude() {
+  local status
+  until read -r -t 5 status <&9; do
+    jobs -pr | grep -qx "$beside" && continue
+    printf 'run.sh: what ran beside the tests was killed\n' >&2
+    exit 3
+  done
+  cat "$work/$1.log"
+  return "$status"
+}
+
 # The set-up is no test: when it fails there is nothing to count.
 set_up() {
   "$root/harness/setup.sh" --tests "$@" </dev/null || {
     printf 'run.sh: the set-up failed (harness/setup.sh --tests %s)\n' "$*" >&2
-    exit 3
+    return 3
   }
 }
 
@@ -77,13 +115,14 @@ read_junit() {
 }
 
 # run_ctest BUILD ARGUMENTS...
+ctest=(ctest)
 run_ctest() {
   local build=$1 kind text before=$failed status=0
   shift
   local junit=$build/junit.xml
   rm -f "$junit"
   # Of a passed test ctest keeps 1024 bytes only, unless it is told otherwise: too little for a table.
-  ctest --test-dir "$build" --output-on-failure --no-tests=error --test-output-size-passed 65536 \
+  "${ctest[@]}" --test-dir "$build" --output-on-failure --no-tests=error --test-output-size-passed 65536 \
     --output-junit "$junit" -j "$(nproc)" "$@" </dev/null ||
     status=$?
   [[ -e $junit ]] && while read -r kind text; do
@@ -107,15 +146,34 @@ run_ctest() {
   fi
 }
 
+sanitized_build() {
+  local folder room targets=()
+  for folder in "$root"/tests/*/; do
+    room=$(basename "$folder")
+    # Rooms only: the integration tests start the binary that users have.
+    [[ -d $root/harness/$room ]] && compgen -G "$folder*_test.cpp" >/dev/null && targets+=(--target "test_$room")
+  done
+  set_up --sanitize address "${targets[@]}"
+}
+threads_build() { set_up --sanitize thread --target test_threads; }
+format() { "$root/tests/style/lint.sh" --format; }
+alone() { "$root/tests/style/alone.sh"; }
+tidy() { "$root/tests/style/lint.sh" --tidy --lean; }
+
 if wants tests || wants lint; then
   heading 'set-up and release build'
-  set_up
+  set_up || exit 3
 fi
-# QEMU builds beside the system's: hot upgrades need 11.1, edges between builds another one. Without the network the
-# tests that need them are skipped, and say so.
+later=()
+wants sanitized && later+=(sanitized_build)
+wants threads && later+=(threads_build)
+wants lint && later+=(format alone tidy)
+((${#later[@]})) && go_beside "${later[@]}"
+# QEMU builds beside the system's: hot upgrades need 11.1, edges between builds another one, case 4 trixie's. Without the
+# network the tests that need them are skipped, and say so.
 if wants tests; then
   heading 'QEMU builds for the fleet'
-  for suite in forky bookworm-backports; do
+  for suite in forky bookworm-backports trixie; do
     "$root/build/release/migsoak" fleet add "debian:$suite" </dev/null ||
       printf 'debian:%s is not there: tests that need it are skipped\n' "$suite"
   done
@@ -126,23 +184,35 @@ if wants tests; then
 fi
 if wants sanitized; then
   heading 'sanitized build'
-  targets=()
-  for folder in "$root"/tests/*/; do
-    room=$(basename "$folder")
-    # Rooms only: the integration tests start the binary that users have.
-    [[ -d $root/harness/$room ]] && compgen -G "$folder*_test.cpp" >/dev/null && targets+=(--target "test_$room")
-  done
-  set_up --sanitize address "${targets[@]}"
+  conclude sanitized_build || exit 3
   heading 'unit tests, sanitized'
-  # The guest image is the same for both trees; the release build made it.
-  export MIGSOAK_GUEST_IMAGE=${MIGSOAK_GUEST_IMAGE:-$root/build/release/guest-images}
-  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L '^(unit|process|qemu|root)$'
+  UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 run_ctest "$root/build/asan" -L '^(unit|process|root)$'
+fi
+if wants threads; then
+  heading 'build for ThreadSanitizer'
+  conclude threads_build || exit 3
+  heading 'threads'
+  # GCC 12's ThreadSanitizer refuses an address space that the kernel has shuffled by more than 28 bits: then without.
+  probe=$("$root/build/tsan/test_threads" --gtest_list_tests 2>&1 >/dev/null </dev/null)
+  if [[ $probe == *'unexpected memory mapping'* ]]; then
+    if setarch -R "$root/build/tsan/test_threads" --gtest_list_tests </dev/null >/dev/null 2>&1; then
+      ctest=(setarch -R ctest)
+    else
+      skipped=$((skipped + 1))
+      skips+=("threads: ThreadSanitizer can't run here (${probe%%$'\n'*}), and setarch -R is not allowed")
+      ctest=()
+    fi
+  fi
+  if ((${#ctest[@]})); then
+    TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1 run_ctest "$root/build/tsan" -L '^threads$'
+  fi
+  ctest=(ctest)
 fi
 if wants lint; then
   heading 'lint'
-  check clang-format "$root/tests/style/lint.sh" --format
-  check compiles-alone "$root/tests/style/alone.sh"
-  check clang-tidy "$root/tests/style/lint.sh" --tidy --lean
+  check clang-format conclude format
+  check compiles-alone conclude alone
+  check clang-tidy conclude tidy
 fi
 
 heading 'result'

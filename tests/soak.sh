@@ -27,20 +27,11 @@ migsoak=$root/build/release/migsoak
 faults=$root/build/release/tests/faults
 scenario=$root/scenarios/vhost-fd-exhaustion.toml
 all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts starved bench fresh)
-parts=() shrink=1
-for argument in "$@"; do
-  case $argument in
-    --short) shrink=10 ;;
-    *)
-      [[ " ${all_parts[*]} " == *" $argument "* ]] || {
-        printf 'soak: no part named %q: %s\n' "$argument" "${all_parts[*]}" >&2
-        exit 2
-      }
-      parts+=("$argument")
-      ;;
-  esac
-done
-((${#parts[@]})) || parts=("${all_parts[@]}")
+# shellcheck source=parts.sh
+source "$root/tests/parts.sh"
+take_parts soak --short "$@"
+shrink=1
+[[ $flagged == no ]] || shrink=10
 
 "$root/harness/setup.sh" --tests || exit 3
 out=$root/results/runs/soak-$(date -u +%Y%m%dT%H%M%SZ)-$$

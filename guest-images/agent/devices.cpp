@@ -1,5 +1,6 @@
 #include "devices.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -90,6 +91,13 @@ std::vector<BlockDevice> list_block_devices() {
 
 bool still_there(const BlockDevice& device) {
   return read_text("/sys/block/" + device.name + "/diskseq") == device.diskseq;
+}
+
+bool is_coming_up(const BlockDevice& device) {
+  const int fd = open(("/dev/" + device.name).c_str(), O_RDONLY | O_CLOEXEC);
+  const int why = fd < 0 ? errno : 0;
+  if (fd >= 0) close(fd);
+  return why == ENOENT || why == ENXIO || why == ENODEV;
 }
 
 std::vector<NetInterface> list_net_interfaces() {

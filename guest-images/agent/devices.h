@@ -31,6 +31,8 @@ struct BlockDevice {
 // virtio and SCSI disks, sorted by name.
 std::vector<BlockDevice> list_block_devices();
 bool still_there(const BlockDevice& device);
+// It is listed, and has no node in /dev yet, or none that can be opened.
+bool is_coming_up(const BlockDevice& device);
 
 struct NetInterface {
   std::string name;  // "eth0"

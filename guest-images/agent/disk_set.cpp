@@ -15,7 +15,7 @@ constexpr std::uint64_t kBootAreaBytes = 32u << 20;
 constexpr std::uint64_t kAdoptedAreaBytes = 4u << 20;
 constexpr std::uint64_t kAreaBytesMax = 256u << 20;
 constexpr std::size_t kContentsKept = 64;
-constexpr std::int64_t kPollNs = 10'000'000;
+constexpr std::int64_t kDiskPollNs = 10'000'000;
 constexpr std::int64_t kEndNs = 1'000'000'000;
 
 // Every part of the identity that is given has to match, and one has to be given.
@@ -30,17 +30,19 @@ bool names_device(const Arguments& arguments, const BlockDevice& device) {
          matches("serial", device.serial) && any;
 }
 
+// The kernel shows a disk in sysfs a moment before it can be opened (block/genhd.c, device_add_disk), and sends its
+// event after that.
 bool find_device(const Arguments& arguments, std::int64_t until_ns, BlockDevice& found) {
   for (;;) {
     const std::uint64_t events = kernel_events();
     for (const BlockDevice& device : list_block_devices()) {
-      if (device.size_bytes == 0 || !names_device(arguments, device)) continue;
+      if (device.size_bytes == 0 || !names_device(arguments, device) || is_coming_up(device)) continue;
       found = device;
       return true;
     }
     const std::int64_t now_ns = monotonic_ns();
     if (now_ns >= until_ns) return false;
-    wait_kernel_event(events, std::min(until_ns, now_ns + kPollNs));
+    wait_kernel_event(events, std::min(until_ns, now_ns + kDiskPollNs));
   }
 }
 
@@ -173,7 +175,7 @@ std::string DiskSet::release(const Arguments& arguments) {
   disk->begin_verify(number_argument(arguments, "disk_bytes_min", disk->area_bytes()));
   disk->wait_idle(until_ns);
   const std::string report = disk->report();
-  const bool released = let_go(disk, std::max(until_ns, monotonic_ns() + kPollNs));
+  const bool released = let_go(disk, std::max(until_ns, monotonic_ns() + kDiskPollNs));
   return JsonObject()
       .boolean("ok", true)
       .boolean("released", released)

@@ -1,11 +1,13 @@
-#include "compat/survey.h"
-
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "compat/survey.h"
+#include "compat/survey_record.h"
+#include "engine/recorder.h"
 #include "proc/run_dir.h"
 
 namespace migsoak::cli {
@@ -17,6 +19,7 @@ constexpr auto kSurveyMax = std::chrono::minutes(10);
 
 struct CompatArguments {
   std::string from, to, machine, placement = "root";
+  std::string db;
   std::vector<std::string> devices, devices_from, devices_to;
   bool both = false;
   bool json = false;
@@ -73,6 +76,36 @@ base::Result<compat::SurveyReport> run_compat(const CompatArguments& arguments, 
   return compat::survey({*containment, run_dir->path(), &session.stop}, request, deadline);
 }
 
+std::string command_of(const CompatArguments& arguments) {
+  std::vector<std::string> words{"migsoak", "compat", "--from", arguments.from, "--to", arguments.to};
+  if (!arguments.machine.empty()) words.insert(words.end(), {"--machine", arguments.machine});
+  for (const std::string& device : arguments.devices) words.insert(words.end(), {"--device", device});
+  for (const std::string& device : arguments.devices_from) words.insert(words.end(), {"--device-from", device});
+  for (const std::string& device : arguments.devices_to) words.insert(words.end(), {"--device-to", device});
+  words.insert(words.end(), {"--placement", arguments.placement});
+  if (arguments.both) words.emplace_back("--both");
+  for (std::string& word : words) word = base::shell_quote(word);
+  return base::join(words, " ");
+}
+
+// The survey as a run's database, judged as one.
+base::Result<void> record_survey(const CompatArguments& arguments, const compat::SurveyReport& report) {
+  const auto now = base::unix_time_ms();
+  record::Manifest manifest = compat::manifest_of(report, command_of(arguments), now);
+  manifest.migsoak_version = MIGSOAK_VERSION;
+  MIGSOAK_ASSIGN(const auto store, store::Store::create(arguments.db, manifest));
+  engine::Recorder recorder(*store);
+  record::RunEnd end;
+  end.planned = manifest.planned_count();
+  for (const record::Observation& observation : compat::observations_of(report, now)) {
+    MIGSOAK_TRY(recorder.begin(observation));
+    MIGSOAK_TRY(recorder.finish(observation));
+    ++end.finished;
+  }
+  end.reason = record::end_reason::kFinished;
+  return recorder.end(end);
+}
+
 int exit_status_of(compat::Compatibility worst) {
   return worst == compat::Compatibility::incompatible ? kExitFindings
          : worst == compat::Compatibility::unknown    ? kExitUnknown
@@ -98,7 +131,14 @@ void add_compat(CLI::App& app, Session& session) {
   command->add_option("--placement", arguments->placement, "root, root-port (q35) or bridge [root]");
   command->add_flag("--both", arguments->both, "The other direction, too");
   command->add_flag("--json", arguments->json, "One JSON object");
+  command->add_option("--db", arguments->db, "Also a database of it, a new one, for findings, report and queries");
   command->callback([arguments, &session] {
+    std::error_code ignored;
+    if (!arguments->db.empty() && std::filesystem::exists(arguments->db, ignored)) {
+      session.exit_status = complain(
+          {base::ErrorKind::bad_input, base::printable(arguments->db) + ": exists already; name another --db", {}});
+      return;
+    }
     const auto report = run_compat(*arguments, session);
     if (!report) {
       session.exit_status = report.error().kind == base::ErrorKind::interrupted
@@ -109,6 +149,12 @@ void add_compat(CLI::App& app, Session& session) {
     print(arguments->json ? to_json(*report).dump(2, ' ', false, base::Json::error_handler_t::replace)
                           : to_text(*report));
     session.exit_status = exit_status_of(report->worst());
+    if (arguments->db.empty()) return;
+    if (const auto recorded = record_survey(*arguments, *report); !recorded) {
+      // An incompatible pair was found whatever becomes of its record.
+      const int failed = complain(recorded.error());
+      if (session.exit_status != kExitFindings) session.exit_status = failed;
+    }
   });
 }
 

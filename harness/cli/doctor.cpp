@@ -1,18 +1,18 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <memory>
 
 #include "base/json.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "fleet/fleet.h"
+#include "fleet/inspect.h"
 #include "guest/image.h"
 #include "hypervisor/driver.h"
 #include "hypervisor/machine.h"
+#include "proc/program.h"
 #include "proc/run_dir.h"
 #include "record/known_defects.h"
 
@@ -29,16 +29,8 @@ struct Check {
   std::string known = {};  // of a QEMU build: defects that lose guests
 };
 
-bool in_path(const std::string& program) {
-  const char* path = std::getenv("PATH");
-  for (const std::string& dir : base::split(path != nullptr ? path : "", ':')) {
-    if (access((dir + "/" + program).c_str(), X_OK) == 0) return true;
-  }
-  return false;
-}
-
 Check program(const std::string& name, const std::string& package, bool needed, const std::string& what_for) {
-  Check check{name, in_path(name), needed, "", ""};
+  Check check{name, proc::find_program(name).has_value(), needed, "", ""};
   check.found = check.good ? "in PATH: " + what_for : "not in PATH: " + what_for;
   if (!check.good) check.fix = "apt-get install " + package;
   return check;
@@ -76,8 +68,8 @@ std::vector<Check> live_checks() {
                                : "marker only: what clears its environment and double-forks may outlive a killed run",
                     namespaced ? "" : "run as root (CAP_SYS_ADMIN)"});
   proc::Reactor reactor;
-  const auto qemu = hypervisor::identify_qemu(reactor, **containment, "qemu-system-x86_64",
-                                              base::Deadline::in(std::chrono::seconds(15)));
+  const auto qemu =
+      fleet::identify({reactor, **containment}, "qemu-system-x86_64", base::Deadline::in(std::chrono::seconds(15)));
   checks.push_back(
       {"qemu-system-x86_64", qemu.has_value(), true,
        qemu ? qemu->full + (qemu->package.empty() ? "" : " (" + qemu->package + ")") : qemu.error().describe(),
@@ -96,8 +88,8 @@ std::vector<Check> live_checks() {
     probe.image = *image;
     probe.run_dir = (*run_dir)->path();
     probe.instance = "accel";
-    const auto accel =
-        hypervisor::resolve_accel(reactor, **containment, "auto", probe, base::Deadline::in(std::chrono::seconds(30)));
+    const auto accel = hypervisor::resolve_accel(reactor, **containment, "auto", probe, qemu->full,
+                                                 base::Deadline::in(std::chrono::seconds(30)));
     const bool kvm = accel && *accel == "kvm";
     checks.push_back({"accelerator", kvm, false,
                       kvm ? "kvm: a guest came up on it" : "tcg: no guest came up on KVM (slower, otherwise the same)",

@@ -59,8 +59,8 @@ void print_added(const fleet::Added& added) {
                added.replaced);
 }
 
-base::Result<fleet::OwnBuild> own_build(const FleetArguments& arguments) {
-  fleet::OwnBuild own{arguments.word, arguments.path, arguments.words, {}};
+base::Result<fleet::LocalBuild> local_build(const FleetArguments& arguments) {
+  fleet::LocalBuild own{arguments.word, arguments.path, arguments.words, {}};
   for (const std::string& pair : arguments.env) {
     const auto equals = pair.find('=');
     if (equals == std::string::npos || equals == 0)
@@ -90,8 +90,8 @@ int fleet_add(const FleetArguments& arguments, Session& session) {
     if (debian) {
       added = fleet::add_debian(host, arguments.word, arguments.refresh, deadline,
                                 [](const std::string& line) { fmt::print(stderr, "fleet: {}\n", line); });
-    } else if (const auto own = own_build(arguments)) {
-      added = fleet::add_own(host, *own, deadline);
+    } else if (const auto own = local_build(arguments)) {
+      added = fleet::add_local(host, *own, deadline);
     } else {
       return fleet_failure(own.error());
     }

@@ -55,7 +55,8 @@ Rows rows_of(const Items& items) {
 Rows hotplug_rows() {
   Rows rows;
   for (const ops::HotplugKind& kind : ops::hotplug_kinds()) {
-    std::string summary = fmt::format("{} ({}0, {}1 …, at most {})", kind.summary, kind.prefix, kind.prefix, kind.most);
+    std::string summary =
+        fmt::format("{} ({}0, {}1 …, at most {})", kind.summary, kind.prefix, kind.prefix, kind.count_max);
     if (!kind.unplug_settles.empty()) summary += "; never unplugged at-once: " + kind.unplug_settles;
     rows.emplace_back(kind.name, std::move(summary));
   }

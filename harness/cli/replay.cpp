@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "engine/campaign.h"
 #include "plan/load.h"
@@ -35,8 +36,13 @@ base::Result<engine::CampaignResult> replay(const ReplayArguments& arguments, co
   scenario::Scenario scenario;
   {
     MIGSOAK_ASSIGN(const auto store, store::Store::open(arguments.db));
-    MIGSOAK_ASSIGN(options.first_iteration, history_begin(*store, arguments.iteration));
     const record::Manifest& manifest = store->manifest();
+    if (const auto command = base::json_get(manifest.environment, "command", std::string()); !command.empty()) {
+      return base::fail(base::ErrorKind::bad_input,
+                        fmt::format("{}: this is no run's database but what a command recorded; repeat it with: {}",
+                                    arguments.db, base::printable(command, 4096)));
+    }
+    MIGSOAK_ASSIGN(options.first_iteration, history_begin(*store, arguments.iteration));
     MIGSOAK_ASSIGN(scenario, plan::parse_scenario(manifest.scenario_text, arguments.db, manifest.scenario_dir,
                                                   {fmt::format("iterations={}", arguments.iteration + 1)}));
   }

@@ -112,7 +112,7 @@ base::Result<void> Trial::look_after() {
 
 }  // namespace
 
-base::Result<VmPair> spawn_pair(Lab& lab, const BuildPair& builds, const Layout& layout) {
+base::Result<VmPair> spawn_pair(CompatHost& lab, const BuildPair& builds, const Layout& layout) {
   VmPair pair;
   if (layout.needs_vhost_exports()) {
     MIGSOAK_ASSIGN(pair.exports, VhostExports::start(lab, builds.from, layout, base::Deadline::in(kStepMax)));
@@ -125,8 +125,8 @@ base::Result<VmPair> spawn_pair(Lab& lab, const BuildPair& builds, const Layout&
     }
     return words;
   };
-  MIGSOAK_ASSIGN(pair.source, Throwaway::spawn(lab, builds.from, arguments(Side::from), false));
-  MIGSOAK_ASSIGN(pair.destination, Throwaway::spawn(lab, builds.to, arguments(Side::to), true));
+  MIGSOAK_ASSIGN(pair.source, ProbeVm::spawn(lab, builds.from, arguments(Side::from), false));
+  MIGSOAK_ASSIGN(pair.destination, ProbeVm::spawn(lab, builds.to, arguments(Side::to), true));
   return pair;
 }
 

@@ -12,10 +12,10 @@ namespace migsoak::compat {
 
 struct VmPair {
   std::unique_ptr<VhostExports> exports;  // outlives the VMs
-  std::unique_ptr<Throwaway> source, destination;
+  std::unique_ptr<ProbeVm> source, destination;
 };
 // kind subject: the vhost-user backends did not come up.
-base::Result<VmPair> spawn_pair(Lab& lab, const BuildPair& builds, const Layout& layout);
+base::Result<VmPair> spawn_pair(CompatHost& lab, const BuildPair& builds, const Layout& layout);
 
 enum class AttemptOutcome {
   loaded,

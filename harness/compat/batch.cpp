@@ -226,7 +226,7 @@ base::Result<void> Batch::run_state(VmPair first_pair, const Layout& layout, con
   return {};
 }
 
-base::Result<std::vector<DeviceFacts>> run_batch(Lab& lab, const BuildPair& builds,
+base::Result<std::vector<DeviceFacts>> run_batch(CompatHost& lab, const BuildPair& builds,
                                                  const std::vector<DevicePair>& devices, base::Deadline deadline) {
   return Batch(lab, builds, devices, deadline).run();
 }

@@ -8,7 +8,7 @@
 #include "base/deadline.h"
 #include "base/result.h"
 #include "compat/facts.h"
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 #include "fleet/fleet.h"
 
 namespace migsoak::compat {
@@ -21,7 +21,7 @@ struct BuildPair {
 
 // One entry per device, in order. Errors are the harness's own: kind interrupted or environment; a device that makes
 // trouble is a fact with unknown_reason. `deadline`: what has not been tried by then is unknown.
-base::Result<std::vector<DeviceFacts>> run_batch(Lab& lab, const BuildPair& builds,
+base::Result<std::vector<DeviceFacts>> run_batch(CompatHost& lab, const BuildPair& builds,
                                                  const std::vector<DevicePair>& devices, base::Deadline deadline);
 
 }  // namespace migsoak::compat

@@ -16,7 +16,7 @@ using Indices = std::vector<std::size_t>;
 // Indices into `facts_` throughout, except where a layout's own are meant.
 class Batch {
  public:
-  Batch(Lab& lab, const BuildPair& builds, const std::vector<DevicePair>& devices, base::Deadline deadline)
+  Batch(CompatHost& lab, const BuildPair& builds, const std::vector<DevicePair>& devices, base::Deadline deadline)
       : lab_(lab), builds_(builds), deadline_(deadline) {
     for (const DevicePair& device : devices) {
       facts_.emplace_back();
@@ -31,8 +31,8 @@ class Batch {
   base::Result<bool> first_look(Indices& group);
   base::Result<void> look_at_masks(VmPair& vms, const Layout& layout, const Indices& group, const Attempt& first);
   base::Result<void> look_at_queues(VmPair& vms, const Layout& layout, const Indices& group);
-  base::Result<void> read_visible_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side);
-  base::Result<void> read_queue_properties(Throwaway& vm, const Layout& layout, const Indices& group, Side side);
+  base::Result<void> read_visible_properties(ProbeVm& vm, const Layout& layout, const Indices& group, Side side);
+  base::Result<void> read_queue_properties(ProbeVm& vm, const Layout& layout, const Indices& group, Side side);
   base::Result<void> look_without_load(const Indices& group);
   base::Result<void> split(const Indices& group);
   void give_up_on(std::size_t index, const Attempt& attempt);
@@ -46,7 +46,7 @@ class Batch {
   base::Result<Layout> layout_of(const Indices& group) const;
   std::vector<ConfigView> views_of(const Indices& group) const;
 
-  Lab& lab_;
+  CompatHost& lab_;
   const BuildPair& builds_;
   base::Deadline deadline_;
   std::vector<DeviceFacts> facts_;

@@ -86,7 +86,7 @@ ConfigPoint point_of(const Layout& layout, const PlacedDevice& device) {
   return {layout.chipset(), device.bus, device.devfn};
 }
 
-base::Result<void> prepare_access(Throwaway& vm, const Layout& layout, base::Deadline deadline) {
+base::Result<void> prepare_access(ProbeVm& vm, const Layout& layout, base::Deadline deadline) {
   QtestScript script;
   const auto open_bridge = [&](std::uint8_t devfn, std::uint32_t bus, std::uint32_t memory, std::uint32_t limit) {
     const ConfigPoint bridge{layout.chipset(), 0, devfn};
@@ -119,7 +119,7 @@ base::Result<void> prepare_access(Throwaway& vm, const Layout& layout, base::Dea
   return {};
 }
 
-base::Result<std::vector<pci::ConfigImage>> read_images(Throwaway& vm, const Layout& layout, base::Deadline deadline) {
+base::Result<std::vector<pci::ConfigImage>> read_images(ProbeVm& vm, const Layout& layout, base::Deadline deadline) {
   const bool ecam = layout.chipset() == Chipset::q35;
   QtestScript script;
   std::vector<std::size_t> first;
@@ -170,7 +170,7 @@ std::uint32_t volatile_bits(const pci::ConfigImage& image, std::size_t offset, s
   return hazard_bits(kVolatile, offset, pci::capabilities(image), reason);
 }
 
-base::Result<std::vector<pci::ConfigImage>> read_masks(Throwaway& vm, const Layout& layout,
+base::Result<std::vector<pci::ConfigImage>> read_masks(ProbeVm& vm, const Layout& layout,
                                                        const std::vector<pci::ConfigImage>& images,
                                                        base::Deadline deadline) {
   struct Probe {

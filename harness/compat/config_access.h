@@ -8,7 +8,7 @@
 #include "base/deadline.h"
 #include "base/result.h"
 #include "compat/layout.h"
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 #include "pci/config_image.h"
 
 namespace migsoak::compat {
@@ -31,13 +31,13 @@ ConfigPoint point_of(const Layout& layout, const PlacedDevice& device);
 
 // ECAM on, bus numbers and windows of the ports and bridges in front of the devices. Once per VM; a destination does
 // not need it once it has loaded a source that had it.
-base::Result<void> prepare_access(Throwaway& vm, const Layout& layout, base::Deadline deadline);
+base::Result<void> prepare_access(ProbeVm& vm, const Layout& layout, base::Deadline deadline);
 
 // All devices' configuration space, in the layout's order: 256 bytes on pc, 4096 on q35.
-base::Result<std::vector<pci::ConfigImage>> read_images(Throwaway& vm, const Layout& layout, base::Deadline deadline);
+base::Result<std::vector<pci::ConfigImage>> read_images(ProbeVm& vm, const Layout& layout, base::Deadline deadline);
 
 // Masks of writable bits: what differs between all ones and all zeros written. Leaves the devices changed.
-base::Result<std::vector<pci::ConfigImage>> read_masks(Throwaway& vm, const Layout& layout,
+base::Result<std::vector<pci::ConfigImage>> read_masks(ProbeVm& vm, const Layout& layout,
                                                        const std::vector<pci::ConfigImage>& images,
                                                        base::Deadline deadline);
 

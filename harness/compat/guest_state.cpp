@@ -87,7 +87,7 @@ void write_bar(QtestScript& script, const ConfigPoint& point, const pci::Bar& ba
   }
 }
 
-base::Result<void> bring_about(Throwaway& source, const Layout& layout, GuestState state,
+base::Result<void> bring_about(ProbeVm& source, const Layout& layout, GuestState state,
                                const std::vector<std::size_t>& subset, const std::vector<ConfigView>& views,
                                base::Deadline deadline) {
   QtestScript script;

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "compat/config_access.h"
 #include "compat/layout.h"
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 #include "pci/config_image.h"
 
 namespace migsoak::compat {
@@ -45,7 +45,7 @@ void write_bar(QtestScript& script, const ConfigPoint& point, const pci::Bar& ba
 
 // Applies one of the states that live in configuration space to the devices of `subset` (indices); the drivers' states
 // are set up by virtio_driver.h.
-base::Result<void> bring_about(Throwaway& source, const Layout& layout, GuestState state,
+base::Result<void> bring_about(ProbeVm& source, const Layout& layout, GuestState state,
                                const std::vector<std::size_t>& subset, const std::vector<ConfigView>& views,
                                base::Deadline deadline);
 

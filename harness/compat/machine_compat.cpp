@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <set>
 
 #include "base/text.h"
+#include "base/version.h"
 #include "compat/vmstate.h"
 
 namespace migsoak::compat {
@@ -27,10 +27,7 @@ bool reaches(const std::string& type, std::string_view driver) {
 
 // compat-props came with 9.1; asking an older build costs a VM. A version that can't be read is asked.
 bool can_tell(const std::string& version) {
-  const auto parts = base::split(version, '.');
-  if (parts.size() < 2) return true;
-  const long major = std::strtol(parts[0].c_str(), nullptr, 10), minor = std::strtol(parts[1].c_str(), nullptr, 10);
-  return major == 0 || major > 9 || (major == 9 && minor >= 1);
+  return base::version_parts(version).size() < 2 || !base::older_version(version, "9.1");
 }
 
 std::set<std::string> lines_for(const std::vector<CompatProperty>& properties, std::string_view driver) {
@@ -43,10 +40,10 @@ std::set<std::string> lines_for(const std::vector<CompatProperty>& properties, s
 
 }  // namespace
 
-std::optional<std::vector<CompatProperty>> machine_properties(Lab& lab, const fleet::Build& build,
+std::optional<std::vector<CompatProperty>> machine_properties(CompatHost& lab, const fleet::Build& build,
                                                               const std::string& machine, base::Deadline deadline) {
   if (!can_tell(build.version)) return std::nullopt;
-  auto vm = Throwaway::spawn(lab, build, {"-machine", "none"}, false);
+  auto vm = ProbeVm::spawn(lab, build, {"-machine", "none"}, false);
   if (!vm || !(*vm)->wait_ready(deadline)) return std::nullopt;
   const auto reply = (*vm)->qmp().execute("query-machines", {{"compat-props", true}}, deadline);
   if (!reply || !reply->is_array()) return std::nullopt;

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 
 namespace migsoak::compat {
 
@@ -18,7 +18,7 @@ struct CompatProperty {
 };
 
 // nullopt: the build can't tell. `machine`: a -machine value.
-std::optional<std::vector<CompatProperty>> machine_properties(Lab& lab, const fleet::Build& build,
+std::optional<std::vector<CompatProperty>> machine_properties(CompatHost& lab, const fleet::Build& build,
                                                               const std::string& machine, base::Deadline deadline);
 
 // The lines worth showing for one driver: where both builds tell, those that differ; where one does, that one's.

@@ -81,7 +81,7 @@ struct Explanations {
   std::optional<std::vector<CompatProperty>> properties_from, properties_to;
 };
 
-Explanations gather_explanations(Lab& lab, const BuildPair& builds, base::Deadline deadline) {
+Explanations gather_explanations(CompatHost& lab, const BuildPair& builds, base::Deadline deadline) {
   Explanations explanations;
   const bool one_build = builds.from.binary == builds.to.binary && builds.from.args == builds.to.args;
   if (one_build) return explanations;
@@ -100,7 +100,7 @@ Explanations gather_explanations(Lab& lab, const BuildPair& builds, base::Deadli
 }
 
 // The source's build to itself, for the devices with trouble that needs one.
-std::vector<DeviceFacts> run_controls(Lab& lab, const BuildPair& builds, const BatchFacts& outcome,
+std::vector<DeviceFacts> run_controls(CompatHost& lab, const BuildPair& builds, const BatchFacts& outcome,
                                       base::Deadline deadline) {
   std::vector<DevicePair> devices;
   if (outcome) {
@@ -244,7 +244,7 @@ base::Result<SurveyReport> survey(const SurveyHost& host, const SurveyRequest& r
   proc::StopRequest stop;  // one Ctrl-C is enough here; the Reactor wants two
   const auto run = [&](std::size_t number) {
     proc::Reactor reactor(&stop);
-    Lab lab{reactor, host.containment, host.run_dir, fmt::format("{}v", number), 0};
+    CompatHost lab{reactor, host.containment, host.run_dir, fmt::format("{}v", number), 0};
     while (Work::Item* item = work.take()) {
       auto outcome = run_batch(lab, *item->builds, item->devices, deadline);
       auto controls = run_controls(lab, *item->builds, outcome, deadline);
@@ -258,7 +258,7 @@ base::Result<SurveyReport> survey(const SurveyHost& host, const SurveyRequest& r
   std::atomic<bool> explained{false};
   threads.emplace_back([&] {
     proc::Reactor reactor(&stop);
-    Lab lab{reactor, host.containment, host.run_dir, "x", 0};
+    CompatHost lab{reactor, host.containment, host.run_dir, "x", 0};
     explanations = gather_explanations(lab, forward, deadline);
     explained = true;
   });

@@ -47,6 +47,7 @@ std::vector<DevicePair> common_devices(const fleet::Build& from, const fleet::Bu
 // kind bad_input: a device that neither build knows or can make as asked for; kind interrupted.
 base::Result<SurveyReport> survey(const SurveyHost& host, const SurveyRequest& request, base::Deadline deadline);
 
+base::Json to_json(const DeviceReport& device);
 base::Json to_json(const SurveyReport& report);
 std::string to_text(const SurveyReport& report);
 

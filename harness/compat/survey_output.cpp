@@ -60,34 +60,6 @@ std::string value_text(const ValueReport& value) {
                      value.after_load ? ", " + shown(value.after_load) + " after the load" : "", value.why);
 }
 
-base::Json device_json(const DeviceReport& device) {
-  base::Json json{{"device", device.device.driver},
-                  {"properties_from", device.device.properties_from},
-                  {"properties_to", device.device.properties_to},
-                  {"verdict", to_string(device.verdict)},
-                  {"bytes", base::Json::array()},
-                  {"values", base::Json::array()},
-                  {"states", base::Json::array()}};
-  if (!device.reason.empty()) json["reason"] = base::printable(device.reason, 800);
-  if (!device.path.empty()) json["address"] = device.path;
-  for (const ByteReport& byte : device.bytes) json["bytes"].push_back(byte_json(byte));
-  for (const ValueReport& value : device.values) json["values"].push_back(value_report_json(value));
-  for (const StateReport& state : device.states) {
-    base::Json one{{"state", to_string(state.state)}, {"outcome", outcome_name(state.outcome)}};
-    if (state.self) one["self"] = true;
-    if (!state.lines.empty()) one["lines"] = lines_json(state.lines);
-    if (!state.decoded.empty()) one["decoded"] = base::printable(state.decoded, 800);
-    json["states"].push_back(std::move(one));
-  }
-  if (!device.self.empty()) json["self"] = lines_json(device.self);
-  if (device.excused_bytes != 0) {
-    json["excused"] = {{"count", device.excused_bytes}, {"reasons", lines_json(device.excuses)}};
-  }
-  if (!device.vmstate.empty()) json["vmstate"] = lines_json(device.vmstate);
-  if (!device.machine_compat.empty()) json["machine_compat"] = lines_json(device.machine_compat);
-  return json;
-}
-
 std::string byte_text(const ByteReport& byte) {
   if (!byte.offset) {
     // Feature bits are read in hex, sizes and counts are not.
@@ -150,6 +122,34 @@ std::string device_lines(const DeviceReport& device) {
 
 }  // namespace
 
+base::Json to_json(const DeviceReport& device) {
+  base::Json json{{"device", device.device.driver},
+                  {"properties_from", device.device.properties_from},
+                  {"properties_to", device.device.properties_to},
+                  {"verdict", to_string(device.verdict)},
+                  {"bytes", base::Json::array()},
+                  {"values", base::Json::array()},
+                  {"states", base::Json::array()}};
+  if (!device.reason.empty()) json["reason"] = base::printable(device.reason, 800);
+  if (!device.path.empty()) json["address"] = device.path;
+  for (const ByteReport& byte : device.bytes) json["bytes"].push_back(byte_json(byte));
+  for (const ValueReport& value : device.values) json["values"].push_back(value_report_json(value));
+  for (const StateReport& state : device.states) {
+    base::Json one{{"state", to_string(state.state)}, {"outcome", outcome_name(state.outcome)}};
+    if (state.self) one["self"] = true;
+    if (!state.lines.empty()) one["lines"] = lines_json(state.lines);
+    if (!state.decoded.empty()) one["decoded"] = base::printable(state.decoded, 800);
+    json["states"].push_back(std::move(one));
+  }
+  if (!device.self.empty()) json["self"] = lines_json(device.self);
+  if (device.excused_bytes != 0) {
+    json["excused"] = {{"count", device.excused_bytes}, {"reasons", lines_json(device.excuses)}};
+  }
+  if (!device.vmstate.empty()) json["vmstate"] = lines_json(device.vmstate);
+  if (!device.machine_compat.empty()) json["machine_compat"] = lines_json(device.machine_compat);
+  return json;
+}
+
 base::Json to_json(const SurveyReport& report) {
   base::Json json{{"from", base::printable(report.from)},
                   {"to", base::printable(report.to)},
@@ -161,7 +161,7 @@ base::Json to_json(const SurveyReport& report) {
                   {"devices", base::Json::array()},
                   {"left_out", lines_json(report.left_out)},
                   {"seconds", report.seconds}};
-  for (const DeviceReport& device : report.devices) json["devices"].push_back(device_json(device));
+  for (const DeviceReport& device : report.devices) json["devices"].push_back(to_json(device));
   for (const SurveyReport& other : report.reverse) json["reverse"] = to_json(other);
   return json;
 }

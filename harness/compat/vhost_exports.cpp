@@ -21,7 +21,7 @@ VhostExports::~VhostExports() {
   for (const std::string& path : sockets_) ::unlink(path.c_str());
 }
 
-base::Result<std::unique_ptr<VhostExports>> VhostExports::start(Lab& lab, const fleet::Build& build,
+base::Result<std::unique_ptr<VhostExports>> VhostExports::start(CompatHost& lab, const fleet::Build& build,
                                                                 const Layout& layout, base::Deadline deadline) {
   std::unique_ptr<VhostExports> exports(new VhostExports);
   exports->stem_ = fmt::format("{}/{}{}", lab.run_dir, lab.name, lab.spawned++);

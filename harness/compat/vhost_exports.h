@@ -9,7 +9,7 @@
 #include "base/deadline.h"
 #include "base/result.h"
 #include "compat/layout.h"
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 #include "proc/child_process.h"
 
 namespace migsoak::compat {
@@ -18,8 +18,8 @@ class VhostExports {
  public:
   // Of the source's build where it brings one, else the one in PATH: the same for both sides, so that what differs is
   // theirs. Returns once all exports listen. kind subject: it ended first, with its last word.
-  static base::Result<std::unique_ptr<VhostExports>> start(Lab& lab, const fleet::Build& build, const Layout& layout,
-                                                           base::Deadline deadline);
+  static base::Result<std::unique_ptr<VhostExports>> start(CompatHost& lab, const fleet::Build& build,
+                                                           const Layout& layout, base::Deadline deadline);
   ~VhostExports();  // kills it, removes its sockets
 
   // What stands for kVhostSocket in the arguments of that side.

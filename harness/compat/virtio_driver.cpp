@@ -181,7 +181,7 @@ VirtioView understand(const LookAnswers& asked, const QtestAnswers& answers, boo
   return queues;
 }
 
-base::Result<std::vector<VirtioView>> look(Throwaway& vm, const Layout& layout, GuestState state,
+base::Result<std::vector<VirtioView>> look(ProbeVm& vm, const Layout& layout, GuestState state,
                                            const std::vector<std::size_t>& subset, const std::vector<ConfigView>& views,
                                            bool reset, base::Deadline deadline) {
   const bool modern = state == GuestState::modern_driver;
@@ -291,19 +291,19 @@ bool driver_applies(GuestState state, const ConfigView& view) {
   return false;
 }
 
-base::Result<std::vector<VirtioView>> reset_and_look(Throwaway& vm, const Layout& layout, GuestState state,
+base::Result<std::vector<VirtioView>> reset_and_look(ProbeVm& vm, const Layout& layout, GuestState state,
                                                      const std::vector<std::size_t>& subset,
                                                      const std::vector<ConfigView>& views, base::Deadline deadline) {
   return look(vm, layout, state, subset, views, true, deadline);
 }
 
-base::Result<std::vector<VirtioView>> look_again(Throwaway& destination, const Layout& layout, GuestState state,
+base::Result<std::vector<VirtioView>> look_again(ProbeVm& destination, const Layout& layout, GuestState state,
                                                  const std::vector<std::size_t>& subset,
                                                  const std::vector<ConfigView>& views, base::Deadline deadline) {
   return look(destination, layout, state, subset, views, false, deadline);
 }
 
-base::Result<std::vector<VirtioView>> start_drivers(Throwaway& source, const Layout& layout, GuestState state,
+base::Result<std::vector<VirtioView>> start_drivers(ProbeVm& source, const Layout& layout, GuestState state,
                                                     const std::vector<std::size_t>& subset,
                                                     const std::vector<ConfigView>& views, base::Deadline deadline) {
   MIGSOAK_ASSIGN(auto looked, look(source, layout, state, subset, views, true, deadline));
@@ -325,7 +325,7 @@ base::Result<std::vector<VirtioView>> start_drivers(Throwaway& source, const Lay
   return looked;
 }
 
-base::Result<void> ask_serials(Throwaway& vm, const Layout& layout, GuestState state,
+base::Result<void> ask_serials(ProbeVm& vm, const Layout& layout, GuestState state,
                                const std::vector<std::size_t>& subset, const std::vector<ConfigView>& views,
                                std::vector<VirtioView>& looked, base::Deadline deadline) {
   const bool modern = state == GuestState::modern_driver;

@@ -11,7 +11,7 @@
 #include "base/result.h"
 #include "compat/guest_state.h"
 #include "compat/layout.h"
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 #include "pci/virtio_config.h"
 
 namespace migsoak::compat {
@@ -32,24 +32,24 @@ bool driver_applies(GuestState state, const ConfigView& view);
 
 // Resets the devices of `subset` and reads what they offer: their build's own idea of their queues and configuration.
 // One entry per member of `subset`. Places their BARs; `state` says through which registers.
-base::Result<std::vector<VirtioView>> reset_and_look(Throwaway& vm, const Layout& layout, GuestState state,
+base::Result<std::vector<VirtioView>> reset_and_look(ProbeVm& vm, const Layout& layout, GuestState state,
                                                      const std::vector<std::size_t>& subset,
                                                      const std::vector<ConfigView>& views, base::Deadline deadline);
 
 // reset_and_look(), then accepts every feature offered, sets up the queues, DRIVER_OK. Returns what was looked at.
-base::Result<std::vector<VirtioView>> start_drivers(Throwaway& source, const Layout& layout, GuestState state,
+base::Result<std::vector<VirtioView>> start_drivers(ProbeVm& source, const Layout& layout, GuestState state,
                                                     const std::vector<std::size_t>& subset,
                                                     const std::vector<ConfigView>& views, base::Deadline deadline);
 
 // What a driver that is already running sees: no reset.
-base::Result<std::vector<VirtioView>> look_again(Throwaway& destination, const Layout& layout, GuestState state,
+base::Result<std::vector<VirtioView>> look_again(ProbeVm& destination, const Layout& layout, GuestState state,
                                                  const std::vector<std::size_t>& subset,
                                                  const std::vector<ConfigView>& views, base::Deadline deadline);
 
 // Asks the disks among `subset`, with start_drivers() behind them, for their serial (VIRTIO_BLK_T_GET_ID), by the first
 // request on their rings. `looked`: what was looked at there, filled in. A source is asked once its state is saved, so
 // that neither the request nor its interrupt is part of what migrates. QEMU answers in its main loop: a moment later.
-base::Result<void> ask_serials(Throwaway& vm, const Layout& layout, GuestState state,
+base::Result<void> ask_serials(ProbeVm& vm, const Layout& layout, GuestState state,
                                const std::vector<std::size_t>& subset, const std::vector<ConfigView>& views,
                                std::vector<VirtioView>& looked, base::Deadline deadline);
 

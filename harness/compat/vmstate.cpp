@@ -93,7 +93,7 @@ void Compare::description(const std::string& where, const Json& from, const Json
 
 }  // namespace
 
-base::Result<VmstateDump> VmstateDump::begin(Lab& lab, const fleet::Build& build, const std::string& machine) {
+base::Result<VmstateDump> VmstateDump::begin(CompatHost& lab, const fleet::Build& build, const std::string& machine) {
   VmstateDump dump;
   dump.path_ = fmt::format("{}/{}{}.vmstate", lab.run_dir, lab.name, lab.spawned++);
   proc::SpawnSpec spec;

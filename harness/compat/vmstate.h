@@ -8,14 +8,14 @@
 
 #include "base/json.h"
 #include "base/result.h"
-#include "compat/throwaway.h"
+#include "compat/probe_vm.h"
 
 namespace migsoak::compat {
 
 // A build's dump while it is being made. Borrows the lab.
 class VmstateDump {
  public:
-  static base::Result<VmstateDump> begin(Lab& lab, const fleet::Build& build, const std::string& machine);
+  static base::Result<VmstateDump> begin(CompatHost& lab, const fleet::Build& build, const std::string& machine);
   // kind subject: the build would not dump; kind timeout: it did not end.
   base::Result<base::Json> finish(base::Deadline deadline);
 

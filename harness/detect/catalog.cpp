@@ -28,11 +28,13 @@ const std::vector<KnownBenign>& known_benign() {
   return kTable;
 }
 
-const std::vector<WarmUp>& warm_ups() {
-  static const std::vector<WarmUp> kTable = {
-#define WARM_UP(name, detectors, reason) {name, detectors, reason},
-#include "detect/warm_ups.def"
-#undef WARM_UP
+const std::vector<Excusal>& excusals() {
+  static const std::vector<Excusal> kTable = {
+#define EXCUSAL(name, detectors, reason) {name, detectors, reason},
+#define EXCUSES(name, detector, follows, when, symptom, whose, which, text)
+#include "detect/excusals.def"
+#undef EXCUSES
+#undef EXCUSAL
   };
   return kTable;
 }
@@ -87,7 +89,7 @@ const LogSignature* signature_of(std::string_view line, bool console) {
 std::vector<std::string> exclusion_names() {
   std::vector<std::string> names;
   for (const KnownBenign& entry : known_benign()) names.push_back(entry.name);
-  for (const WarmUp& entry : warm_ups()) names.push_back(entry.name);
+  for (const Excusal& entry : excusals()) names.push_back(entry.name);
   for (const VolatileConfig& entry : volatile_config()) names.push_back(entry.name);
   for (const DeviceTreeKnown& entry : device_tree_known()) names.push_back(entry.name);
   for (const auto& field : pci::virtio_config_fields()) {
@@ -115,11 +117,11 @@ bool excluded(const record::GatePolicy& gate, const std::string& name) {
   return std::find(reported.begin(), reported.end(), name) == reported.end();
 }
 
-record::Exclusion warm_up_exclusion(const std::string& name, const std::string& detector, std::int64_t count) {
-  for (const WarmUp& entry : warm_ups()) {
+record::Exclusion exclusion_of(const std::string& name, const std::string& detector, std::int64_t count) {
+  for (const Excusal& entry : excusals()) {
     if (entry.name == name) return {name, detector, entry.reason, count};
   }
-  assert(false && "a warm-up that warm_ups.def does not know");
+  assert(false && "an excusal that excusals.def does not know");
   return {};
 }
 

@@ -20,6 +20,8 @@ struct LogSignature {
   std::string_view meaning;
 };
 const std::vector<LogSignature>& log_signatures();
+// As much of a line as is looked at: std::regex recurses per character.
+inline constexpr std::size_t kLogLineBytesMax = 400;
 // The first entry whose text the line contains; nullptr when none does. `console`: of the guest, else of a process.
 const LogSignature* signature_of(std::string_view line, bool console);
 
@@ -39,8 +41,8 @@ const std::vector<DeviceTreeKnown>& device_tree_known();
 
 // The limit in force: the scenario's, else the catalogue's. The name must be in gate_limits.def.
 double gate_limit(const record::GatePolicy& gate, const std::string& name);
-// Is this known-benign entry or warm-up in force, i.e. not listed in report_benign?
+// Is this known-benign entry or excusal in force, i.e. not listed in report_benign?
 bool excluded(const record::GatePolicy& gate, const std::string& name);
-record::Exclusion warm_up_exclusion(const std::string& name, const std::string& detector, std::int64_t count);
+record::Exclusion exclusion_of(const std::string& name, const std::string& detector, std::int64_t count);
 
 }  // namespace migsoak::detect

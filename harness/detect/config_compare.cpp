@@ -147,6 +147,7 @@ std::uint64_t ConfigCompare::volatile_bits(const std::string& field, std::uint64
 
 void ConfigCompare::compare_bytes(const Reading& first, const Reading& second, CompareAs as,
                                   std::vector<ConfigDifference>& into) {
+  if (first.function->size == second.function->size && first.function->bytes == second.function->bytes) return;
   const auto a = image_of(*first.function), b = image_of(*second.function);
   if (!a || !b || *a == *b) return;
   const bool other_layout = different_capabilities(first, second, *a, *b, into);
@@ -190,6 +191,7 @@ void ConfigCompare::compare_bytes(const Reading& first, const Reading& second, C
 
 std::vector<ConfigDifference> ConfigCompare::compare_device_config(const Reading& source, const Reading& destination) {
   std::vector<ConfigDifference> found;
+  if (source.function->device_config == destination.function->device_config) return found;
   const auto a = pci::virtio_config_from_hex(source.function->device_config);
   const auto b = pci::virtio_config_from_hex(destination.function->device_config);
   if (a.empty() || b.empty() || a == b) return found;

@@ -40,11 +40,20 @@ std::string DeviceName::words() const {
   return address.empty() ? fmt::format("{} ({})", id, type) : fmt::format("{} ({}, {})", id, type, address);
 }
 
-base::Json SideDocuments::device(const std::string& id) const {
-  for (const base::Json& entry : device_set) {
-    if (!id.empty() && base::json_get<std::string>(entry, "id", "") == id) return entry;
+const std::shared_ptr<const base::Json>& SideDocuments::no_devices() {
+  static const auto kNone = std::make_shared<const base::Json>(base::Json::array());
+  return kNone;
+}
+
+const base::Json& SideDocuments::device(const std::string& id) const {
+  static const base::Json kNone;
+  if (id.empty()) return kNone;
+  for (const base::Json& entry : *device_set) {
+    if (!entry.is_object()) continue;
+    const auto name = entry.find("id");
+    if (name != entry.end() && name->is_string() && name->get_ref<const std::string&>() == id) return entry;
   }
-  return {};
+  return kNone;
 }
 
 DeviceName SideDocuments::name_of(const std::string& path, const std::string& section) const {
@@ -57,37 +66,81 @@ DeviceName SideDocuments::name_of(const std::string& path, const std::string& se
     if (!function->address.empty()) name.address = function->address;
     if (name.type.empty()) name.type = function->device;
   } else {
-    for (const base::Json& entry : device_set) {
+    for (const base::Json& entry : *device_set) {
       if (path_of_entry(entry) == path) name.id = base::printable(base::json_get<std::string>(entry, "id", ""));
     }
   }
-  const base::Json entry = device(name.id);
+  const base::Json& entry = device(name.id);
   const std::string type = base::printable(base::json_get<std::string>(entry, "type", ""));
   if (!type.empty()) name.type = type;
   if (name.type.empty()) name.type = "device";
   return name;
 }
 
-SideDocuments documents_at(const record::Observation& observation, const std::string& point) {
+namespace {
+
+std::size_t bytes_of(const base::Json& json) {
+  constexpr std::size_t kOfOne = 64;
+  std::size_t sum = kOfOne + (json.is_string() ? json.get_ref<const std::string&>().size() : 0);
+  if (json.is_structured()) {
+    for (const base::Json& item : json) sum += bytes_of(item);
+  }
+  return sum;
+}
+
+}  // namespace
+
+DocumentCache::Made DocumentCache::made_of(const record::Document& document) {
+  const std::pair key(document.kind, document.content_id);
+  if (document.content_id != 0) {
+    if (const auto known = made_.find(key); known != made_.end()) return known->second;
+  }
+  Made made;
+  if (document.kind == record::document_kind::kConfigSpace) {
+    if (auto space = record::config_space_from_json(document.content)) {
+      made.space = std::make_shared<const record::ConfigSpace>(std::move(*space));
+    }
+  } else if (document.kind == record::document_kind::kVirtqueues) {
+    if (auto queues = record::virtqueues_from_json(document.content)) {
+      made.virtqueues = std::make_shared<const record::Virtqueues>(std::move(*queues));
+    }
+  } else if (document.kind == record::document_kind::kDeviceSet) {
+    base::Json devices = base::json_get(document.content, "devices", base::Json::array());
+    if (devices.is_array()) made.device_set = std::make_shared<const base::Json>(std::move(devices));
+  }
+  if (document.content_id == 0) return made;
+  const std::size_t bytes = bytes_of(document.content);
+  if (bytes_ + bytes > kBytesMax) {
+    made_.clear();
+    bytes_ = 0;
+  }
+  if (bytes <= kBytesMax) {
+    made_.emplace(key, made);
+    bytes_ += bytes;
+  }
+  return made;
+}
+
+SideDocuments DocumentCache::at(const record::Observation& observation, const std::string& point) {
   SideDocuments side;
   side.side = point == "source" ? observation.plan.source_side : observation.plan.destination_side;
   for (const record::Document& document : observation.documents) {
     if (document.point != point) continue;
-    if (document.kind == record::document_kind::kConfigSpace) {
-      if (auto space = record::config_space_from_json(document.content)) side.space = std::move(*space);
-    } else if (document.kind == record::document_kind::kVirtqueues) {
-      if (auto queues = record::virtqueues_from_json(document.content)) side.virtqueues = std::move(*queues);
-    } else if (document.kind == record::document_kind::kDeviceSet) {
-      const base::Json devices = base::json_get(document.content, "devices", base::Json::array());
-      if (devices.is_array()) side.device_set = devices;
-    }
+    const Made made = made_of(document);
+    if (made.space) side.space = made.space;
+    if (made.virtqueues) side.virtqueues = made.virtqueues;
+    if (made.device_set) side.device_set = made.device_set;
   }
   return side;
 }
 
+SideDocuments documents_at(const record::Observation& observation, const std::string& point) {
+  return DocumentCache().at(observation, point);
+}
+
 std::vector<std::string> differing_properties(const SideDocuments& source, const SideDocuments& destination,
                                               const std::string& id) {
-  const base::Json before = source.device(id), after = destination.device(id);
+  const base::Json &before = source.device(id), &after = destination.device(id);
   std::vector<std::string> words;
   if (!before.is_object() || !after.is_object()) return words;
   const base::Json props_before = base::json_get(before, "props", base::Json::object());

@@ -1,8 +1,12 @@
 // Internal to detect: what one side of an iteration looked like, from the documents that the record holds.
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "detect/judge.h"
@@ -24,17 +28,40 @@ struct DeviceName {
 
 struct SideDocuments {
   std::string side;
-  std::optional<record::ConfigSpace> space;
-  std::optional<record::Virtqueues> virtqueues;
-  base::Json device_set = base::Json::array();
+  // Null: not read, or it can't be read back. The same content in another iteration may be the same object.
+  std::shared_ptr<const record::ConfigSpace> space;
+  std::shared_ptr<const record::Virtqueues> virtqueues;
+  std::shared_ptr<const base::Json> device_set = no_devices();  // an array, never null
 
+  static const std::shared_ptr<const base::Json>& no_devices();
   // The entry of the device set with that id; null when there is none.
-  base::Json device(const std::string& id) const;
+  const base::Json& device(const std::string& id) const;
   // Of the function at QEMU's device path. `section` is what the stream calls it ("virtio-blk"), when known.
   DeviceName name_of(const std::string& path, const std::string& section = "") const;
 };
 // Documents of `point` ("source", "destination") in the observation; those that can't be read are left out.
 SideDocuments documents_at(const record::Observation& observation, const std::string& point);
+
+// The same for who asks in each iteration: what has the content of an earlier one (Document::content_id) is not made
+// again. Bounded: what does not repeat is forgotten.
+class DocumentCache {
+ public:
+  SideDocuments at(const record::Observation& observation, const std::string& point);
+  static constexpr std::size_t kBytesMax = 1 << 20;
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  // One of them is set; none when the content can't be read.
+  struct Made {
+    std::shared_ptr<const record::ConfigSpace> space;
+    std::shared_ptr<const record::Virtqueues> virtqueues;
+    std::shared_ptr<const base::Json> device_set;
+  };
+  Made made_of(const record::Document& document);
+
+  std::map<std::pair<std::string, std::int64_t>, Made> made_;  // by kind and content
+  std::size_t bytes_ = 0;                                      // of the contents, about
+};
 
 // "discard: source off, destination not set", one per property of that device that differs between the sides. Empty
 // when either side's set does not list it.

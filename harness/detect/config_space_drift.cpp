@@ -12,13 +12,15 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "detect/catalog.h"
 #include "detect/config_compare.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 #include "detect/guest_view_drift.h"
 #include "detect/quiet_point.h"
 #include "detect/virtqueue_drift.h"
@@ -29,6 +31,7 @@ namespace migsoak::detect {
 
 namespace {
 
+constexpr std::size_t kAlikeMax = 8;
 constexpr std::size_t kRememberedMax = 4096;  // functions; a run that plugs at ever new addresses must not grow this
 
 // What was read of a function last, by side, point and path.
@@ -37,12 +40,18 @@ struct Remembered {
   std::int64_t iteration = 0;
   record::ConfigFunction function;
   std::string entry;  // its line of the device set
+  // Where both were taken from as they are; null: from more than one reading.
+  std::shared_ptr<const record::ConfigSpace> space;
+  std::shared_ptr<const base::Json> device_set;
 };
 
-class ConfigSpaceDrift final : public BookDetector {
+class ConfigSpaceDrift final : public FindingSetDetector {
  public:
   explicit ConfigSpaceDrift(const record::Manifest& manifest)
-      : BookDetector("config-space-drift"), sides_(manifest.sides), compare_(manifest.gate), queues_(manifest.sides) {}
+      : FindingSetDetector("config-space-drift"),
+        sides_(manifest.sides),
+        compare_(manifest.gate),
+        queues_(manifest.sides) {}
   std::vector<record::Exclusion> exclusions() const override;
 
  private:
@@ -63,9 +72,12 @@ class ConfigSpaceDrift final : public BookDetector {
   ConfigCompare compare_;
   VirtqueueDrift queues_;
   GuestViewDrift guest_view_;
+  DocumentCache documents_;
   SideDocuments source_, destination_;  // of the iteration at hand
   std::set<std::string> refused_;       // device and field, of the iteration at hand
   std::map<std::string, Remembered> remembered_;
+  // Sources and destinations between which nothing was found, nor held back: the last ones.
+  std::vector<std::pair<std::shared_ptr<const record::ConfigSpace>, std::shared_ptr<const record::ConfigSpace>>> alike_;
 };
 
 std::string remembered_key(const std::string& side, const std::string& point, const std::string& path) {
@@ -160,10 +172,10 @@ record::Finding& ConfigSpaceDrift::file(const record::Observation& observation, 
                                         const std::string& kind, const DeviceName& device, const std::string& identity,
                                         const std::string& field, bool& fresh) {
   const record::Plan& plan = observation.plan;
-  const auto strike = book_.strike(observation.iteration, process, kind, unfolded(identity + ' ' + field));
-  fresh = strike.fresh;
-  if (!fresh) return strike.finding;
-  base::Json& evidence = strike.finding.evidence;
+  const auto reported = found_.report(observation.iteration, process, kind, unfolded(identity + ' ' + field));
+  fresh = reported.fresh;
+  if (!fresh) return reported.finding;
+  base::Json& evidence = reported.finding.evidence;
   evidence["device"] = device.key();
   evidence["type"] = device.type;
   evidence["address"] = device.address;
@@ -171,12 +183,12 @@ record::Finding& ConfigSpaceDrift::file(const record::Observation& observation, 
   put_pair(evidence, plan, sides_);
   const auto properties = differing_properties(source_, destination_, device.id);
   if (!properties.empty()) evidence["properties"] = properties;
-  return strike.finding;
+  return reported.finding;
 }
 
 void ConfigSpaceDrift::fold(const record::Observation& observation) {
-  source_ = documents_at(observation, "source");
-  destination_ = documents_at(observation, "destination");
+  source_ = documents_.at(observation, "source");
+  destination_ = documents_.at(observation, "destination");
   refused_.clear();
   queues_.begin(observation);
   take_refused(observation);
@@ -255,6 +267,10 @@ void ConfigSpaceDrift::take_config_error(const record::Observation& observation,
 
 void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
   if (!source_.space || !destination_.space) return;
+  const std::pair both(source_.space, destination_.space);
+  if (std::find(alike_.begin(), alike_.end(), both) != alike_.end()) return;
+  const auto held_back = compare_.held_back();
+  bool all_alike = true;
   const record::Plan& plan = observation.plan;
   const bool passed = observation.status == record::IterationStatus::completed;
   for (const record::ConfigFunction& from : source_.space->functions) {
@@ -266,6 +282,7 @@ void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
     for (ConfigDifference& more : compare_.compare_device_config({&from, "source"}, {to, "destination"})) {
       differences.push_back(std::move(more));
     }
+    all_alike = all_alike && differences.empty();
     for (const ConfigDifference& difference : differences) {
       if (refused_.count(device.key() + '\n' + difference.field) > 0) continue;
       bool fresh = false;
@@ -281,15 +298,23 @@ void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
       finding.evidence.update(difference.evidence);
     }
   }
+  if (!all_alike || held_back != compare_.held_back()) return;
+  if (alike_.size() >= kAlikeMax) alike_.erase(alike_.begin());
+  alike_.push_back(both);
 }
 
 void ConfigSpaceDrift::take_drift(const record::Observation& observation, const SideDocuments& side, bool pristine) {
   if (!side.space) return;
   const std::string point = pristine ? "destination" : "source";
   for (const record::ConfigFunction& function : side.space->functions) {
-    const std::string entry = base::dump_json(side.device(function.id));
     const std::string key = remembered_key(side.side, point, function.path);
     const auto before = remembered_.find(key);
+    if (before != remembered_.end() && before->second.space == side.space &&
+        before->second.device_set == side.device_set && before->second.lineage == observation.lineage) {
+      before->second.iteration = observation.iteration;  // the very same reading
+      continue;
+    }
+    const std::string entry = base::dump_json(side.device(function.id));
     const bool comparable = before != remembered_.end() && before->second.lineage == observation.lineage &&
                             before->second.entry == entry && before->second.function.id == function.id &&
                             before->second.function.device == function.device;
@@ -313,44 +338,46 @@ void ConfigSpaceDrift::take_drift(const record::Observation& observation, const 
     // Bytes that were not read this time do not wipe out those that were.
     if (function.size == 0 && comparable) {
       before->second.function.bars = function.bars;
+      before->second.space.reset();
       continue;
     }
     if (remembered_.size() >= kRememberedMax && before == remembered_.end()) continue;
-    remembered_[key] = {observation.lineage, observation.iteration, function, entry};
+    remembered_[key] = {observation.lineage, observation.iteration, function, entry, side.space, side.device_set};
   }
 }
 
 void ConfigSpaceDrift::take_virtqueues(const record::Observation& observation) {
-  for (const VirtqueueTrouble& trouble : queues_.troubles(observation, source_, destination_)) {
+  for (const VirtqueueMismatch& trouble : queues_.troubles(observation, source_, destination_)) {
     // One finding for all devices of a type: their queues are made by the same code.
     const std::string what = trouble.device.type.empty() ? trouble.device.key() : trouble.device.type;
-    const auto strike = book_.strike(observation.iteration, "qemu:" + trouble.origin_side, "virtqueue",
-                                     unfolded(trouble.origin_side + ' ' + what));
+    const auto reported = found_.report(observation.iteration, "qemu:" + trouble.origin_side, "virtqueue",
+                                        unfolded(trouble.origin_side + ' ' + what));
     constexpr std::size_t kDevicesMax = 16;
-    base::Json& devices = strike.finding.evidence["devices"];
+    base::Json& devices = reported.finding.evidence["devices"];
     const std::string id = trouble.device.key();
     if (devices.size() < kDevicesMax && std::find(devices.begin(), devices.end(), id) == devices.end()) {
       devices.push_back(id);
     }
-    if (!strike.fresh) {
+    if (!reported.fresh) {
       // A refusal says more than the reading that foretold it.
-      if (!trouble.refused || strike.finding.evidence.contains("refused_in_iteration")) continue;
-      strike.finding.evidence["refused_in_iteration"] = observation.iteration;
-      strike.finding.evidence["refused_lines"] = trouble.evidence["lines"];
-      strike.finding.title +=
+      if (!trouble.refused || reported.finding.evidence.contains("refused_in_iteration")) continue;
+      reported.finding.evidence["refused_in_iteration"] = observation.iteration;
+      reported.finding.evidence["refused_lines"] = trouble.evidence["lines"];
+      reported.finding.title +=
           fmt::format("; {} refused it in iteration {}", observation.plan.destination_side, observation.iteration);
-      book_.touch();
+      found_.touch();
       continue;
     }
-    strike.finding.title = trouble.title;
-    strike.finding.evidence.update(trouble.evidence);
-    if (trouble.refused) strike.finding.evidence["refused_in_iteration"] = observation.iteration;
+    reported.finding.title = trouble.title;
+    reported.finding.evidence.update(trouble.evidence);
+    if (trouble.refused) reported.finding.evidence["refused_in_iteration"] = observation.iteration;
   }
 }
 
 void ConfigSpaceDrift::take_guest_view(const record::Observation& observation) {
   const std::string side = observation.plan.destination_side;
-  for (const GuestViewTrouble& trouble : guest_view_.troubles(observation, source_, compare_)) {
+  const SideDocuments guest = documents_.at(observation, "guest");
+  for (const GuestViewMismatch& trouble : guest_view_.troubles(observation, source_, guest, compare_)) {
     bool fresh = false;
     record::Finding& finding = file(observation, "qemu:" + side, "guest-view", trouble.device, trouble.device.key(),
                                     trouble.difference.field, fresh);

@@ -1,13 +1,13 @@
 // crash: a process of the topology that ended, or a target or guest that stopped serving, although nobody asked.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <set>
 #include <unordered_map>
 
+#include "detect/causes.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
-#include "detect/planned_restarts.h"
+#include "detect/excusals.h"
+#include "detect/finding_set.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -22,24 +22,13 @@ struct End {
   base::Json detail;
 };
 
-// QEMU leaves with status 1 when it refuses the incoming stream: that is the migration's failure, told there.
-bool refused_the_stream(const record::Observation& observation, const End& end) {
-  if (!is_qemu(end.process) || end.signal != 0 || end.exit_code != 1) return false;
-  if (!has_event(observation, kinds::kMigrationFailed)) return false;
-  const auto tells = [](const std::string& text) {
-    return text.find("load of migration failed") != std::string::npos ||
-           text.find("error while loading state") != std::string::npos;
-  };
-  if (tells(end.last_lines)) return true;
-  for (const record::Event& event : observation.events) {
-    if (event.kind == kinds::kLogLine && event.subject == end.process && tells(event.text)) return true;
-  }
-  return false;
-}
-
-// QEMU also leaves with status 1 when it can't connect to a target that is gone: the target's end, told there.
-bool lost_its_target(const record::Observation& observation, const End& end) {
-  return is_qemu(end.process) && end.signal == 0 && end.exit_code == 1 && a_target_ended(observation);
+// As the rules of causes.def take it.
+record::Event event_of(const End& end) {
+  record::Event event;
+  event.kind = kinds::kUnexpectedExit;
+  event.subject = end.process;
+  event.detail = {{"signal", end.signal}, {"exit_code", end.exit_code}, {"last_lines", end.last_lines}};
+  return event;
 }
 
 // What a target's end brought about: the first lines of it, for the evidence.
@@ -56,9 +45,12 @@ base::Json consequences_of(const record::Observation& observation) {
   return lines;
 }
 
-class Crash final : public BookDetector {
+class Crash final : public FindingSetDetector {
  public:
-  Crash() : BookDetector("crash") {}
+  explicit Crash(const record::Manifest& manifest) : FindingSetDetector("crash"), excusals_(manifest, "crash") {}
+
+  std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision(); }
 
  private:
   void fold(const record::Observation& observation) override;
@@ -67,11 +59,13 @@ class Crash final : public BookDetector {
   void lose(const record::Observation& observation, const std::string& process, const std::string& kind,
             const std::string& why, const base::Json& detail);
 
+  Excusals excusals_;
   int lineage_ = -1;
   std::unordered_map<std::int64_t, std::string> names_;  // of the lineage's processes
 };
 
 void Crash::fold(const record::Observation& observation) {
+  excusals_.begin_iteration(observation);
   if (observation.lineage != lineage_) names_.clear();
   lineage_ = observation.lineage;
   for (const record::ProcessInstance& process : observation.processes_born) names_[process.id] = process.name;
@@ -105,21 +99,17 @@ void Crash::fold(const record::Observation& observation) {
 }
 
 void Crash::take_end(const record::Observation& observation, const End& end) {
-  if (refused_the_stream(observation, end) || lost_its_target(observation, end)) return;
-  if (end.signal == 0 && end.exit_code < 0) {
-    // It may well live on: it broke a promise. What it said that the protocol does not allow is told elsewhere.
-    for (const record::Event& event : observation.events) {
-      if (event.kind == kinds::kProtocolError && event.subject == end.process) return;
-    }
+  if (is_told_elsewhere("crash", observation, event_of(end))) return;
+  if (end.signal == 0 && end.exit_code < 0) {  // it may well live on: it broke a promise
     lose(observation, end.process, "gave-up", detail_text_of(end.detail, "why"), end.detail);
     return;
   }
   const std::string kind = end.signal != 0 ? signal_name(end.signal) : fmt::format("exit-{}", end.exit_code);
-  const auto strike = book_.strike(observation.iteration, end.process, kind, "");
-  if (!strike.fresh) return;
+  const auto reported = found_.report(observation.iteration, end.process, kind, "");
+  if (!reported.fresh) return;
   const std::string how = end.signal != 0 ? fmt::format("died of {}{}", kind, end.core_dumped ? " (core dumped)" : "")
                                           : fmt::format("exited with status {} although nobody asked", end.exit_code);
-  record::Finding& finding = strike.finding;
+  record::Finding& finding = reported.finding;
   finding.title = fmt::format("{} {} in iteration {}{}", end.process.empty() ? "a process" : end.process, how,
                               observation.iteration, end.phase.empty() ? "" : ", phase " + end.phase);
   finding.evidence["phase"] = end.phase;
@@ -131,16 +121,16 @@ void Crash::take_end(const record::Observation& observation, const End& end) {
 
 void Crash::lose(const record::Observation& observation, const std::string& process, const std::string& kind,
                  const std::string& why, const base::Json& detail) {
-  const auto strike = book_.strike(observation.iteration, process, kind, why);
-  if (!strike.fresh) return;
+  const auto reported = found_.report(observation.iteration, process, kind, why);
+  if (!reported.fresh) return;
   const std::string what = kind == "dropped-client" ? "dropped its client or stopped serving"
                            : kind == "gave-up"      ? "ended or stopped answering"
                                                     : "can't go on";
-  strike.finding.title = fmt::format("{} {} in iteration {}: {}", process, what, observation.iteration,
-                                     why.empty() ? "nothing says why" : why);
-  strike.finding.evidence["why"] = why;
-  strike.finding.evidence["detail"] = detail;
-  strike.finding.evidence["phase"] = observation.phase;
+  reported.finding.title = fmt::format("{} {} in iteration {}: {}", process, what, observation.iteration,
+                                       why.empty() ? "nothing says why" : why);
+  reported.finding.evidence["why"] = why;
+  reported.finding.evidence["detail"] = detail;
+  reported.finding.evidence["phase"] = observation.phase;
 }
 
 // A loss that nothing else in its iteration explains must not pass in silence.
@@ -155,9 +145,7 @@ void Crash::take_loss(const record::Observation& observation) {
   }
   for (const record::Event& event : observation.events) {
     if (event.kind == kinds::kTargetLost) {
-      const bool told = std::any_of(observation.events.begin(), observation.events.end(), [&](const auto& other) {
-        return other.subject == event.subject && (other.kind == kinds::kUnexpectedExit || other.kind == kinds::kHang);
-      });
+      const bool told = is_told_elsewhere("crash", observation, event);
       const std::string why = detail_text(event, "why");
       if (!told) lose(observation, event.subject, "dropped-client", why.empty() ? event.text : why, event.detail);
     } else if (event.kind == kinds::kGuestLost && !explained) {
@@ -167,16 +155,18 @@ void Crash::take_loss(const record::Observation& observation) {
     }
   }
   for (const record::ProcessEnd& ended : observation.processes_ended) explained = explained || !ended.expected;
-  explained = explained || has_event(observation, kinds::kDeclaredOutcome);
-  explained = explained || guest_ended_by_restart(observation);
-  explained = explained || has_event(observation, kinds::kUpgradeFailure);  // told by upgrade-failure
-  if (observation.status == record::IterationStatus::lost && !explained) lose(observation, "guest", "lost", "", {});
+  explained = explained || excusals_.has(record::TroubleCause::upgrade_failure);  // told by upgrade-failure
+  if (observation.status != record::IterationStatus::lost || explained) return;
+  Symptom symptom;
+  symptom.kind = Symptom::Kind::guest_lost;
+  symptom.subject = "guest";
+  if (!excusals_.excuse(symptom)) lose(observation, "guest", "lost", "", {});
 }
 
 }  // namespace
 
-std::unique_ptr<Detector> make_crash(const record::Manifest&) {
-  return std::make_unique<Crash>();
+std::unique_ptr<Detector> make_crash(const record::Manifest& manifest) {
+  return std::make_unique<Crash>(manifest);
 }
 
 }  // namespace migsoak::detect

@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "detect/catalog.h"
 #include "detect/config_documents.h"
-#include "detect/device_tree_story.h"
+#include "detect/device_tree_history.h"
 #include "detect/event_text.h"
 
 namespace migsoak::detect {
@@ -23,7 +23,8 @@ constexpr std::size_t kOperationsListedMax = 32;
 
 AskedProps asked_props(const record::Observation& observation, const std::string& point) {
   AskedProps asked;
-  for (const base::Json& device : documents_at(observation, point).device_set) {
+  const SideDocuments documents = documents_at(observation, point);
+  for (const base::Json& device : *documents.device_set) {
     asked[base::json_get<std::string>(device, "id", "")] = base::json_get(device, "props", base::Json::object());
   }
   return asked;
@@ -110,15 +111,29 @@ void DeviceTreeDrift::note_operations(const record::Observation& observation) {
   }
 }
 
-bool DeviceTreeDrift::Clean::holds(const std::vector<const base::Json*>& now, const std::string& build) const {
-  const auto same = [](const base::Json& known, const base::Json* part) { return known == *part; };
-  return with.count(build) > 0 && parts.size() == now.size() &&
-         std::equal(parts.begin(), parts.end(), now.begin(), same);
+DeviceTreeDrift::Parts DeviceTreeDrift::parts_at(const record::Observation& observation, const std::string& point) {
+  Parts parts;
+  for (const record::Document& document : observation.documents) {
+    if (document.kind != record::document_kind::kDeviceTree || document.point != point) continue;
+    parts.contents.push_back(&document.content);
+    parts.ids.push_back(document.content_id);
+  }
+  return parts;
 }
 
-void DeviceTreeDrift::Clean::take(const std::vector<const base::Json*>& now, const std::string& build) {
-  parts.clear();
-  for (const base::Json* part : now) parts.push_back(*part);
+bool DeviceTreeDrift::Clean::holds(const Parts& now, const std::string& build) const {
+  if (with.count(build) == 0 || contents.size() != now.contents.size()) return false;
+  for (std::size_t i = 0; i < contents.size(); ++i) {
+    const bool known = now.ids[i] != 0 && now.ids[i] == ids[i];
+    if (!known && contents[i] != *now.contents[i]) return false;
+  }
+  return true;
+}
+
+void DeviceTreeDrift::Clean::take(const Parts& now, const std::string& build) {
+  contents.clear();
+  for (const base::Json* content : now.contents) contents.push_back(*content);
+  ids = now.ids;
   with.insert(build);
 }
 
@@ -130,9 +145,9 @@ void DeviceTreeDrift::forget_clean() {
 }
 
 std::optional<DeviceTree> DeviceTreeDrift::tree_at(const record::Observation& observation, const std::string& point) {
-  const auto parts = record::tree_parts_at(observation, point);
-  if (parts.empty()) return std::nullopt;
-  auto tree = record::tree_from_parts(parts);
+  const Parts parts = parts_at(observation, point);
+  if (parts.contents.empty()) return std::nullopt;
+  auto tree = record::tree_from_parts(parts.contents);
   if (!tree || tree->cut) {
     unreadable_ = true;
     return std::nullopt;
@@ -142,7 +157,7 @@ std::optional<DeviceTree> DeviceTreeDrift::tree_at(const record::Observation& ob
 
 // What the source is when the plan's operations are done. Devices that they plugged or unplugged are by right as it has
 // them; all else is as it was.
-void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::vector<TreeTrouble>& into) {
+void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::vector<TreeMismatch>& into) {
   const auto known = references_.find(build_of(observation.plan.source_side));
   if (known == references_.end()) return;
   const auto tree = tree_at(observation, "plugged");
@@ -150,8 +165,8 @@ void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::
   const AskedProps asked = asked_props(observation, "source");
   Reference& reference = known->second;
   const TreeComparison changed = compared_with(reference, {*tree, asked}, /*other_build=*/false);
-  const TreeStory story(observation, TreeStory::At::plugged, evidence_of(observation));
-  for (TreeTrouble& trouble : tell(story, changed.differences)) into.push_back(std::move(trouble));
+  const TreeHistory story(observation, TreeHistory::At::plugged, evidence_of(observation));
+  for (TreeMismatch& trouble : tell(story, changed.differences)) into.push_back(std::move(trouble));
   std::set<std::string> settled;
   for (const record::PlannedOperation& operation : observation.plan.operations) {
     if (operation.timing == "settled") settled.insert(operation.device);
@@ -167,33 +182,32 @@ void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::
   forget_clean();
 }
 
-bool DeviceTreeDrift::is_known(const Clean Reference::*point, const std::vector<const base::Json*>& parts,
-                               const record::Plan& plan) const {
+bool DeviceTreeDrift::is_known(const Clean Reference::*point, const Parts& parts, const record::Plan& plan) const {
   const auto own = references_.find(build_of(plan.destination_side));
   return own != references_.end() && own->second.touched.empty() && done_.empty() &&
          (own->second.*point).holds(parts, build_of(plan.source_side));
 }
 
 // Of the destination, before anything is sent: what stands on one side only will not load, or be lost.
-void DeviceTreeDrift::take_waiting(const record::Observation& observation, std::vector<TreeTrouble>& into) {
+void DeviceTreeDrift::take_waiting(const record::Observation& observation, std::vector<TreeMismatch>& into) {
   const record::Plan& plan = observation.plan;
-  const auto parts = record::tree_parts_at(observation, "waiting");
-  if (parts.empty() || references_.empty() || is_known(&Reference::waiting, parts, plan)) return;
+  const Parts parts = parts_at(observation, "waiting");
+  if (parts.contents.empty() || references_.empty() || is_known(&Reference::waiting, parts, plan)) return;
   const auto tree = tree_at(observation, "waiting");
   if (!tree) return;
   const AskedProps asked = asked_props(observation, "destination");
   const TreeComparison found = compared_with_both(plan, {*tree, asked});
-  const TreeStory story(observation, TreeStory::At::waiting, evidence_of(observation));
-  for (TreeTrouble& trouble : tell(story, found.differences)) into.push_back(std::move(trouble));
+  const TreeHistory story(observation, TreeHistory::At::waiting, evidence_of(observation));
+  for (TreeMismatch& trouble : tell(story, found.differences)) into.push_back(std::move(trouble));
   const auto own = references_.find(build_of(plan.destination_side));
   if (found.differences.empty() && own != references_.end()) {
     own->second.waiting.take(parts, build_of(plan.source_side));
   }
 }
 
-void DeviceTreeDrift::take_arrived(const record::Observation& observation, std::vector<TreeTrouble>& into) {
-  const auto parts = record::tree_parts_at(observation, "arrived");
-  if (parts.empty()) return;
+void DeviceTreeDrift::take_arrived(const record::Observation& observation, std::vector<TreeMismatch>& into) {
+  const Parts parts = parts_at(observation, "arrived");
+  if (parts.contents.empty()) return;
   if (is_known(&Reference::arrived, parts, observation.plan)) {
     asked_.clear();
     return;
@@ -203,17 +217,17 @@ void DeviceTreeDrift::take_arrived(const record::Observation& observation, std::
   const std::string build = build_of(observation.plan.destination_side);
   const AskedProps asked = asked_props(observation, "destination");
   const TreeComparison found = compared_with_both(observation.plan, {*tree, asked});
-  const TreeStory story(observation, TreeStory::At::arrived, evidence_of(observation));
-  std::vector<TreeTrouble> all = tell(story, found.differences);
+  const TreeHistory story(observation, TreeHistory::At::arrived, evidence_of(observation));
+  std::vector<TreeMismatch> all = tell(story, found.differences);
   check_operations(story, *tree, all);
   keep(build, *tree, asked, found);
   if (all.empty()) references_[build].arrived.take(parts, build_of(observation.plan.source_side));
-  for (TreeTrouble& trouble : all) into.push_back(std::move(trouble));
+  for (TreeMismatch& trouble : all) into.push_back(std::move(trouble));
   asked_.clear();
   done_.clear();
 }
 
-std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& observation) {
+std::vector<TreeMismatch> DeviceTreeDrift::troubles(const record::Observation& observation) {
   unreadable_ = false;
   if (observation.lineage != lineage_) {
     lineage_ = observation.lineage;
@@ -228,7 +242,7 @@ std::vector<TreeTrouble> DeviceTreeDrift::troubles(const record::Observation& ob
     first.tree = std::move(*tree);
     first.asked = asked_props(observation, "source");
   }
-  std::vector<TreeTrouble> found;
+  std::vector<TreeMismatch> found;
   note_operations(observation);
   take_plugged(observation, found);
   take_waiting(observation, found);
@@ -301,9 +315,10 @@ base::Json DeviceTreeDrift::evidence_of(const record::Observation& observation) 
   return evidence;
 }
 
-std::vector<TreeTrouble> DeviceTreeDrift::tell(const TreeStory& story, const std::vector<TreeDifference>& found) const {
+std::vector<TreeMismatch> DeviceTreeDrift::tell(const TreeHistory& story,
+                                                const std::vector<TreeDifference>& found) const {
   std::map<std::string, std::vector<const TreeDifference*>> by_change;  // of a property
-  std::vector<TreeTrouble> all;
+  std::vector<TreeMismatch> all;
   for (const TreeDifference& difference : found) {
     if (difference.change == TreeChange::property) {
       by_change[story.change_words(difference)].push_back(&difference);
@@ -324,8 +339,8 @@ std::vector<TreeTrouble> DeviceTreeDrift::tell(const TreeStory& story, const std
 }
 
 // What was plugged and unplugged as planned is there, or gone.
-void DeviceTreeDrift::check_operations(const TreeStory& story, const DeviceTree& tree,
-                                       std::vector<TreeTrouble>& into) const {
+void DeviceTreeDrift::check_operations(const TreeHistory& story, const DeviceTree& tree,
+                                       std::vector<TreeMismatch>& into) const {
   for (const auto& [id, operation] : done_) {
     const std::string name = id;
     const auto has = [&name](const auto& entry) { return record::has_component(entry.first, name); };

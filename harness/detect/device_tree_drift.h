@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "detect/device_tree_story.h"
+#include "detect/device_tree_history.h"
 
 namespace migsoak::detect {
 
@@ -17,19 +17,26 @@ class DeviceTreeDrift {
   explicit DeviceTreeDrift(const record::Manifest& manifest) : sides_(manifest.sides), compare_(manifest.gate) {}
 
   // Of one iteration; in order. The same trouble may be seen before the load and after it.
-  std::vector<TreeTrouble> troubles(const record::Observation& observation);
+  std::vector<TreeMismatch> troubles(const record::Observation& observation);
   // The last observation held a tree that can't be compared: it was cut, or is none.
   bool unreadable() const { return unreadable_; }
   std::vector<record::Exclusion> exclusions() const;
   std::uint64_t revision() const { return compare_.revision(); }
 
  private:
+  // Of the tree at one point of an observation.
+  struct Parts {
+    std::vector<const base::Json*> contents;
+    std::vector<std::int64_t> ids;  // Document::content_id of each
+  };
+  static Parts parts_at(const record::Observation& observation, const std::string& point);
   // Contents that were found to be all right, and the builds they were compared with.
   struct Clean {
-    std::vector<base::Json> parts;
+    std::vector<base::Json> contents;
+    std::vector<std::int64_t> ids;
     std::set<std::string> with;
-    bool holds(const std::vector<const base::Json*>& now, const std::string& build) const;
-    void take(const std::vector<const base::Json*>& now, const std::string& build);
+    bool holds(const Parts& now, const std::string& build) const;
+    void take(const Parts& now, const std::string& build);
   };
   // Of one build: what its tree is by right.
   struct Reference {
@@ -43,18 +50,18 @@ class DeviceTreeDrift {
   void note_operations(const record::Observation& observation);
   // At a point of the observation; nothing when none was read, or it can't be compared.
   std::optional<record::DeviceTree> tree_at(const record::Observation& observation, const std::string& point);
-  void take_plugged(const record::Observation& observation, std::vector<TreeTrouble>& into);
-  void take_waiting(const record::Observation& observation, std::vector<TreeTrouble>& into);
-  void take_arrived(const record::Observation& observation, std::vector<TreeTrouble>& into);
-  bool is_known(const Clean Reference::*point, const std::vector<const base::Json*>& parts,
-                const record::Plan& plan) const;
+  void take_plugged(const record::Observation& observation, std::vector<TreeMismatch>& into);
+  void take_waiting(const record::Observation& observation, std::vector<TreeMismatch>& into);
+  void take_arrived(const record::Observation& observation, std::vector<TreeMismatch>& into);
+  bool is_known(const Clean Reference::*point, const Parts& parts, const record::Plan& plan) const;
   TreeComparison compared_with_both(const record::Plan& plan, const TreeSide& now);
   void forget_clean();
   TreeComparison compared_with(const Reference& reference, const TreeSide& now, bool other_build);
   void keep(const std::string& build, const record::DeviceTree& tree, const AskedProps& asked,
             const TreeComparison& found);
-  std::vector<TreeTrouble> tell(const TreeStory& story, const std::vector<TreeDifference>& found) const;
-  void check_operations(const TreeStory& story, const record::DeviceTree& tree, std::vector<TreeTrouble>& into) const;
+  std::vector<TreeMismatch> tell(const TreeHistory& story, const std::vector<TreeDifference>& found) const;
+  void check_operations(const TreeHistory& story, const record::DeviceTree& tree,
+                        std::vector<TreeMismatch>& into) const;
   base::Json evidence_of(const record::Observation& observation) const;
 
   std::vector<record::SideInfo> sides_;

@@ -5,8 +5,8 @@
 
 #include "detect/catalog.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
-#include "detect/planned_restarts.h"
+#include "detect/excusals.h"
+#include "detect/finding_set.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -16,36 +16,34 @@ namespace {
 // The worst first: it names the finding.
 constexpr std::array<const char*, 6> kTroubles = {"misplaced", "garbage", "lost", "stale", "torn", "io_errors"};
 
-class DiskCorruption final : public BookDetector {
+class DiskCorruption final : public FindingSetDetector {
  public:
   explicit DiskCorruption(const record::Manifest& manifest)
-      : BookDetector("disk-corruption"),
-        targets_(manifest.targets),
-        leaves_out_declared_(excluded(manifest.gate, "restart-io-errors")) {}
+      : FindingSetDetector("disk-corruption"), excusals_(manifest, "disk-corruption") {}
 
-  std::vector<record::Exclusion> exclusions() const override {
-    if (declared_ == 0) return {};
-    return {warm_up_exclusion("restart-io-errors", "disk-corruption", declared_)};
-  }
-  std::uint64_t revision() const override { return book_.revision() + static_cast<std::uint64_t>(declared_); }
+  std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision(); }
 
  private:
   // How many of an event's I/O errors the scenario declared, a request that is never answered among them. A disk that
   // is gone is no I/O error of a restart.
-  std::int64_t declared_errors(const record::Observation& observation, const record::Event& event,
-                               const std::string& disk) const {
-    if (!leaves_out_declared_ || base::json_get<bool>(event.detail, "gone", false)) return 0;
-    return io_errors_declared(observation, targets_, disk) ? detail_int(event, "io_errors") : 0;
+  std::int64_t declared_errors(const record::Event& event, const std::string& disk) {
+    const std::int64_t errors = detail_int(event, "io_errors");
+    if (errors <= 0 || base::json_get<bool>(event.detail, "gone", false)) return 0;
+    Symptom symptom;
+    symptom.kind = Symptom::Kind::io_errors;
+    symptom.subject = disk;
+    return excusals_.excuse(symptom, errors) ? errors : 0;
   }
 
   void fold(const record::Observation& observation) override {
+    excusals_.begin_iteration(observation);
     for (const record::Event& event : observation.events) {
       if (event.kind != kinds::kDiskCorruption) continue;
       const std::string prefix = "guest:disk:";
       const std::string disk = starts_with(event.subject, prefix) ? event.subject.substr(prefix.size()) : event.subject;
       std::string kind, counts;
-      const std::int64_t declared = declared_errors(observation, event, disk);
-      declared_ += declared;
+      const std::int64_t declared = declared_errors(event, disk);
       for (const char* trouble : kTroubles) {
         const bool io = std::string_view(trouble) == "io_errors";
         const std::int64_t count = detail_int(event, trouble) - (io ? declared : 0);
@@ -56,9 +54,9 @@ class DiskCorruption final : public BookDetector {
       if (kind.empty() && declared > 0) continue;
       if (kind.empty()) kind = "blocks";
       // Device ids are the scenario's names: they stay as they are, "vd0" and "vd1" are two findings.
-      const auto strike = book_.strike(observation.iteration, "guest", disk + ":" + kind, "");
-      if (!strike.fresh) continue;
-      record::Finding& finding = strike.finding;
+      const auto reported = found_.report(observation.iteration, "guest", disk + ":" + kind, "");
+      if (!reported.fresh) continue;
+      record::Finding& finding = reported.finding;
       finding.kind = kind;
       finding.title = fmt::format("disk {} does not hold what the guest wrote, iteration {} ({} to {}): {}", disk,
                                   observation.iteration, observation.plan.source_side,
@@ -70,19 +68,18 @@ class DiskCorruption final : public BookDetector {
       finding.evidence["from"] = observation.plan.source_side;
       finding.evidence["to"] = observation.plan.destination_side;
       finding.evidence["mode"] = observation.plan.mode;
-      put_restarts(observation, finding);
+      put_restarts(finding);
     }
   }
 
-  static void put_restarts(const record::Observation& observation, record::Finding& finding) {
-    for (const record::Event& other : observation.events) {
-      if (other.kind == kinds::kTargetRestart) finding.evidence["restarts"].push_back(other.text);
+  void put_restarts(record::Finding& finding) const {
+    for (const record::ExpectedTrouble& trouble : excusals_.troubles()) {
+      if (trouble.declared.cause != record::TroubleCause::restart) continue;
+      finding.evidence["restarts"].push_back(trouble.text);
     }
   }
 
-  std::vector<record::TargetInfo> targets_;
-  bool leaves_out_declared_;
-  std::int64_t declared_ = 0;
+  Excusals excusals_;
 };
 
 }  // namespace

@@ -5,16 +5,16 @@
 
 #include "detect/catalog.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
 namespace {
 
-class Downtime final : public BookDetector {
+class Downtime final : public FindingSetDetector {
  public:
   explicit Downtime(const record::GatePolicy& gate)
-      : BookDetector("downtime"),
+      : FindingSetDetector("downtime"),
         guest_ms_max_(gate_limit(gate, "downtime_ms_max")),
         qemu_ms_max_(gate_limit(gate, "qemu_downtime_ms_max")) {}
 
@@ -32,8 +32,8 @@ class Downtime final : public BookDetector {
 
   void take(const record::Observation& observation, const std::string& kind, const char* what, double value_ms,
             double limit_ms, const char* limit) {
-    const auto strike = book_.strike(observation.iteration, "guest", kind, "");
-    record::Finding& finding = strike.finding;
+    const auto reported = found_.report(observation.iteration, "guest", kind, "");
+    record::Finding& finding = reported.finding;
     const double worst_ms = base::json_get<double>(finding.evidence, "worst_ms", 0);
     if (value_ms <= worst_ms) return;
     finding.title =

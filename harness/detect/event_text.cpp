@@ -44,13 +44,4 @@ bool a_target_ended(const record::Observation& observation) {
   });
 }
 
-bool tells_of_a_lost_target(const record::Observation& observation, const record::Event& line) {
-  if (line.kind != kinds::kLogLine || line.subject.rfind("qemu:", 0) != 0 || !a_target_ended(observation)) return false;
-  // QEMU's hw/virtio/vhost-user.c, hw/virtio/vhost.c and chardev/char-socket.c.
-  for (const char* text : {"vhost", "msg fds", "Failed to write msg", "Failed to read msg", "Failed to connect to"}) {
-    if (line.text.find(text) != std::string::npos) return true;
-  }
-  return false;
-}
-
 }  // namespace migsoak::detect

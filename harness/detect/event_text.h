@@ -28,8 +28,6 @@ inline bool has_event(const record::Observation& observation, const char* kind) 
 
 // Did a target of that iteration end although nobody asked?
 bool a_target_ended(const record::Observation& observation);
-// What QEMU says, its target gone, of the connection it no longer has: told by the target's end.
-bool tells_of_a_lost_target(const record::Observation& observation, const record::Event& line);
 
 // "SIGSEGV" for 11; "signal 99" for what has no name here.
 std::string signal_name(std::int64_t number);

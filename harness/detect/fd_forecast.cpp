@@ -20,14 +20,14 @@ void push_bounded(std::deque<std::int64_t>& values, std::int64_t value) {
 }
 }  // namespace
 
-void FdStand::note(std::int64_t iteration, std::int64_t total, std::optional<std::int64_t> peak, int replaced) {
+void FdUsage::note(std::int64_t iteration, std::int64_t total, std::optional<std::int64_t> peak, int replaced) {
   iteration_ = iteration;
   total_ = total;
   if (peak) push_bounded(measured_, std::max<std::int64_t>(*peak - total, 0));
   push_bounded(estimated_, replaced);
 }
 
-std::int64_t FdStand::headroom() const {
+std::int64_t FdUsage::headroom() const {
   // The sampled peak can only miss, never exaggerate: take the highest.
   if (!measured_.empty()) return *std::max_element(measured_.begin(), measured_.end());
   if (estimated_.empty()) return 0;
@@ -36,7 +36,7 @@ std::int64_t FdStand::headroom() const {
   return sorted[sorted.size() / 2];
 }
 
-std::optional<std::int64_t> FdStand::exhausts_at(double rate_per_iteration) const {
+std::optional<std::int64_t> FdUsage::exhausts_at(double rate_per_iteration) const {
   if (limit_ <= 0 || rate_per_iteration <= 0) return std::nullopt;
   const auto left = static_cast<double>(limit_ - headroom() - total_);
   if (left < 0) return iteration_;

@@ -12,7 +12,7 @@
 namespace migsoak::detect {
 
 // How a process's descriptors stand, all kinds together.
-class FdStand {
+class FdUsage {
  public:
   // peak: the most descriptors seen within the cycle that ended at this quiet point, when it was sampled.
   // replaced: descriptors that died since the last quiet point; the replaced connection and its successor overlap.

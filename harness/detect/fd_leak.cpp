@@ -1,6 +1,6 @@
 // fd-leak: descriptors that a process is never told to give back, or forgets to (case 1 of cases.md).
 //
-// Descriptors are integers, so the tests are exact (staircase.h). One fold per process and kind. QEMU processes are
+// Descriptors are integers, so the tests are exact (step_growth.h). One fold per process and kind. QEMU processes are
 // replaced in every iteration and hand descriptors on (cpr), so all QEMUs of a lineage are one track, its sides and
 // modes apart as classes. A pid that execs is that track's business too, and is looked at from generation to generation
 // besides (fd_generations.h).
@@ -16,8 +16,8 @@
 #include "detect/fd_generations.h"
 #include "detect/fd_ledger.h"
 #include "detect/fd_samples.h"
-#include "detect/finding_book.h"
-#include "detect/staircase.h"
+#include "detect/finding_set.h"
+#include "detect/step_growth.h"
 
 namespace migsoak::detect {
 
@@ -32,8 +32,8 @@ constexpr std::string_view kExecRule = "exec-generation";
 
 struct KindSeries {
   std::vector<Count> points;
-  std::map<ClassId, Staircase> stairs;
-  ExecSteps execs;
+  std::map<ClassId, SuffixMinima> minima;
+  GenerationGrowth execs;
   std::string left_open;   // the last stray of an exec
   bool held_back = false;  // the warm-up kept the proof from being made
 };
@@ -95,16 +95,16 @@ std::string confidence_words(const LeakProof& proof) {
       proof.points, proof.gap_min, proof.gap_max);
 }
 
-class FdLeak final : public BookDetector {
+class FdLeak final : public FindingSetDetector {
  public:
   explicit FdLeak(const record::Manifest& manifest)
-      : BookDetector("fd-leak"), manifest_(manifest), warm_up_(excluded(manifest.gate, "first-migration")) {}
+      : FindingSetDetector("fd-leak"), manifest_(manifest), warm_up_(excluded(manifest.gate, "first-migration")) {}
 
   std::vector<record::Exclusion> exclusions() const override {
     if (held_back_ == 0) return {};
-    return {warm_up_exclusion("first-migration", "fd-leak", held_back_)};
+    return {exclusion_of("first-migration", "fd-leak", held_back_)};
   }
-  std::uint64_t revision() const override { return book_.revision() + exclusion_revision_; }
+  std::uint64_t revision() const override { return found_.revision() + exclusion_revision_; }
 
  private:
   void fold(const record::Observation& observation) override;
@@ -114,8 +114,8 @@ class FdLeak final : public BookDetector {
   void refresh(Leak& leak, std::int64_t now);
   void end_life(const std::string& process, std::int64_t now);
   void hold_back(KindSeries& series, bool held);
-  void note_exec(ExecSteps& execs, const record::Observation& observation, std::int64_t process_id, std::int32_t count,
-                 ClassId class_id, std::int32_t strays) const;
+  void note_exec(GenerationGrowth& execs, const record::Observation& observation, std::int64_t process_id,
+                 std::int32_t count, ClassId class_id, std::int32_t inherited) const;
   std::int64_t limit_of(const std::string& process, std::int64_t process_id) const;
   base::Json series_of(const Leak& leak, const KindSeries& series) const;
 
@@ -124,9 +124,9 @@ class FdLeak final : public BookDetector {
   int lineage_ = -1;
   ClassTable classes_;
   FdLedger ledger_;
-  std::map<std::int64_t, std::map<std::string, Strays>> strays_;  // of this iteration
+  std::map<std::int64_t, std::map<std::string, InheritedFds>> inherited_;  // of this iteration
   std::map<std::string, Track> tracks_;
-  std::map<std::string, FdStand> stands_;  // by process name
+  std::map<std::string, FdUsage> usage_;  // by process name
   std::unordered_map<std::int64_t, record::ProcessInstance> processes_;
   struct Latest {
     std::int64_t id = 0;
@@ -142,14 +142,14 @@ void FdLeak::fold(const record::Observation& observation) {
   if (observation.lineage != lineage_) {
     for (auto& [key, leak] : leaks_) leak.active = false;
     tracks_.clear();
-    stands_.clear();
+    usage_.clear();
     // Nobody saw its processes end. Who outlives it, the harness, is named and listed again.
     processes_.clear();
     ledger_ = FdLedger();
     lineage_ = observation.lineage;
   }
   ledger_.observe(observation);
-  strays_ = strays_in(observation);
+  inherited_ = inherited_in(observation);
   for (const record::ProcessInstance& process : observation.processes_born) processes_[process.id] = process;
   for (const auto& [process, sample] : fd_samples(observation)) take_samples(observation, process, sample);
   for (const record::ProcessEnd& end : observation.processes_ended) {
@@ -169,18 +169,18 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
   if (track_name != kQemuTrack && track.process_id != sample.process_id) {
     if (track.process_id != 0) end_life(process, now);
     track = Track{};
-    stands_.erase(process);
+    usage_.erase(process);
     track.process_id = sample.process_id;
   }
   if (track.first_iteration < 0) track.first_iteration = now;
   const auto instance = processes_.find(sample.process_id);
   latest_process_[process] = {sample.process_id, instance == processes_.end() ? 0 : instance->second.generation};
 
-  FdStand& stand = stands_[process];
+  FdUsage& usage = usage_[process];
   std::int64_t sum = 0;
   for (const auto& [kind, value] : sample.kinds) sum += value;
-  stand.note(now, sample.total.value_or(sum), sample.peak, ledger_.deaths_of(sample.process_id));
-  stand.set_limit(limit_of(process, sample.process_id));
+  usage.note(now, sample.total.value_or(sum), sample.peak, ledger_.deaths_of(sample.process_id));
+  usage.set_limit(limit_of(process, sample.process_id));
 
   const ClassId class_id = classes_.id_of(observation, process);
   if (ClassTable::overflowed(class_id)) return;
@@ -190,7 +190,7 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
     // A kind that was never there before counted zero at the earlier quiet points.
     for (const Count& point : track.recent) {
       series->second.points.push_back(point);
-      series->second.stairs[point.class_id].add(point.iteration, 0);
+      series->second.minima[point.class_id].add(point.iteration, 0);
     }
   }
   track.recent.push_back({now, 0, class_id, classes_.context_of(class_id)});
@@ -202,20 +202,20 @@ void FdLeak::take_samples(const record::Observation& observation, const std::str
       series.points.erase(series.points.begin(), series.points.begin() + kPointsMax / 2);
     }
     series.points.push_back({now, count, class_id, classes_.context_of(class_id)});
-    series.stairs[class_id].add(now, count);
-    const Strays& strays = strays_[sample.process_id][kind];
-    if (strays.count > 0) series.left_open = strays.example;
-    note_exec(series.execs, observation, sample.process_id, count, class_id, strays.count);
+    series.minima[class_id].add(now, count);
+    const InheritedFds& inherited = inherited_[sample.process_id][kind];
+    if (inherited.count > 0) series.left_open = inherited.example;
+    note_exec(series.execs, observation, sample.process_id, count, class_id, inherited.count);
     judge_series(track, series, kind, now);
   }
 }
 
-void FdLeak::note_exec(ExecSteps& execs, const record::Observation& observation, std::int64_t process_id,
-                       std::int32_t count, ClassId class_id, std::int32_t strays) const {
+void FdLeak::note_exec(GenerationGrowth& execs, const record::Observation& observation, std::int64_t process_id,
+                       std::int32_t count, ClassId class_id, std::int32_t inherited) const {
   const auto process = processes_.find(process_id);
   if (process == processes_.end() || !is_qemu(process->second.name)) return;
   const auto now = static_cast<std::int32_t>(observation.iteration);
-  if (process->second.generation > 0) execs.add_strays(process->second.name, now, strays, class_id);
+  if (process->second.generation > 0) execs.add_inherited(process->second.name, now, inherited, class_id);
   const record::Plan& plan = observation.plan;
   if (process->second.generation == 0 || !plan.operations.empty() || !plan.restarts.empty() ||
       !plan.upgrade_failure.empty()) {
@@ -256,7 +256,7 @@ void FdLeak::judge_series(Track& track, KindSeries& series, const std::string& k
   const std::int32_t from = track.first_iteration + (warm_up_ ? 1 : 0);
   auto at_once = dense(from);
   if (!at_once) at_once = series.execs.proof();
-  if (!at_once) at_once = series.execs.proof_by_strays(classes_.process_of(class_id));
+  if (!at_once) at_once = series.execs.proof_by_inherited(classes_.process_of(class_id));
   if (at_once) {
     // The point that the warm-up leaves out can't tell when the growth began: the life's start is the earliest.
     if (at_once->since_iteration <= from + 1) at_once->since_iteration = track.first_iteration;
@@ -265,7 +265,7 @@ void FdLeak::judge_series(Track& track, KindSeries& series, const std::string& k
   if (warm_up_ && now - track.first_iteration <= 4 * kDenseWindow && dense(track.first_iteration)) {
     hold_back(series, true);
   }
-  if (auto proof = sparse_leak(series.stairs[class_id], series.points, class_id, now)) {
+  if (auto proof = sparse_leak(series.minima[class_id], series.points, class_id, now)) {
     prove(track, series, kind, std::move(*proof), now);
   }
 }
@@ -290,8 +290,8 @@ void FdLeak::prove(Track& track, KindSeries& series, const std::string& kind, Le
     for (const Count& point : series.points) {
       if (point.iteration < proof.since_iteration) leak.base = point.value;
     }
-    const auto strike = book_.strike(now, name, kind, "");
-    if (strike.fresh) strike.finding.first_iteration = proof.since_iteration;
+    const auto reported = found_.report(now, name, kind, "");
+    if (reported.fresh) reported.finding.first_iteration = proof.since_iteration;
   }
   // Each leak's forecast comes from all kinds of its process together.
   for (auto& [key, leak] : leaks_) {
@@ -323,10 +323,10 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
     if (other.proof.rule != kExecRule || adds_up) rate_all += other.proof.rate;
     rates[other.kind] = other.proof.rate;
   }
-  const FdStand& stand = stands_[leak.process];
-  const auto exhausts = stand.exhausts_at(rate_all);
+  const FdUsage& usage = usage_[leak.process];
+  const auto exhausts = usage.exhausts_at(rate_all);
 
-  record::Finding& finding = book_.find(leak.process, leak.kind, "");
+  record::Finding& finding = found_.find(leak.process, leak.kind, "");
   base::Json& evidence = finding.evidence;
   base::Json& lives = evidence["lives"];
   if (static_cast<std::int64_t>(lives.size()) < leak.life && lives.size() < kIterationsListedMax) {
@@ -359,7 +359,7 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
       finding.title += fmt::format(
           "; reaches RLIMIT_NOFILE {} at iteration ≈ {} ({:.4g} descriptors per iteration over "
           "all kinds)",
-          stand.limit(), *exhausts, rate_all);
+          usage.limit(), *exhausts, rate_all);
     }
     evidence["rule"] = proof.rule;
     evidence["base"] = leak.base;
@@ -371,14 +371,14 @@ void FdLeak::refresh(Leak& leak, std::int64_t now) {
                           {"gap_max_iterations", proof.gap_max}};
     evidence["confidence"] = confidence_words(proof);
     if (base::Json axis = axis_fit(manifest_, leak.process, proof.rate); !axis.is_null()) evidence["axis"] = axis;
-    evidence["limit"] = stand.limit();
+    evidence["limit"] = usage.limit();
     evidence["rates_per_iteration"] = rates;
     evidence["rate_all_kinds"] = rate_all;
-    evidence["quiet_total"] = stand.total();
-    evidence["peak_above_quiet"] = stand.headroom();
-    evidence["peak_measured"] = stand.headroom_measured();
+    evidence["quiet_total"] = usage.total();
+    evidence["peak_above_quiet"] = usage.headroom();
+    evidence["peak_measured"] = usage.headroom_measured();
   }
-  book_.touch();
+  found_.touch();
 }
 
 void FdLeak::end_life(const std::string& process, std::int64_t now) {

@@ -32,11 +32,11 @@ std::string byte_words(double amount) {
   return fmt::format("{:.0f} KiB", amount / 1024);
 }
 
-GrowthDetector::GrowthDetector(GrowthConfig config) : BookDetector(config.detector), config_(std::move(config)) {}
+GrowthDetector::GrowthDetector(GrowthConfig config) : FindingSetDetector(config.detector), config_(std::move(config)) {}
 
 std::vector<record::Exclusion> GrowthDetector::exclusions() const {
   if (held_back_ == 0) return {};
-  return {warm_up_exclusion("pool-warm-up", config_.detector, held_back_)};
+  return {exclusion_of("pool-warm-up", config_.detector, held_back_)};
 }
 
 void GrowthDetector::fold(const record::Observation& observation) {
@@ -154,9 +154,9 @@ void GrowthDetector::report(Track& track, const std::string& process, std::int32
   track.reported = true;
   const auto& [metric, trend] = proofs.front();
   const Series& series = track.series[metric];
-  const auto strike = book_.strike(now, process, "", "");
-  record::Finding& finding = strike.finding;
-  if (!strike.fresh) return;  // a later life of the same process does it again: counted
+  const auto reported = found_.report(now, process, "", "");
+  record::Finding& finding = reported.finding;
+  if (!reported.fresh) return;  // a later life of the same process does it again: counted
   // Where the line crosses the level that the life began with.
   const TrendPoint& base = series.points.size() > 1 ? series.points[1] : series.points.front();
   const double crossing = trend.iteration_mid - (trend.value_mid - base.value) / trend.slope;
@@ -191,7 +191,7 @@ void GrowthDetector::report(Track& track, const std::string& process, std::int32
   evidence["confidence"] =
       fmt::format("Theil-Sen {} per iteration, Mann-Kendall z = {:.1f}, growing in every third of {:.0f} iterations",
                   config_.amount(trend.slope), trend.significance, trend.span);
-  book_.touch();
+  found_.touch();
 }
 
 }  // namespace migsoak::detect

@@ -5,7 +5,7 @@
 #include <functional>
 #include <set>
 
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 #include "detect/trend.h"
 
 namespace migsoak::detect {
@@ -22,11 +22,11 @@ struct GrowthConfig {
   std::string (*amount)(double);  // "128 KiB"
 };
 
-class GrowthDetector final : public BookDetector {
+class GrowthDetector final : public FindingSetDetector {
  public:
   explicit GrowthDetector(GrowthConfig config);
   std::vector<record::Exclusion> exclusions() const override;
-  std::uint64_t revision() const override { return book_.revision() + exclusion_revision_; }
+  std::uint64_t revision() const override { return found_.revision() + exclusion_revision_; }
 
  private:
   struct Series {

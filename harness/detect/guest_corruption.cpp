@@ -3,7 +3,7 @@
 
 #include "detect/catalog.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
@@ -16,9 +16,9 @@ std::string without_time(const std::string& line) {
                                                                                           : line;
 }
 
-class GuestCorruption final : public BookDetector {
+class GuestCorruption final : public FindingSetDetector {
  public:
-  GuestCorruption() : BookDetector("guest-corruption") {}
+  GuestCorruption() : FindingSetDetector("guest-corruption") {}
 
  private:
   void fold(const record::Observation& observation) override {
@@ -36,14 +36,14 @@ class GuestCorruption final : public BookDetector {
                              : misplaced > 0 ? "ram-misplaced"
                              : stale > 0     ? "ram-stale"
                                              : "ram";
-    const auto strike = book_.strike(observation.iteration, "guest", kind, "");
-    if (!strike.fresh) return;
-    strike.finding.title = fmt::format(
+    const auto reported = found_.report(observation.iteration, "guest", kind, "");
+    if (!reported.fresh) return;
+    reported.finding.title = fmt::format(
         "guest RAM is wrong after the migration of iteration {} ({} to {}): {} pages ({} stale, {} misplaced, {} "
         "garbage)",
         observation.iteration, observation.plan.source_side, observation.plan.destination_side, bad, stale, misplaced,
         garbage);
-    note(strike.finding, observation, event);
+    note(reported.finding, observation, event);
   }
 
   void take_panic(const record::Observation& observation, const record::Event& event) {
@@ -55,11 +55,11 @@ class GuestCorruption final : public BookDetector {
       line = without_time(base::printable(candidate.get<std::string>()));
       break;
     }
-    const auto strike = book_.strike(observation.iteration, "guest", "panic", line);
-    if (!strike.fresh) return;
-    strike.finding.title = fmt::format("the guest died in iteration {} ({} to {}): {}", observation.iteration,
-                                       observation.plan.source_side, observation.plan.destination_side, line);
-    note(strike.finding, observation, event);
+    const auto reported = found_.report(observation.iteration, "guest", "panic", line);
+    if (!reported.fresh) return;
+    reported.finding.title = fmt::format("the guest died in iteration {} ({} to {}): {}", observation.iteration,
+                                         observation.plan.source_side, observation.plan.destination_side, line);
+    note(reported.finding, observation, event);
   }
 
   static void note(record::Finding& finding, const record::Observation& observation, const record::Event& event) {

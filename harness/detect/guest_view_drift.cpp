@@ -27,10 +27,10 @@ record::ConfigFunction cut_to(const record::ConfigFunction& host, std::int64_t s
 
 }  // namespace
 
-std::vector<GuestViewTrouble> GuestViewDrift::troubles(const record::Observation& observation,
-                                                       const SideDocuments& source, ConfigCompare& compare) {
-  std::vector<GuestViewTrouble> found;
-  const SideDocuments guest = documents_at(observation, "guest");
+std::vector<GuestViewMismatch> GuestViewDrift::troubles(const record::Observation& observation,
+                                                        const SideDocuments& source, const SideDocuments& guest,
+                                                        ConfigCompare& compare) {
+  std::vector<GuestViewMismatch> found;
   if (!guest.space || !source.space) return found;
   if (observation.lineage != lineage_) seen_.clear();
   lineage_ = observation.lineage;

@@ -11,16 +11,16 @@
 
 namespace migsoak::detect {
 
-struct GuestViewTrouble {
+struct GuestViewMismatch {
   DeviceName device;
   ConfigDifference difference;
 };
 
 class GuestViewDrift {
  public:
-  // At most one per device and field. `source`: the documents of this iteration's source.
-  std::vector<GuestViewTrouble> troubles(const record::Observation& observation, const SideDocuments& source,
-                                         ConfigCompare& compare);
+  // At most one per device and field. `source`, `guest`: the documents of this iteration's source, and the guest's.
+  std::vector<GuestViewMismatch> troubles(const record::Observation& observation, const SideDocuments& source,
+                                          const SideDocuments& guest, ConfigCompare& compare);
 
  private:
   struct Seen {

@@ -2,15 +2,15 @@
 #include <fmt/format.h>
 
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
 namespace {
 
-class Hang final : public BookDetector {
+class Hang final : public FindingSetDetector {
  public:
-  Hang() : BookDetector("hang") {}
+  Hang() : FindingSetDetector("hang") {}
 
  private:
   void fold(const record::Observation& observation) override {
@@ -18,9 +18,9 @@ class Hang final : public BookDetector {
       if (event.kind != kinds::kHang) continue;
       std::string waiting_for = detail_text(event, "waiting_for");
       if (waiting_for.empty()) waiting_for = event.text;
-      const auto strike = book_.strike(observation.iteration, event.subject, event.phase, waiting_for);
-      if (!strike.fresh) continue;
-      record::Finding& finding = strike.finding;
+      const auto reported = found_.report(observation.iteration, event.subject, event.phase, waiting_for);
+      if (!reported.fresh) continue;
+      record::Finding& finding = reported.finding;
       finding.title =
           fmt::format("{} hung in iteration {}{}: no {} within {}", event.subject.empty() ? "something" : event.subject,
                       observation.iteration, event.phase.empty() ? "" : ", phase " + event.phase,

@@ -7,8 +7,7 @@
 
 #include "base/text.h"
 #include "detect/catalog.h"
-#include "detect/known_defects.h"
-#include "detect/links.h"
+#include "detect/causes.h"
 
 namespace migsoak::detect {
 
@@ -84,7 +83,7 @@ struct Judge::Impl {
 
   struct Mark {
     bool unknown = false;
-    std::vector<std::string> struck;
+    std::vector<std::string> touched;
   };
   void mark(std::int64_t iteration, Mark mark) {
     if (marks.insert_or_assign(iteration, std::move(mark)).second) marked.push_back(iteration);
@@ -126,10 +125,7 @@ void Judge::Impl::update() {
         if (!fresh) sum->second.count += exclusion.count;
       }
     }
-    link_collapses(own);
-    link_config_space(own);
-    link_device_trees(own);
-    tell_known_defects(manifest, own);
+    explain_causes(manifest, own);
     for (Finding& finding : own) {
       const auto found = merged.find(finding.fingerprint);
       if (found == merged.end()) {
@@ -169,8 +165,8 @@ void Judge::observe(const record::Observation& observation) {
   Impl::Mark mark;
   for (const Impl::Told& told : impl_->lane(observation.lane)) {
     told.detector->observe(observation);
-    const std::vector<std::string>& struck = told.detector->struck();
-    mark.struck.insert(mark.struck.end(), struck.begin(), struck.end());
+    const std::vector<std::string>& touched = told.detector->touched();
+    mark.touched.insert(mark.touched.end(), touched.begin(), touched.end());
     mark.unknown = mark.unknown || told.detector->unreadable();
   }
   mark.unknown =
@@ -210,7 +206,7 @@ record::Verdict Judge::verdict_of(std::int64_t iteration) const {
   impl_->update();
   const auto mark = impl_->marks.find(iteration);
   if (mark == impl_->marks.end()) return Verdict::unknown;
-  for (const std::string& fingerprint : mark->second.struck) {
+  for (const std::string& fingerprint : mark->second.touched) {
     const auto severity = impl_->severity_of.find(fingerprint);
     if (severity != impl_->severity_of.end() && severity->second == Severity::fail) return Verdict::fail;
   }

@@ -24,8 +24,8 @@ class Detector {
   virtual std::vector<record::Exclusion> exclusions() const { return {}; }
   // Counts up whenever findings() or exclusions() would answer differently: what the judge's cache goes by.
   virtual std::uint64_t revision() const = 0;
-  // Fingerprints that the last observation proved or struck again: what that iteration's verdict goes by.
-  virtual const std::vector<std::string>& struck() const = 0;
+  // Fingerprints that the last observation proved or saw again: what that iteration's verdict goes by.
+  virtual const std::vector<std::string>& touched() const = 0;
   // The last observation holds something that this detector can't read: it can't tell of that iteration.
   virtual bool unreadable() const { return false; }
 };
@@ -43,8 +43,7 @@ class Judge {
   ~Judge();
   // Iterations of one lane come in order; lanes may interleave (each lane has its own detectors).
   void observe(const record::Observation& observation);
-  // Severity by [gate], waives applied, collapses linked to the leak that foretold them; sorted: fail first, then by
-  // first_iteration.
+  // Causes explained (causes.def), severity by [gate], waives applied; sorted: fail first, then by first_iteration.
   std::vector<record::Finding> findings() const;
   std::vector<record::Exclusion> exclusions() const;
   // Counts up whenever they would be others.
@@ -77,15 +76,15 @@ struct KnownBenign {
 };
 const std::vector<KnownBenign>& known_benign();
 
-// Start-up behaviour that some detectors leave out of account (detect/warm_ups.def). Like a known-benign entry it is
-// named, has a reason, is counted as an exclusion when it really held something back, and `report_benign` switches it
-// off.
-struct WarmUp {
+// What some detectors leave out of account (detect/excusals.def): start-up behaviour, and what the scenario declares.
+// Like a known-benign entry it is named, has a reason, is counted as an exclusion when it really held something back,
+// and `report_benign` switches it off.
+struct Excusal {
   std::string name, detectors, reason;
 };
-const std::vector<WarmUp>& warm_ups();
+const std::vector<Excusal>& excusals();
 
-// Every name that `report_benign` may hold: known_benign(), warm_ups(), volatile_config.def, device_tree_known.def.
+// Every name that `report_benign` may hold: known_benign(), excusals(), volatile_config.def, device_tree_known.def.
 std::vector<std::string> exclusion_names();
 
 }  // namespace migsoak::detect

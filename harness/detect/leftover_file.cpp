@@ -2,15 +2,15 @@
 #include <fmt/format.h>
 
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
 namespace {
 
-class LeftoverFile final : public BookDetector {
+class LeftoverFile final : public FindingSetDetector {
  public:
-  LeftoverFile() : BookDetector("leftover-file") {}
+  LeftoverFile() : FindingSetDetector("leftover-file") {}
 
  private:
   void fold(const record::Observation& observation) override {
@@ -19,10 +19,10 @@ class LeftoverFile final : public BookDetector {
       const std::string path = detail_text(event, "path");
       const std::string type = detail_text(event, "type");
       // The name without its folder, numbers folded: one finding for a family of names.
-      const auto strike =
-          book_.strike(observation.iteration, event.subject, type.empty() ? "file" : type, file_name_of(path));
-      record::Finding& finding = strike.finding;
-      if (strike.fresh) {
+      const auto reported =
+          found_.report(observation.iteration, event.subject, type.empty() ? "file" : type, file_name_of(path));
+      record::Finding& finding = reported.finding;
+      if (reported.fresh) {
         finding.title = fmt::format("{} left the {} {} behind ({} bytes) in iteration {}",
                                     event.subject.empty() ? "somebody" : event.subject, finding.kind, path,
                                     detail_int(event, "size_bytes"), observation.iteration);

@@ -6,9 +6,9 @@
 #include "detect/catalog.h"
 #include "detect/config_documents.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/excusals.h"
+#include "detect/finding_set.h"
 #include "detect/migration_decode.h"
-#include "detect/planned_restarts.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
@@ -23,30 +23,22 @@ struct Cause {
   int rank = -1;  // the more it explains, the higher
 };
 
-class MigrationFailure final : public BookDetector {
+class MigrationFailure final : public FindingSetDetector {
  public:
   explicit MigrationFailure(const record::Manifest& manifest)
-      : BookDetector("migration-failure"),
-        sides_(manifest.sides),
-        leave_out_declared_(excluded(manifest.gate, kDeclared)) {}
+      : FindingSetDetector("migration-failure"), sides_(manifest.sides), excusals_(manifest, "migration-failure") {}
 
-  std::vector<record::Exclusion> exclusions() const override {
-    if (declared_ == 0) return {};
-    return {warm_up_exclusion(kDeclared, "migration-failure", declared_)};
-  }
-  std::uint64_t revision() const override { return book_.revision() + static_cast<std::uint64_t>(declared_); }
+  std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision(); }
 
  private:
-  static constexpr const char* kDeclared = "declared-outcome";
-
   void fold(const record::Observation& observation) override;
   void take_failure(const record::Observation& observation);
-  void take_declared(const record::Observation& observation, const record::Event& event);
+  void take_declared(const record::Observation& observation, const record::ExpectedTrouble& trouble);
   void take_unexpected_success(const record::Observation& observation);
 
   std::vector<record::SideInfo> sides_;
-  bool leave_out_declared_;
-  std::int64_t declared_ = 0;
+  Excusals excusals_;
 };
 
 void consider(Cause& best, const std::string& process, const std::string& text, int rank) {
@@ -111,12 +103,19 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   const std::string kind = !best.decoded.kind.empty() ? best.decoded.kind
                            : !best.status.empty()     ? best.status
                                                       : "failed";
+  // The state of a disk that a restart has broken does not load.
+  Symptom symptom;
+  symptom.kind = Symptom::Kind::migration_failed;
+  symptom.subject = best.process;
+  symptom.which = best.decoded.kind;
+  symptom.text = best.device;
+  if (excusals_.excuse(symptom)) return;
   std::string identity = best.decoded.identity.empty() ? best.text : best.decoded.identity;
   // Of more than two sides the one that was left says which pair it is.
   if (sides_.size() > 2) identity += ' ' + unfolded(plan.source_side);
-  const auto strike = book_.strike(observation.iteration, best.process, kind, identity);
-  if (!strike.fresh) return;
-  record::Finding& finding = strike.finding;
+  const auto reported = found_.report(observation.iteration, best.process, kind, identity);
+  if (!reported.fresh) return;
+  record::Finding& finding = reported.finding;
   const std::string why = !best.decoded.words.empty() ? best.decoded.words
                           : best.text.empty()         ? "nothing says why"
                                                       : best.text;
@@ -135,61 +134,60 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   put_pair(finding.evidence, plan, sides_);
 }
 
-void MigrationFailure::take_declared(const record::Observation& observation, const record::Event& event) {
-  if (leave_out_declared_) {
-    ++declared_;
-    return;
-  }
+void MigrationFailure::take_declared(const record::Observation& observation, const record::ExpectedTrouble& trouble) {
+  Symptom symptom;
+  symptom.of = &trouble;
+  if (excusals_.excuse(symptom)) return;
   const record::Plan& plan = observation.plan;
-  const std::string error = detail_text(event, "error");
-  const auto strike = book_.strike(observation.iteration, event.subject, "declared", plan.mode + " " + error);
-  if (!strike.fresh) return;
-  strike.finding.title =
+  const std::string subject = trouble.declared.subjects.empty() ? "" : trouble.declared.subjects.front();
+  const auto reported = found_.report(observation.iteration, subject, "declared", plan.mode + " " + trouble.why);
+  if (!reported.fresh) return;
+  reported.finding.title =
       fmt::format("migration {} to {} ({}) is declared to be {} and was, in iteration {}: {}", plan.source_side,
-                  plan.destination_side, plan.mode, plan.expect, observation.iteration, error);
-  strike.finding.evidence["declared"] = event.detail;
-  put_pair(strike.finding.evidence, plan, sides_);
+                  plan.destination_side, plan.mode, plan.expect, observation.iteration, trouble.why);
+  reported.finding.evidence["declared"] = detail_of_trouble(observation, trouble.declared.cause);
+  put_pair(reported.finding.evidence, plan, sides_);
 }
 
 // A declaration that no longer holds is as wrong as a failure that nobody expected.
 void MigrationFailure::take_unexpected_success(const record::Observation& observation) {
   const record::Plan& plan = observation.plan;
-  const auto strike = book_.strike(observation.iteration, "qemu:" + plan.destination_side, "not-as-declared",
-                                   plan.mode + " " + plan.source_side);
-  if (!strike.fresh) return;
-  strike.finding.title =
+  const auto reported = found_.report(observation.iteration, "qemu:" + plan.destination_side, "not-as-declared",
+                                      plan.mode + " " + plan.source_side);
+  if (!reported.fresh) return;
+  reported.finding.title =
       fmt::format("migration {} to {} ({}) completed in iteration {}, but is declared to be {}", plan.source_side,
                   plan.destination_side, plan.mode, observation.iteration, plan.expect);
-  strike.finding.evidence["expect"] = plan.expect;
-  strike.finding.evidence["mode"] = plan.mode;
-  put_pair(strike.finding.evidence, plan, sides_);
+  reported.finding.evidence["expect"] = plan.expect;
+  reported.finding.evidence["mode"] = plan.mode;
+  put_pair(reported.finding.evidence, plan, sides_);
 }
 
 void MigrationFailure::fold(const record::Observation& observation) {
+  excusals_.begin_iteration(observation);
   bool failed = false, explained = false;
   if (observation.plan.expect != record::kExpectCompletes && observation.status == record::IterationStatus::completed) {
     take_unexpected_success(observation);
   }
-  for (const record::Event& event : observation.events) {
-    if (event.kind == kinds::kDeclaredOutcome) {
-      explained = true;
-      take_declared(observation, event);
+  for (const record::ExpectedTrouble& trouble : excusals_.troubles()) {
+    if (trouble.declared.cause != record::TroubleCause::edge || trouble.seen != record::TroubleSeen::as_declared) {
+      continue;
     }
+    explained = true;
+    take_declared(observation, trouble);
+  }
+  for (const record::Event& event : observation.events) {
     failed = failed || event.kind == kinds::kMigrationFailed;
     for (const char* kind : {kinds::kHang, kinds::kUnexpectedExit, kinds::kProtocolError, kinds::kHarnessError}) {
       explained = explained || event.kind == kind;
     }
     if (event.kind != kinds::kProtocolError) continue;
-    const auto strike = book_.strike(observation.iteration, event.subject, "protocol", "");
-    if (!strike.fresh) continue;
-    strike.finding.title = fmt::format("{} broke the protocol in iteration {}: {}", event.subject,
-                                       observation.iteration, base::printable(event.text));
-    strike.finding.evidence["detail"] = event.detail;
-    strike.finding.evidence["phase"] = event.phase;
-  }
-  if (failed && leave_out_declared_ && guest_ended_by_restart(observation)) {
-    ++declared_;  // the queue of a disk that a restart was to break does not load
-    return;
+    const auto reported = found_.report(observation.iteration, event.subject, "protocol", "");
+    if (!reported.fresh) continue;
+    reported.finding.title = fmt::format("{} broke the protocol in iteration {}: {}", event.subject,
+                                         observation.iteration, base::printable(event.text));
+    reported.finding.evidence["detail"] = event.detail;
+    reported.finding.evidence["phase"] = event.phase;
   }
   if (failed || (observation.status == record::IterationStatus::failed && !explained)) take_failure(observation);
 }

@@ -5,15 +5,15 @@
 #include <algorithm>
 
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
 namespace {
 
-class Orphan final : public BookDetector {
+class Orphan final : public FindingSetDetector {
  public:
-  Orphan() : BookDetector("orphan") {}
+  Orphan() : FindingSetDetector("orphan") {}
 
  private:
   void fold(const record::Observation& observation) override {
@@ -24,9 +24,9 @@ class Orphan final : public BookDetector {
       const std::string process = !event.subject.empty() ? event.subject : descent;
       const double age_ms = base::json_get<double>(event.detail, "age_ms", 0);
       const bool reparented = base::json_get<bool>(event.detail, "reparented", false);
-      const auto strike = book_.strike(observation.iteration, process, "process", command);
-      record::Finding& finding = strike.finding;
-      if (strike.fresh) {
+      const auto reported = found_.report(observation.iteration, process, "process", command);
+      record::Finding& finding = reported.finding;
+      if (reported.fresh) {
         const auto generation = base::json_get<std::int64_t>(event.detail, "generation", 0);
         std::string ancestor = process.empty() ? "the topology" : process;
         if (generation > 0) ancestor += fmt::format(", exec generation {}", generation);

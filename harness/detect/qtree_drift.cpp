@@ -11,7 +11,7 @@
 #include "detect/config_documents.h"
 #include "detect/device_tree_drift.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
@@ -21,12 +21,12 @@ struct DeviationWords {
   std::string process, kind, what;
 };
 
-class QtreeDrift final : public BookDetector {
+class QtreeDrift final : public FindingSetDetector {
  public:
   explicit QtreeDrift(const record::Manifest& manifest)
-      : BookDetector("qtree-drift"), sides_(manifest.sides), trees_(manifest) {}
+      : FindingSetDetector("qtree-drift"), sides_(manifest.sides), trees_(manifest) {}
   std::vector<record::Exclusion> exclusions() const override { return trees_.exclusions(); }
-  std::uint64_t revision() const override { return BookDetector::revision() + trees_.revision(); }
+  std::uint64_t revision() const override { return FindingSetDetector::revision() + trees_.revision(); }
   bool unreadable() const override { return trees_.unreadable(); }
 
  private:
@@ -36,15 +36,16 @@ class QtreeDrift final : public BookDetector {
     }
     told_.clear();
     take_functions(observation);
-    for (TreeTrouble& trouble : trees_.troubles(observation)) take_tree(observation, trouble);
+    for (TreeMismatch& trouble : trees_.troubles(observation)) take_tree(observation, trouble);
   }
-  void take_tree(const record::Observation& observation, TreeTrouble& trouble);
+  void take_tree(const record::Observation& observation, TreeMismatch& trouble);
   void take_functions(const record::Observation& observation);
   void take_function(const record::Observation& observation, const record::ConfigFunction& function,
                      const record::ConfigFunction* other, const DeviceName& name, bool destination_has_it);
   void take_operation(const record::Observation& observation, const record::Event& event);
 
   std::vector<record::SideInfo> sides_;
+  DocumentCache documents_;
   DeviceTreeDrift trees_;
   std::set<std::string> told_;                    // process, kind and identity, of the iteration at hand
   std::map<std::string, std::string> functions_;  // process, kind and PCI path of a function found -> its identity
@@ -59,8 +60,8 @@ bool is_going(const record::Plan& plan, const std::string& id) {
 }
 
 void QtreeDrift::take_functions(const record::Observation& observation) {
-  const SideDocuments source = documents_at(observation, "source");
-  const SideDocuments destination = documents_at(observation, "destination");
+  const SideDocuments source = documents_.at(observation, "source");
+  const SideDocuments destination = documents_.at(observation, "destination");
   if (!source.space || !destination.space) return;
   for (const record::ConfigFunction& function : destination.space->functions) {
     const record::ConfigFunction* other = source.space->find(function.path);
@@ -80,10 +81,10 @@ void QtreeDrift::take_function(const record::Observation& observation, const rec
   const std::string process = "qemu:" + plan.destination_side;
   const char* kind = other != nullptr ? "device-changed" : destination_has_it ? "device-extra" : "device-missing";
   const std::string identity = unfolded(plan.source_side + ' ' + function.path + ' ' + function.device);
-  const auto strike = book_.strike(observation.iteration, process, kind, identity);
+  const auto reported = found_.report(observation.iteration, process, kind, identity);
   functions_[process + ' ' + kind + ' ' + function.path] = identity;
-  if (!strike.fresh) return;
-  record::Finding& finding = strike.finding;
+  if (!reported.fresh) return;
+  record::Finding& finding = reported.finding;
   if (other != nullptr) {
     finding.title = fmt::format("{}: {} is {} where {} has {}, before the migration of iteration {}", process,
                                 name.words(), function.device, plan.source_side, other->device, observation.iteration);
@@ -99,11 +100,11 @@ void QtreeDrift::take_function(const record::Observation& observation, const rec
   put_pair(finding.evidence, plan, sides_);
 }
 
-void QtreeDrift::take_tree(const record::Observation& observation, TreeTrouble& trouble) {
+void QtreeDrift::take_tree(const record::Observation& observation, TreeMismatch& trouble) {
   // A PCI function was found before the migration: the tree adds to that what the plan asked for.
   const auto known = functions_.find(trouble.process + ' ' + trouble.kind + ' ' + trouble.pci_address);
   if (known != functions_.end()) {
-    record::Finding& finding = book_.find(trouble.process, trouble.kind, known->second);
+    record::Finding& finding = found_.find(trouble.process, trouble.kind, known->second);
     if (finding.evidence.contains("asked")) return;
     finding.title += "; the plan did not ask for it";
     for (const char* key : {"asked", "planned", "below"}) {
@@ -111,14 +112,14 @@ void QtreeDrift::take_tree(const record::Observation& observation, TreeTrouble& 
     }
     finding.evidence["tree_path"] = trouble.evidence["path"];
     finding.evidence["driver"] = trouble.evidence["type"];
-    return book_.touch();
+    return found_.touch();
   }
   // What was seen before the load stands there after it.
   if (!told_.insert(trouble.process + '\n' + trouble.kind + '\n' + trouble.identity).second) return;
-  const auto strike = book_.strike(observation.iteration, trouble.process, trouble.kind, unfolded(trouble.identity));
-  if (!strike.fresh) return;
-  strike.finding.title = std::move(trouble.title);
-  strike.finding.evidence.update(trouble.evidence);
+  const auto reported = found_.report(observation.iteration, trouble.process, trouble.kind, unfolded(trouble.identity));
+  if (!reported.fresh) return;
+  reported.finding.title = std::move(trouble.title);
+  reported.finding.evidence.update(trouble.evidence);
 }
 
 // Where the plan had the device; empty when it has none of that name, or no place for it.
@@ -163,9 +164,9 @@ void QtreeDrift::take_operation(const record::Observation& observation, const re
   const std::string machine = detail_text(event, "machine");
   // One finding for each kind of device and error: ids and places are the plan's, they do not make it another trouble.
   const std::string identity = fmt::format("{} {} {}", action, detail_text(event, "kind"), error);
-  const auto strike = book_.strike(observation.iteration, words.process, words.kind, identity);
-  if (!strike.fresh) return;
-  record::Finding& finding = strike.finding;
+  const auto reported = found_.report(observation.iteration, words.process, words.kind, identity);
+  if (!reported.fresh) return;
+  record::Finding& finding = reported.finding;
   const record::Plan& plan = observation.plan;
   const std::string place = planned_place(plan, device, action);
   finding.title = fmt::format("{}{}{} in iteration {}{}", words.what, place.empty() ? "" : " at " + place,

@@ -6,14 +6,14 @@
 #include "detect/catalog.h"
 #include "detect/config_documents.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/excusals.h"
+#include "detect/finding_set.h"
 #include "detect/quiet_point.h"
 
 namespace migsoak::detect {
 
 namespace {
 
-constexpr const char* kSurvived = "failed-upgrade-survived";
 constexpr std::size_t kLinesListedMax = 12;
 
 struct Outcome {
@@ -21,48 +21,41 @@ struct Outcome {
   std::string words;  // what became of the guest
 };
 
-Outcome outcome_of(const record::Observation& observation, const record::Event& event) {
-  const std::string fate = detail_text(event, "fate");
+Outcome outcome_of(const record::Observation& observation, const record::ExpectedTrouble& attempt) {
   const bool gone = observation.status == record::IterationStatus::lost;
-  if (fate == "lost") return {"lost", "the guest is lost"};
-  if (fate != "source" && fate != "destination") {
+  if (attempt.fate == "lost") return {"lost", "the guest is lost"};
+  if (attempt.fate != "source" && attempt.fate != "destination") {
     return {"unknown", "nobody can say what became of the guest"};
   }
-  if (!base::json_get<bool>(event.detail, "intact", true)) {
+  if (!attempt.intact.value_or(true)) {
     return {"damaged", "the guest runs and is no longer what it was"};
   }
-  if (!base::json_get<bool>(event.detail, "migrates", !gone)) {
+  if (!attempt.migrates.value_or(!gone)) {
     return {"stuck", gone ? "the guest lived, and was lost in the migration that followed"
                           : "the guest runs and could not be migrated afterwards"};
   }
   return {"survived", "the guest lives, as it has to"};
 }
 
-class UpgradeFailure final : public BookDetector {
+class UpgradeFailure final : public FindingSetDetector {
  public:
   explicit UpgradeFailure(const record::Manifest& manifest)
-      : BookDetector("upgrade-failure"),
-        sides_(manifest.sides),
-        survivals_left_out_(excluded(manifest.gate, kSurvived)) {}
+      : FindingSetDetector("upgrade-failure"), sides_(manifest.sides), excusals_(manifest, "upgrade-failure") {}
 
-  std::vector<record::Exclusion> exclusions() const override {
-    if (survived_ == 0) return {};
-    return {warm_up_exclusion(kSurvived, "upgrade-failure", survived_)};
-  }
-  std::uint64_t revision() const override { return book_.revision() + static_cast<std::uint64_t>(survived_); }
+  std::vector<record::Exclusion> exclusions() const override { return excusals_.exclusions(); }
+  std::uint64_t revision() const override { return found_.revision() + excusals_.revision(); }
 
  private:
   void fold(const record::Observation& observation) override;
   // False: it went as planned.
-  bool take_attempt(const record::Observation& observation, const record::Event& event);
+  bool take_attempt(const record::Observation& observation, const record::ExpectedTrouble& attempt);
   void take_loss(const record::Observation& observation);
   std::string build_words(const std::string& side) const;
   record::Finding* report(const record::Observation& observation, const std::string& failure, const std::string& what,
                           const std::string& title);
 
   std::vector<record::SideInfo> sides_;
-  const bool survivals_left_out_;
-  std::int64_t survived_ = 0;
+  Excusals excusals_;
 };
 
 std::string UpgradeFailure::build_words(const std::string& side) const {
@@ -76,24 +69,23 @@ record::Finding* UpgradeFailure::report(const record::Observation& observation, 
   const record::Plan& plan = observation.plan;
   const std::string kind = fmt::format("{}:{}:{}", plan.mode, failure, what);
   const std::string builds = side_build(sides_, plan.source_side) + " to " + side_build(sides_, plan.destination_side);
-  const auto strike = book_.strike(observation.iteration, "qemu:" + plan.destination_side, kind, unfolded(builds));
-  if (!strike.fresh) return nullptr;
-  strike.finding.title = title;
-  strike.finding.evidence["mode"] = plan.mode;
-  strike.finding.evidence["phase"] = observation.phase;
-  put_pair(strike.finding.evidence, plan, sides_);
-  return &strike.finding;
+  const auto reported = found_.report(observation.iteration, "qemu:" + plan.destination_side, kind, unfolded(builds));
+  if (!reported.fresh) return nullptr;
+  reported.finding.title = title;
+  reported.finding.evidence["mode"] = plan.mode;
+  reported.finding.evidence["phase"] = observation.phase;
+  put_pair(reported.finding.evidence, plan, sides_);
+  return &reported.finding;
 }
 
-bool UpgradeFailure::take_attempt(const record::Observation& observation, const record::Event& event) {
-  const Outcome outcome = outcome_of(observation, event);
-  if (outcome.kind == "survived" && survivals_left_out_) {
-    ++survived_;
-    return false;
-  }
+bool UpgradeFailure::take_attempt(const record::Observation& observation, const record::ExpectedTrouble& attempt) {
+  const Outcome outcome = outcome_of(observation, attempt);
+  Symptom symptom;
+  symptom.of = &attempt;
+  if (outcome.kind == "survived" && excusals_.excuse(symptom)) return false;
   const record::Plan& plan = observation.plan;
-  const std::string failure = detail_text(event, "failure");
-  const std::string error = detail_text(event, "error");
+  const std::string& failure = attempt.declared.what;
+  const std::string& error = attempt.why;
   record::Finding* finding =
       report(observation, failure, outcome.kind,
              fmt::format("after an upgrade from {} to {} by {} that failed ({}) in iteration {}, {}{}",
@@ -101,9 +93,9 @@ bool UpgradeFailure::take_attempt(const record::Observation& observation, const 
                          observation.iteration, outcome.words, error.empty() ? "" : ": " + error));
   if (finding == nullptr) return true;
   finding->evidence["failure"] = failure;
-  finding->evidence["fate"] = detail_text(event, "fate");
+  finding->evidence["fate"] = attempt.fate;
   if (!error.empty()) finding->evidence["error"] = error;
-  finding->evidence["detail"] = event.detail;
+  finding->evidence["detail"] = detail_of_trouble(observation, attempt.declared.cause);
   return true;
 }
 
@@ -136,13 +128,14 @@ void UpgradeFailure::take_loss(const record::Observation& observation) {
 
 void UpgradeFailure::fold(const record::Observation& observation) {
   bool told = false;
-  for (const record::Event& event : observation.events) {
-    if (event.kind != kinds::kUpgradeFailure) continue;
-    told = take_attempt(observation, event) || told;
+  excusals_.begin_iteration(observation);
+  for (const record::ExpectedTrouble& trouble : excusals_.troubles()) {
+    if (trouble.declared.cause != record::TroubleCause::upgrade_failure) continue;
+    told = take_attempt(observation, trouble) || told;
   }
   const bool hot_upgrade = starts_with(observation.plan.mode, "cpr-");
   const bool lost = observation.status == record::IterationStatus::lost && observation.phase != "boot";
-  const bool declared = observation.plan.expect == record::kExpectLost;
+  const bool declared = record::declares(observation.plan, record::outcome::kLost);
   // A target's end takes the guest with it: told by crash.
   const bool by_target = a_target_ended(observation) || has_event(observation, kinds::kTargetLost);
   if (hot_upgrade && lost && !told && !declared && !by_target) take_loss(observation);

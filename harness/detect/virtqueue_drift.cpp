@@ -66,8 +66,8 @@ base::Json VirtqueueDrift::evidence_of(const DeviceName& device, const std::stri
 }
 
 // The first queue that is too large; nothing when all fit.
-std::optional<VirtqueueTrouble> VirtqueueDrift::seen(const record::Plan& plan, const record::VirtioDevice& device,
-                                                     const SideDocuments& source, const SideDocuments& destination) {
+std::optional<VirtqueueMismatch> VirtqueueDrift::seen(const record::Plan& plan, const record::VirtioDevice& device,
+                                                      const SideDocuments& source, const SideDocuments& destination) {
   const record::VirtioDevice* there = destination.virtqueues ? destination.virtqueues->find(device.id) : nullptr;
   for (const record::Virtqueue& queue : device.queues) {
     const std::string origin = origin_of(device.id, queue.size, plan.source_side);
@@ -76,7 +76,7 @@ std::optional<VirtqueueTrouble> VirtqueueDrift::seen(const record::Plan& plan, c
     const bool beyond_property = queue.index == 0 && device.property_value && queue.size > *device.property_value;
     const bool beyond_destination = room != nullptr && queue.size > room->size_default;
     if (!beyond_property && !beyond_destination) continue;
-    VirtqueueTrouble trouble;
+    VirtqueueMismatch trouble;
     trouble.device.id = device.id;
     trouble.device.type = device.type;
     for (const record::ConfigFunction& function :
@@ -112,9 +112,9 @@ std::optional<VirtqueueTrouble> VirtqueueDrift::seen(const record::Plan& plan, c
   return std::nullopt;
 }
 
-VirtqueueTrouble VirtqueueDrift::told(const record::Observation& observation, const Refusal& refusal) {
+VirtqueueMismatch VirtqueueDrift::told(const record::Observation& observation, const Refusal& refusal) {
   const record::Plan& plan = observation.plan;
-  VirtqueueTrouble trouble;
+  VirtqueueMismatch trouble;
   trouble.device = refusal.device;
   trouble.refused = true;
   const auto first = first_seen_.find(refusal.device.id);
@@ -133,11 +133,11 @@ VirtqueueTrouble VirtqueueDrift::told(const record::Observation& observation, co
   return trouble;
 }
 
-std::vector<VirtqueueTrouble> VirtqueueDrift::troubles(const record::Observation& observation,
-                                                       const SideDocuments& source, const SideDocuments& destination) {
-  std::vector<VirtqueueTrouble> found;
+std::vector<VirtqueueMismatch> VirtqueueDrift::troubles(const record::Observation& observation,
+                                                        const SideDocuments& source, const SideDocuments& destination) {
+  std::vector<VirtqueueMismatch> found;
   std::map<std::string, std::string> now;
-  for (const base::Json& device : source.device_set) {
+  for (const base::Json& device : *source.device_set) {
     const std::string id = base::json_get<std::string>(device, "id", "");
     const auto known = first_seen_.find(id);
     now[id] = known != first_seen_.end() ? known->second : observation.plan.source_side;
@@ -153,7 +153,7 @@ std::vector<VirtqueueTrouble> VirtqueueDrift::troubles(const record::Observation
     }
   }
   for (const Refusal& refusal : refusals_) {
-    const auto known = std::find_if(found.begin(), found.end(), [&](const VirtqueueTrouble& trouble) {
+    const auto known = std::find_if(found.begin(), found.end(), [&](const VirtqueueMismatch& trouble) {
       return !refusal.device.id.empty() && trouble.device.id == refusal.device.id;
     });
     if (known == found.end()) {

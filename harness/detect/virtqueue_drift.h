@@ -13,7 +13,7 @@
 
 namespace migsoak::detect {
 
-struct VirtqueueTrouble {
+struct VirtqueueMismatch {
   DeviceName device;
   std::string origin_side;  // where the guest set the queue up
   std::string title;
@@ -30,8 +30,8 @@ class VirtqueueDrift {
   // A load of this iteration failed with "VQ n vring.num … exceeds allocated max …".
   void refused(const DeviceName& device, const pci::RingTooLarge& ring, const std::vector<std::string>& lines);
   // Queues larger than their own device's property says, or than the destination allows. At most one per device.
-  std::vector<VirtqueueTrouble> troubles(const record::Observation& observation, const SideDocuments& source,
-                                         const SideDocuments& destination);
+  std::vector<VirtqueueMismatch> troubles(const record::Observation& observation, const SideDocuments& source,
+                                          const SideDocuments& destination);
 
  private:
   struct Refusal {
@@ -40,9 +40,9 @@ class VirtqueueDrift {
     std::vector<std::string> lines;
   };
   base::Json evidence_of(const DeviceName& device, const std::string& origin, const record::Plan& plan) const;
-  std::optional<VirtqueueTrouble> seen(const record::Plan& plan, const record::VirtioDevice& device,
-                                       const SideDocuments& source, const SideDocuments& destination);
-  VirtqueueTrouble told(const record::Observation& observation, const Refusal& refusal);
+  std::optional<VirtqueueMismatch> seen(const record::Plan& plan, const record::VirtioDevice& device,
+                                        const SideDocuments& source, const SideDocuments& destination);
+  VirtqueueMismatch told(const record::Observation& observation, const Refusal& refusal);
   std::string origin_of(const std::string& id, std::int64_t size, const std::string& now);
 
   std::vector<record::SideInfo> sides_;

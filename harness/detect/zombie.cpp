@@ -5,15 +5,15 @@
 
 #include "base/text.h"
 #include "detect/event_text.h"
-#include "detect/finding_book.h"
+#include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
 namespace {
 
-class Zombie final : public BookDetector {
+class Zombie final : public FindingSetDetector {
  public:
-  Zombie() : BookDetector("zombie") {}
+  Zombie() : FindingSetDetector("zombie") {}
 
  private:
   void fold(const record::Observation& observation) override {
@@ -21,9 +21,9 @@ class Zombie final : public BookDetector {
       if (event.kind != kinds::kZombie) continue;
       const std::string command = detail_text(event, "command");
       const double age_ms = base::json_get<double>(event.detail, "age_ms", 0);
-      const auto strike = book_.strike(observation.iteration, event.subject, "child", command);
-      record::Finding& finding = strike.finding;
-      if (strike.fresh) {
+      const auto reported = found_.report(observation.iteration, event.subject, "child", command);
+      record::Finding& finding = reported.finding;
+      if (reported.fresh) {
         std::string parent = detail_text(event, "parent_command");
         if (parent.empty()) parent = detail_text(event, "parent");
         const auto generation = base::json_get<std::int64_t>(event.detail, "generation", 0);

@@ -10,9 +10,9 @@
 #include <filesystem>
 #include <optional>
 
+#include "engine/command_line_check.h"
 #include "engine/lane.h"
 #include "engine/lane_threads.h"
-#include "engine/rehearsal.h"
 #include "plan/load.h"
 #include "preflight/modes.h"
 #include "proc/proc_fs.h"
@@ -97,7 +97,7 @@ class Campaign {
     }
     proc::RunDir::remove_leftovers();
     MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create(run_id));
-    MIGSOAK_TRY(rehearse(scenario_, run_dir_->path(), options_.lanes));
+    MIGSOAK_TRY(check_command_lines(scenario_, run_dir_->path(), options_.lanes));
     // The run's id is no mark: two runs of a scenario may start in one second. The directory's name is its own.
     const std::string mark = run_id + "." + fs::path(run_dir_->path()).filename().string();
     MIGSOAK_ASSIGN(containment_, proc::Containment::start({mark, run_dir_->path(), ""}));

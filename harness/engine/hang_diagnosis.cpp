@@ -57,17 +57,20 @@ bool qmp_silent(Lineage& lineage, Vm& vm) {
 
 }  // namespace
 
-Stuck find_stuck(Lineage& lineage) {
-  for (const TargetPlayer& player : lineage.targets()) {
-    if (!player.lost && stopped(player.target->pid())) return {player.name, player.process_id, "is stopped (state T)"};
+Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
+  for (const TargetInstance& instance : lineage.targets()) {
+    if (left_out.contains(instance.name)) continue;
+    if (!instance.lost && stopped(instance.target->pid()))
+      return {instance.name, instance.process_id, "is stopped (state T)"};
   }
   for (const Vm& vm : lineage.vms()) {
     if (stopped(vm.machine->qemu_pid())) return {vm.name, vm.process_id, "is stopped (state T)"};
   }
-  for (const TargetPlayer& player : lineage.targets()) {
-    if (player.lost || !outside_event_loop(lineage, player.target->pid())) continue;
-    return {player.name, player.process_id,
-            fmt::format("sits in {} instead of its event loop", wait_channel(player.target->pid()))};
+  for (const TargetInstance& instance : lineage.targets()) {
+    if (instance.lost || left_out.contains(instance.name) || !outside_event_loop(lineage, instance.target->pid()))
+      continue;
+    return {instance.name, instance.process_id,
+            fmt::format("sits in {} instead of its event loop", wait_channel(instance.target->pid()))};
   }
   for (Vm& vm : lineage.vms()) {
     if (!vm.asked_to_quit && qmp_silent(lineage, vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
@@ -78,11 +81,11 @@ Stuck find_stuck(Lineage& lineage) {
 base::Json hang_evidence(Lineage& lineage) {
   base::Json evidence = base::Json::object();
   proc::Reactor& reactor = lineage.context().reactor;
-  for (const TargetPlayer& player : lineage.targets()) {
-    if (player.lost) continue;
-    evidence["stacks"][player.name] =
-        proc::capture_stacks(reactor, lineage.context().containment, player.target->pid());
-    evidence["log"][player.name] = player.target->child().last_lines();
+  for (const TargetInstance& instance : lineage.targets()) {
+    if (instance.lost) continue;
+    evidence["stacks"][instance.name] =
+        proc::capture_stacks(reactor, lineage.context().containment, instance.target->pid());
+    evidence["log"][instance.name] = instance.target->child().last_lines();
   }
   for (Vm& vm : lineage.vms()) {
     evidence["stacks"][vm.name] = proc::capture_stacks(reactor, lineage.context().containment, vm.machine->qemu_pid());

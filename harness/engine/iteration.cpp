@@ -6,6 +6,8 @@
 #include <cassert>
 #include <utility>
 
+#include "record/expected_trouble.h"
+
 namespace migsoak::engine {
 
 using base::Deadline;
@@ -136,6 +138,7 @@ StepResult IterationRunner::run(bool boots) {
   restart_runner_.conclude();
   const IterationStatus status = journal_.observation().status;
   if (attempt_ && status != IterationStatus::unknown) attempt_->conclude(status == IterationStatus::completed);
+  if (status != IterationStatus::unknown) record::record_what_did_not_happen(journal_);
   reads_.conclude();
   return result;
 }
@@ -166,14 +169,14 @@ StepOutcome IterationRunner::start_targets() {
   std::string blamed;
   const auto started = lineage.start_targets(journal_, blamed);
   if (started) return StepResult::ok;
-  const auto player = std::find_if(lineage.targets().begin(), lineage.targets().end(),
-                                   [&blamed](const TargetPlayer& p) { return p.name == blamed; });
-  std::int64_t process_id = player != lineage.targets().end() ? player->process_id : 0;
-  for (const DaemonPlayer& daemon : lineage.daemons()) {
+  const auto instance = std::find_if(lineage.targets().begin(), lineage.targets().end(),
+                                     [&blamed](const TargetInstance& p) { return p.name == blamed; });
+  std::int64_t process_id = instance != lineage.targets().end() ? instance->process_id : 0;
+  for (const DaemonInstance& daemon : lineage.daemons()) {
     if (daemon.daemon.name == blamed) process_id = daemon.process_id;
   }
-  return Trouble{blamed, process_id, as_subjects(started.error(), !blamed.empty()),
-                 "listening socket of " + blamed, /*explained_by_ends=*/false};
+  return Trouble{blamed, process_id, as_subjects(started.error(), !blamed.empty()), "listening socket of " + blamed,
+                 /*explained_by_ends=*/false};
 }
 
 StepOutcome IterationRunner::spawn_first() {

@@ -44,7 +44,7 @@ Lineage::Lineage(LaneContext context, int number, std::string machine, hyperviso
 
 Lineage::~Lineage() {
   vms_.clear();
-  for (TargetPlayer& player : targets_) player.target->stop(std::chrono::seconds(3));
+  for (TargetInstance& instance : targets_) instance.target->stop(std::chrono::seconds(3));
   targets_.clear();
   daemons_.clear();
   if (driver_begun_) driver_of(context_.scenario.sides.front().name).end_guest();
@@ -100,8 +100,8 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
 
 std::set<pid_t> Lineage::known_pids() const {
   std::set<pid_t> pids;
-  for (const TargetPlayer& player : targets_) pids.insert(player.target->child().pid());
-  for (const DaemonPlayer& player : daemons_) pids.insert(player.daemon.child->pid());
+  for (const TargetInstance& instance : targets_) pids.insert(instance.target->child().pid());
+  for (const DaemonInstance& instance : daemons_) pids.insert(instance.daemon.child->pid());
   for (const Vm& vm : vms_) pids.insert(vm.machine->process().pid);
   return pids;
 }
@@ -115,16 +115,17 @@ probes::Scene Lineage::scene() const {
   scene.known_processes.insert(scene.guardian_pid);
   scene.expected_files.insert(images_.begin(), images_.end());
   std::vector<std::string> prefixes;
-  for (const TargetPlayer& player : targets_) {
-    if (player.lost) continue;
-    probes::Subject subject{player.name, player.process_id, player.target->pid(), {}};
+  for (const TargetInstance& instance : targets_) {
+    if (instance.lost) continue;
+    probes::Subject subject{instance.name, instance.process_id, instance.target->pid(), {}};
     // Behind a wrapper the target is a child of it; the wrapper is not under test.
     scene.subjects.push_back(subject);
-    for (const std::string& socket : player.target->sockets()) scene.expected_files.insert(socket);
+    for (const std::string& socket : instance.target->sockets()) scene.expected_files.insert(socket);
   }
-  for (const DaemonPlayer& player : daemons_) {
-    scene.expected_files.insert(player.daemon.directory);
-    if (!player.lost) scene.subjects.push_back({player.daemon.name, player.process_id, player.daemon.child->pid(), {}});
+  for (const DaemonInstance& instance : daemons_) {
+    scene.expected_files.insert(instance.daemon.directory);
+    if (!instance.lost)
+      scene.subjects.push_back({instance.daemon.name, instance.process_id, instance.daemon.child->pid(), {}});
   }
   if (!context_.memory_dir.empty()) scene.expected_files.insert(context_.memory_dir);
   for (const Vm& vm : vms_) {
@@ -150,7 +151,7 @@ Vm* Lineage::find(std::int64_t process_id) {
 
 bool Lineage::can_raise_early() const {
   return std::all_of(targets_.begin(), targets_.end(),
-                     [](const TargetPlayer& p) { return !p.place.slot.empty() || p.target->has_spare_slots(); });
+                     [](const TargetInstance& p) { return !p.place.slot.empty() || p.target->has_spare_slots(); });
 }
 
 std::vector<std::string> Lineage::disks_to_settle() const {

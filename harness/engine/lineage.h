@@ -85,7 +85,7 @@ struct Vm {
   double spawn_ms = 0;  // until it was ready
 };
 
-struct TargetPlayer {
+struct TargetInstance {
   std::unique_ptr<target::Target> target;
   std::string name;  // "target:disk0", "target:disk0@a"
   TargetPlace place;
@@ -98,7 +98,7 @@ struct TargetPlayer {
 };
 
 // A process of the driver's that serves the lineage's VMs: a libvirtd.
-struct DaemonPlayer {
+struct DaemonInstance {
   hypervisor::DriverDaemon daemon;
   std::int64_t process_id = 0;
   bool lost = false;  // its end was recorded
@@ -132,8 +132,8 @@ class Lineage {
   // Records unexpected ends of any process that is still held; true when there was one.
   bool note_unexpected_ends(record::Journal& journal);
   // A planned restart: the target's process has ended as asked; another one has taken its place.
-  void note_target_stopped(TargetPlayer& player, record::Journal& journal);
-  void note_target_started(TargetPlayer& player, record::Journal& journal);
+  void note_target_stopped(TargetInstance& instance, record::Journal& journal);
+  void note_target_started(TargetInstance& instance, record::Journal& journal);
   // What the targets count themselves, as samples "target.<figure>".
   void sample_targets(record::Journal& journal);
   // Log and console lines since the last call become events.
@@ -146,8 +146,8 @@ class Lineage {
   std::list<Vm>& vms() { return vms_; }
   // By its id in the record; null: forgotten.
   Vm* find(std::int64_t process_id);
-  std::list<TargetPlayer>& targets() { return targets_; }
-  const std::list<DaemonPlayer>& daemons() const { return daemons_; }
+  std::list<TargetInstance>& targets() { return targets_; }
+  const std::list<DaemonInstance>& daemons() const { return daemons_; }
   Vm* current() { return current_; }
   void set_current(Vm* vm) { current_ = vm; }
   guest::GuestChannel& channel() { return channel_; }
@@ -183,7 +183,7 @@ class Lineage {
   // Where a QEMU meets the target; the process may be yet to come.
   base::Result<target::Endpoint> endpoint_for(const TargetScenario& target, const std::string& device,
                                               const std::string& side, const std::string& slot) const;
-  bool ends_with_its_vm(const TargetPlayer& player) const;
+  bool ends_with_its_vm(const TargetInstance& instance) const;
   void note_unexpected_end(const std::string& name, std::int64_t id, const std::optional<proc::ExitStatus>& status,
                            const std::vector<std::string>& last_lines, record::Journal& journal);
   std::string free_slot(const std::string& side) const;
@@ -202,9 +202,9 @@ class Lineage {
   hypervisor::DeviceSet devices_;
   guest::GuestChannel channel_;
   guest::Console console_;
-  std::list<TargetPlayer> targets_;
+  std::list<TargetInstance> targets_;
   bool driver_begun_ = false;
-  std::list<DaemonPlayer> daemons_;
+  std::list<DaemonInstance> daemons_;
   std::list<Vm> vms_;
   Vm* current_ = nullptr;
   probes::ProbeState probe_state_;

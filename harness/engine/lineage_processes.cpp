@@ -91,8 +91,8 @@ Result<void> Lineage::start_daemons(record::Journal& journal, std::string& blame
   if (begun) return {};
   const bool subjects =
       begun.error().kind == base::ErrorKind::subject || begun.error().kind == base::ErrorKind::timeout;
-  for (const DaemonPlayer& player : daemons_) {
-    if (subjects && (blamed.empty() || player.daemon.child->exited())) blamed = player.daemon.name;
+  for (const DaemonInstance& instance : daemons_) {
+    if (subjects && (blamed.empty() || instance.daemon.child->exited())) blamed = instance.daemon.name;
   }
   return begun;
 }
@@ -266,17 +266,18 @@ void Lineage::note_unexpected_end(const std::string& name, std::int64_t id,
 
 bool Lineage::note_unexpected_ends(record::Journal& journal) {
   bool any = false;
-  for (TargetPlayer& player : targets_) {
-    if (player.lost || player.restarting || !player.target->child().exited() || ends_with_its_vm(player)) continue;
-    any = player.lost = true;
-    const proc::ChildProcess& child = player.target->child();
-    note_unexpected_end(player.name, player.process_id, child.exit_status(), child.last_lines(), journal);
+  for (TargetInstance& instance : targets_) {
+    if (instance.lost || instance.restarting || !instance.target->child().exited() || ends_with_its_vm(instance))
+      continue;
+    any = instance.lost = true;
+    const proc::ChildProcess& child = instance.target->child();
+    note_unexpected_end(instance.name, instance.process_id, child.exit_status(), child.last_lines(), journal);
   }
-  for (DaemonPlayer& player : daemons_) {
-    const proc::ChildProcess& child = *player.daemon.child;
-    if (player.lost || !child.exited()) continue;
-    any = player.lost = true;
-    note_unexpected_end(player.daemon.name, player.process_id, child.exit_status(), child.last_lines(), journal);
+  for (DaemonInstance& instance : daemons_) {
+    const proc::ChildProcess& child = *instance.daemon.child;
+    if (instance.lost || !child.exited()) continue;
+    any = instance.lost = true;
+    note_unexpected_end(instance.daemon.name, instance.process_id, child.exit_status(), child.last_lines(), journal);
   }
   for (auto it = vms_.begin(); it != vms_.end();) {
     if (it->asked_to_quit || it->machine->alive()) {

@@ -20,12 +20,12 @@ Result<void> Lineage::start_target(const TargetScenario& scenario, const TargetP
   const std::string slot = place.slot.empty() ? "" : "." + place.slot;
   spec.log_file =
       fmt::format("{}/{}{}-l{}.log", context_.log_dir, base::join(base::split(spec.process, ':'), "-"), slot, number_);
-  TargetPlayer player;
-  player.name = spec.process;
-  player.place = place;
-  MIGSOAK_ASSIGN(player.target, target::start_target(context_.reactor, context_.containment, std::move(spec)));
-  auto ready = player.target->wait_ready(Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
-  targets_.push_back(std::move(player));
+  TargetInstance instance;
+  instance.name = spec.process;
+  instance.place = place;
+  MIGSOAK_ASSIGN(instance.target, target::start_target(context_.reactor, context_.containment, std::move(spec)));
+  auto ready = instance.target->wait_ready(Deadline::in(seconds(context_.scenario.deadline.spawn_s)));
+  targets_.push_back(std::move(instance));
   note_target_started(targets_.back(), journal);
   return ready;
 }
@@ -40,26 +40,26 @@ Result<void> Lineage::start_targets_of(const VmLaunch& prepared, record::Journal
 
 Result<target::Endpoint> Lineage::endpoint_for(const TargetScenario& target, const std::string& device,
                                                const std::string& side, const std::string& slot) const {
-  for (const TargetPlayer& player : targets_) {
-    if (player.target->spec().name == target.name && player.serves(side, slot)) {
-      return player.target->connect(device, slot);
+  for (const TargetInstance& instance : targets_) {
+    if (instance.target->spec().name == target.name && instance.serves(side, slot)) {
+      return instance.target->connect(device, slot);
     }
   }
   return target::endpoint_of(target_spec(context_.scenario, target, {side, slot}, context_.run_dir), device, slot);
 }
 
 // Its QEMU has ended or is about to, and takes it along.
-bool Lineage::ends_with_its_vm(const TargetPlayer& player) const {
-  return !player.place.slot.empty() && std::any_of(vms_.begin(), vms_.end(), [&player](const Vm& qemu) {
-    return qemu.slot == player.place.slot && (qemu.asked_to_quit || !qemu.machine->alive());
+bool Lineage::ends_with_its_vm(const TargetInstance& instance) const {
+  return !instance.place.slot.empty() && std::any_of(vms_.begin(), vms_.end(), [&instance](const Vm& qemu) {
+    return qemu.slot == instance.place.slot && (qemu.asked_to_quit || !qemu.machine->alive());
   });
 }
 
 void Lineage::end_targets_of(const std::string& slot, record::Journal& journal) {
   const auto grace = seconds(context_.scenario.deadline.quit_s);
-  for (TargetPlayer& player : targets_) {
-    if (player.place.slot != slot || player.lost) continue;
-    target::Target& target = *player.target;
+  for (TargetInstance& instance : targets_) {
+    if (instance.place.slot != slot || instance.lost) continue;
+    target::Target& target = *instance.target;
     const auto ended = [&target] { return target.child().exited(); };
     if (target.ends_with_client()) (void)context_.reactor.run_until(ended, Deadline::in(grace));
     const bool by_itself = ended();
@@ -67,21 +67,21 @@ void Lineage::end_targets_of(const std::string& slot, record::Journal& journal) 
     // One that serves a single QEMU ends when that goes, and says with its status whether all was well.
     const bool well = !by_itself || (target.ends_with_client() && status.success());
     if (well) {
-      note_target_stopped(player, journal);
+      note_target_stopped(instance, journal);
     } else {
       drain_logs(journal);
-      note_unexpected_end(player.name, player.process_id, status, target.child().last_lines(), journal);
+      note_unexpected_end(instance.name, instance.process_id, status, target.child().last_lines(), journal);
     }
   }
-  targets_.remove_if([&slot](const TargetPlayer& player) { return player.place.slot == slot; });
+  targets_.remove_if([&slot](const TargetInstance& instance) { return instance.place.slot == slot; });
 }
 
-void Lineage::note_target_stopped(TargetPlayer& player, record::Journal& journal) {
+void Lineage::note_target_stopped(TargetInstance& instance, record::Journal& journal) {
   drain_logs(journal);  // its lines go with it
-  const proc::ChildProcess& child = player.target->child();
+  const proc::ChildProcess& child = instance.target->child();
   const proc::ExitStatus status = child.exit_status().value_or(proc::ExitStatus{});
   record::ProcessEnd end;
-  end.process_id = player.process_id;
+  end.process_id = instance.process_id;
   end.expected = true;
   end.exit_code = status.exit_code;
   end.signal = status.signal;
@@ -90,24 +90,24 @@ void Lineage::note_target_stopped(TargetPlayer& player, record::Journal& journal
   journal.ended(std::move(end));
 }
 
-void Lineage::note_target_started(TargetPlayer& player, record::Journal& journal) {
-  const std::string program = fs::path(target::program_of(player.target->spec())).filename();
-  const hypervisor::ProcessIdentity process{player.target->pid(), player.target->child().start_ticks()};
-  const record::ProcessInstance instance =
-      register_process(player.name, process, program, journal.observation().iteration);
-  journal.born(instance);
-  player.process_id = instance.id;
-  probes::adopt(probe_state_, {player.name, instance.id, player.target->pid(), {}});
+void Lineage::note_target_started(TargetInstance& instance, record::Journal& journal) {
+  const std::string program = fs::path(target::program_of(instance.target->spec())).filename();
+  const hypervisor::ProcessIdentity identity{instance.target->pid(), instance.target->child().start_ticks()};
+  const record::ProcessInstance process =
+      register_process(instance.name, identity, program, journal.observation().iteration);
+  journal.born(process);
+  instance.process_id = process.id;
+  probes::adopt(probe_state_, {instance.name, process.id, instance.target->pid(), {}});
 }
 
 void Lineage::sample_targets(record::Journal& journal) {
   constexpr seconds kAnswerMax{2};
-  for (const TargetPlayer& player : targets_) {
-    if (player.lost) continue;
-    const auto figures = player.target->statistics(Deadline::in(kAnswerMax));
+  for (const TargetInstance& instance : targets_) {
+    if (instance.lost) continue;
+    const auto figures = instance.target->statistics(Deadline::in(kAnswerMax));
     if (!figures) continue;  // whoever waits for it next finds out
     for (const auto& [name, value] : *figures) {
-      journal.sample(player.name, player.process_id, "target." + name, value);
+      journal.sample(instance.name, instance.process_id, "target." + name, value);
     }
   }
 }

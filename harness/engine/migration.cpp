@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "plan/route_plan.h"
+#include "record/expected_trouble.h"
 
 namespace migsoak::engine {
 
@@ -58,7 +59,7 @@ base::Result<void> Migration::release_source() {
   iteration_.journal.begin_phase("teardown");
   retire_source();
   const auto& targets = iteration_.lineage.targets();
-  const auto ended = [](const TargetPlayer& player) { return !player.lost && player.target->child().exited(); };
+  const auto ended = [](const TargetInstance& instance) { return !instance.lost && instance.target->child().exited(); };
   if (std::any_of(targets.begin(), targets.end(), ended)) {
     return base::fail(base::ErrorKind::subject, "a process ended while the source quit");
   }
@@ -293,16 +294,19 @@ void Migration::clear_destination(const ops::MigrationOutcome& outcome) {
 void Migration::note_declared(const std::string& result, const std::string& error) {
   const record::Plan& plan = iteration_.plan();
   iteration_.lineage.drain_logs(iteration_.journal);
-  iteration_.journal.event(kind::kDeclaredOutcome, "qemu:" + plan.destination_side)
-      .process(ends_.destination != nullptr ? ends_.destination->process_id : 0)
-      .text(error)
-      .detail({{"expect", plan.expect},
-               {"mode", plan.mode},
-               {"from", plan.source_side},
-               {"to", plan.destination_side},
-               {"error", error},
-               {"reason", declared_reason(iteration_.scenario(), plan)},
-               {"result", result}});
+  const bool lost = plan.expect == record::kExpectLost;
+  record::ExpectedTrouble trouble;
+  trouble.declared = {record::TroubleCause::edge,        plan.mode,     "",
+                      {"qemu:" + plan.destination_side}, {plan.expect}, declared_reason(iteration_.scenario(), plan)};
+  trouble.result = result;
+  trouble.took_ms = base::milliseconds_between(began_, base::Clock::now());
+  trouble.text = trouble.why = error;
+  trouble.mode = plan.mode;
+  trouble.from = plan.source_side;
+  trouble.to = plan.destination_side;
+  trouble.fate = lost ? "lost" : "source";
+  trouble.ended_guest = lost;
+  record::record_trouble(iteration_.journal, trouble, ends_.destination != nullptr ? ends_.destination->process_id : 0);
 }
 
 StepOutcome Migration::lose_as_declared(const std::string& result, const std::string& error) {

@@ -92,7 +92,7 @@ void OperationRunner::record(const Running& running, const char* result, bool co
 
 Result<bool> OperationRunner::await(const DeviceSpec& device, bool present) {
   const ops::HotplugKind* hotplug = ops::find_hotplug_kind(device.type);
-  base::Json arguments = hotplug->sign(lineage_.devices(), device, lineage_.context().scenario.guest.cpus);
+  base::Json arguments = hotplug->guest_identity(lineage_.devices(), device, lineage_.context().scenario.guest.cpus);
   // Where the guest can only count, the number itself says what is wanted.
   arguments["state"] = present ? "present" : "absent";
   const auto wait = std::chrono::seconds(lineage_.context().scenario.deadline.answer_s);
@@ -104,7 +104,7 @@ Result<bool> OperationRunner::await(const DeviceSpec& device, bool present) {
 }
 
 guest::DiskIdentity OperationRunner::disk_identity(const DeviceSpec& device) const {
-  const base::Json sign = ops::find_hotplug_kind(device.type)->sign(lineage_.devices(), device, 0);
+  const base::Json sign = ops::find_hotplug_kind(device.type)->guest_identity(lineage_.devices(), device, 0);
   guest::DiskIdentity identity;
   identity.pci_address = base::json_get<std::string>(sign, "pci_address", "");
   identity.serial = base::json_get<std::string>(sign, "serial", "");

@@ -31,11 +31,11 @@ StepResult LineageWatch::check() {
       return StepResult::guest_lost;
     }
     const bool target_gone = std::any_of(lineage.targets().begin(), lineage.targets().end(),
-                                         [](const TargetPlayer& player) { return player.lost; });
+                                         [](const TargetInstance& instance) { return instance.lost; });
     if (target_gone) return StepResult::guest_lost;
     const auto& daemons = lineage.daemons();
     const bool daemon_gone =
-        std::any_of(daemons.begin(), daemons.end(), [](const auto& player) { return player.lost; });
+        std::any_of(daemons.begin(), daemons.end(), [](const auto& instance) { return instance.lost; });
     if (daemon_gone) return StepResult::guest_lost;
   }
   if (lineage.console().panicked()) {

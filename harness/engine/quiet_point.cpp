@@ -17,18 +17,18 @@ constexpr std::chrono::seconds kSettleMax{3};
 }  // namespace
 
 void DescriptorPeaks::sample() {
-  for (const TargetPlayer& player : lineage_.targets()) {
-    if (player.lost) continue;
-    const int count = proc::count_fds(player.target->pid()).value_or(0);
-    int& peak = peaks_[player.process_id];
+  for (const TargetInstance& instance : lineage_.targets()) {
+    if (instance.lost) continue;
+    const int count = proc::count_fds(instance.target->pid()).value_or(0);
+    int& peak = peaks_[instance.process_id];
     peak = std::max(peak, count);
   }
 }
 
 void DescriptorPeaks::record() const {
   for (const auto& [process_id, peak] : peaks_) {
-    for (const TargetPlayer& player : lineage_.targets()) {
-      if (player.process_id == process_id) journal_.sample(player.name, process_id, "fd.peak", peak);
+    for (const TargetInstance& instance : lineage_.targets()) {
+      if (instance.process_id == process_id) journal_.sample(instance.name, process_id, "fd.peak", peak);
     }
   }
 }
@@ -49,9 +49,9 @@ StepOutcome QuietPoint::sample() {
   iteration_.readings.finish_tree();  // the answer came while counts settled, at the latest
   journal.observation().context = fmt::format("qemus={}", lineage.vms().size());
   if (!settled_.settled) {
-    for (const TargetPlayer& player : lineage.targets()) {
-      journal.event(kind::kUnsettled, player.name)
-          .process(player.process_id)
+    for (const TargetInstance& instance : lineage.targets()) {
+      journal.event(kind::kUnsettled, instance.name)
+          .process(instance.process_id)
           .text("descriptors still changed at the quiet point");
     }
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "engine/hang_diagnosis.h"
 
 namespace migsoak::engine {
 
@@ -36,7 +37,7 @@ Result<void> RestartSteps::ask_to_settle() {
                      "settle_disks", {{"pci_addresses", base::join(addresses, ",")}, {"timeout_ms", kPatienceMs}},
                      iteration_.answer_deadline()));
   // Without a restart in this iteration a disk that does not settle shows in the verification.
-  if (!base::json_get<bool>(answer, "idle", true)) restarts_.note_stalled(kPatienceMs);
+  if (!base::json_get<bool>(answer, "idle", true)) restarts_.note_stalled(kPatienceMs, addresses);
   return {};
 }
 
@@ -54,9 +55,19 @@ StepOutcome RestartSteps::end_guest_as_declared() {
   Lineage& lineage = iteration_.lineage;
   // A destination may have ended, refusing the broken queue; that the target ends again was not declared, and the check
   // that follows tells of it.
-  const auto ended = [](const TargetPlayer& player) { return !player.lost && player.target->child().exited(); };
+  const auto ended = [](const TargetInstance& instance) { return !instance.lost && instance.target->child().exited(); };
   if (std::any_of(lineage.targets().begin(), lineage.targets().end(), ended)) return StepResult::ok;
+  // Requests that are never answered are declared of those targets alone. Who hangs besides them is to blame.
+  const Stuck stuck = find_stuck(lineage, restarts_.targets_allowed_errors());
+  if (!stuck.subject.empty()) {
+    return Trouble{stuck.subject,
+                   stuck.process_id,
+                   {base::ErrorKind::timeout, stuck.why, {}},
+                   "answer to the guest's requests after a restart",
+                   /*explained_by_ends=*/false};
+  }
   lineage.drain_logs(iteration_.journal);
+  restarts_.note_ended_guest();
   iteration_.end_guest();
   return StepResult::ended_as_declared;
 }

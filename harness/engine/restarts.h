@@ -2,13 +2,24 @@
 // in flight meanwhile: whether they come through is for its verification to tell.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "engine/lineage.h"
+#include "record/expected_trouble.h"
 
 namespace migsoak::engine {
+
+// Whose requests are not answered, by what is in flight to each target (nothing: not known). Where nothing is known,
+// the restarted ones are taken to be the reason.
+struct Stalled {
+  std::set<std::string> restarted, others;
+};
+Stalled stalled_of(const std::map<std::string, std::optional<std::int64_t>>& in_flight,
+                   const std::set<std::string>& restarted);
 
 class RestartRunner {
  public:
@@ -29,11 +40,16 @@ class RestartRunner {
 
   // What the guest said of a disk in this iteration.
   void note_disk(const std::string& device, std::uint64_t io_errors, bool hangs);
-  // The guest's requests were given time and are not all answered: after a restart that is to recover a hang.
-  void note_stalled(std::int64_t waited_ms);
+  // The guest was to have no request in flight to the disks at these addresses, was given time, and has some: after a
+  // restart that is to recover, and of a target that was not restarted, a hang.
+  void note_stalled(std::int64_t waited_ms, const std::vector<std::string>& addresses);
   // Requests that are never answered, of a disk whose target was to answer them with errors (expect = "io-errors").
   bool lost_as_declared() const;
-  // I/O errors so far that restarts were to bring; note_lasting(): they go on.
+  // The targets of these requests.
+  std::set<std::string> targets_allowed_errors() const;
+  // The guest's life was ended for them, by plan.
+  void note_ended_guest() { ended_guest_ = true; }
+  // I/O errors seen so far that the scenario declared; note_lasting() marks them as permanent.
   std::uint64_t declared_errors() const;
   void note_lasting();
   // The iteration is over: what became of each restart goes on record.
@@ -51,6 +67,7 @@ class RestartRunner {
   struct Restart {
     record::PlannedRestart planned;
     std::string target;  // "target:disk0@a"
+    record::Declaration declared;
     std::vector<std::string> disks;
     std::string phase;
     double began_at_ms = 0;
@@ -63,22 +80,24 @@ class RestartRunner {
     bool hangs = false;
   };
 
-  base::Result<void> restart(TargetPlayer& player, Restart& restart);
-  base::Result<void> stop(TargetPlayer& player, Restart& restart);
-  base::Result<void> start(TargetPlayer& player, Restart& restart);
-  base::Result<void> wait_reconnected(TargetPlayer& player, const std::vector<Link>& links, Restart& restart);
-  std::vector<Link> connected_links(const TargetPlayer& player);
+  static bool allows_errors(const Restart& restart);
+  static bool declared_loss(const Restart& restart);
+  base::Result<void> restart(TargetInstance& instance, Restart& restart);
+  base::Result<void> stop(TargetInstance& instance, Restart& restart);
+  base::Result<void> start(TargetInstance& instance, Restart& restart);
+  base::Result<void> wait_reconnected(TargetInstance& instance, const std::vector<Link>& links, Restart& restart);
+  std::vector<Link> connected_links(const TargetInstance& instance);
   Vm* vm_of(const Link& link);
-  std::optional<std::int64_t> in_flight_of(const TargetPlayer& player);
+  // Addresses of the guest's disks that it serves; none where it does not serve the guest.
+  std::vector<std::string> disks_of(const TargetInstance& instance);
+  std::optional<std::int64_t> in_flight_to(const std::vector<std::string>& addresses);
   tl::unexpected<base::Error> fail(Restart& restart, const char* result, base::Error error, Trouble trouble);
 
   Lineage& lineage_;
   record::Journal& journal_;
   std::vector<Restart> restarts_;
+  bool ended_guest_ = false;
   Trouble trouble_;
 };
-
-// Did the guest's life end as the scenario declares of a restart?
-bool ended_by_declared_restart(const record::Observation& observation);
 
 }  // namespace migsoak::engine

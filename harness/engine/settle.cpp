@@ -34,11 +34,11 @@ Connections look_at_connections(Lineage& lineage) {
   for (const proc::FdEntry& entry : of_qemu.value_or(std::vector<proc::FdEntry>{})) {
     if (entry.inode != 0) of_guest.insert(entry.inode);
   }
-  for (const TargetPlayer& player : lineage.targets()) {
-    if (player.lost) continue;
-    const auto of_target = proc::read_fds(player.target->pid());
+  for (const TargetInstance& instance : lineage.targets()) {
+    if (instance.lost) continue;
+    const auto of_target = proc::read_fds(instance.target->pid());
     if (!of_target) {
-      seen.unread.push_back({player.name, player.process_id, of_target.error().describe()});
+      seen.unread.push_back({instance.name, instance.process_id, of_target.error().describe()});
       continue;
     }
     bool connected = false;
@@ -48,8 +48,8 @@ Connections look_at_connections(Lineage& lineage) {
       if (socket->second.peer_inode == 0 && !socket->second.listening) ++seen.hung_up;
       connected = connected || of_guest.contains(socket->second.peer_inode);
     }
-    const bool serves_guest = player.serves(current->machine->spec().side, current->slot);
-    if (of_qemu && !connected && serves_guest) seen.targets_without_guest.push_back(player.name);
+    const bool serves_guest = instance.serves(current->machine->spec().side, current->slot);
+    if (of_qemu && !connected && serves_guest) seen.targets_without_guest.push_back(instance.name);
   }
   return seen;
 }

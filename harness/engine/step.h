@@ -66,8 +66,8 @@ class StepListener {
   virtual void ended(const Step&) {}  // and nobody has looked at the processes since
 };
 
-// Runs the wanted steps one after the other until one is not ok. The processes are checked between two steps, and
-// after one that did not end the iteration by itself: here and nowhere else.
+// Runs the wanted steps one after the other until one is not ok. The processes are checked after each that did not end
+// the iteration by itself: here and nowhere else.
 // `listener` may be null.
 StepResult run_steps(const std::vector<Step>& steps, record::Journal& journal, ProcessWatch& watch,
                      StepListener* listener = nullptr);

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "engine/restarts.h"
+#include "record/expected_trouble.h"
 #include "record/run_end.h"
 
 namespace migsoak::engine {
@@ -20,7 +20,7 @@ StopPolicy::Decision StopPolicy::after(const record::Observation& observation) {
   if (observation.status == IterationStatus::lost) {
     failures_in_a_row_ = 0;
     // By plan the guest's life ends here.
-    if (observation.plan.expect == record::kExpectLost || ended_by_declared_restart(observation)) return {};
+    if (record::declares(observation.plan, record::outcome::kLost) || record::ended_by_plan(observation)) return {};
     const std::string why = fmt::format("the guest or a target was lost in iteration {}", observation.iteration);
     if (scenario_.on_loss == OnLoss::stop) return {Next::stop, kStopped + why};
     // A pair is booted on its first side only: what is left of it after a loss would be another pair.
@@ -28,7 +28,8 @@ StopPolicy::Decision StopPolicy::after(const record::Observation& observation) {
     return {};
   }
   const bool failed = observation.status == IterationStatus::failed;
-  if (failed && observation.plan.expect == record::kExpectRefused) return {};  // says nothing of what comes next
+  if (failed && record::declares(observation.plan, record::outcome::kRefused))
+    return {};  // says nothing of what comes next
   failures_in_a_row_ = failed ? failures_in_a_row_ + 1 : 0;
   if (failures_in_a_row_ < scenario_.failures_max) return {};
   // The guest survives a failed migration, and one failure says little; this many say that there is no way.

@@ -60,6 +60,7 @@ UpgradeAttempt::UpgradeAttempt(IterationContext& iteration, const ops::UpgradeFa
 
 Result<Vm*> UpgradeAttempt::run(Vm& source) {
   began_ = base::Clock::now();
+  began_at_ms_ = journal_.at_ms();
   ends_.source = &source;
   source_side_ = source.machine->spec().side;
   ram_ = source.ram;
@@ -272,7 +273,7 @@ Result<void> UpgradeAttempt::load_again(Vm& vm, Deadline deadline) {
   ops::MigrationSettings settings;
   settings.mode = mode_.name;
   settings.ignore_shared = true;
-  MIGSOAK_TRY(ops::SentSettings(*vm.machine, settings).confirm(deadline));
+  MIGSOAK_TRY(ops::PendingSettings(*vm.machine, settings).confirm(deadline));
   MIGSOAK_TRY(client.execute("migrate-incoming", {{"uri", "file:" + kept_file_}}, deadline));
   const auto over = [&] { return client.has_event("RESUME") || !vm.machine->alive() || !client.connected(); };
   const auto waited = context_.reactor.run_until(over, deadline);
@@ -324,26 +325,32 @@ void UpgradeAttempt::record(const std::string& new_side, std::int64_t process_id
   lineage_.drain_logs(journal_);
   error_ = to_the_point(base::printable(error_, 2000), said_before_);
   const guest::HeartbeatGap gap = lineage_.channel().take_gap();
-  auto event = journal_.event(kind::kUpgradeFailure, new_side);
-  event.process(process_id)
-      .text(fmt::format("upgrade by {} made to fail ({}): {}; the guest: {}{}", mode_.name, failure_.name,
-                        error_.empty() ? result_ : error_, fate_, how_.empty() ? "" : " (" + how_ + ")"))
-      .detail({{"failure", failure_.name},
-               {"mode", mode_.name},
-               {"error", error_},
-               {"took_ms", base::milliseconds_between(began_, base::Clock::now())},
-               {"result", result_},
-               {"fate", fate_}});
-  if (!how_.empty()) event.detail("how", how_);
-  if (guest_ != nullptr) event.detail("gap_ms", gap.host_ms);
-  if (intact_) event.detail("intact", *intact_);
-  if (!log_.empty()) event.detail("log", log_);
-  if (!hang_.is_null()) event.detail("hang", hang_);
-  event_ = event.commit();
+  trouble_.declared = {
+      record::TroubleCause::upgrade_failure, failure_.name, "", {new_side}, {record::outcome::kAttemptFails}, ""};
+  trouble_.result = result_;
+  trouble_.phase = journal_.phase();
+  trouble_.at_ms = began_at_ms_;
+  trouble_.took_ms = base::milliseconds_between(began_, base::Clock::now());
+  trouble_.text = fmt::format("upgrade by {} made to fail ({}): {}; the guest: {}{}", mode_.name, failure_.name,
+                              error_.empty() ? result_ : error_, fate_, how_.empty() ? "" : " (" + how_ + ")");
+  trouble_.why = error_;
+  trouble_.mode = mode_.name;
+  trouble_.fate = fate_;
+  trouble_.how = how_;
+  trouble_.intact = intact_;
+  trouble_.seen = record::seen_of_upgrade(trouble_);
+  base::Json more = base::Json::object();
+  if (guest_ != nullptr) more["gap_ms"] = gap.host_ms;
+  if (!log_.empty()) more["log"] = log_;
+  if (!hang_.is_null()) more["hang"] = hang_;
+  event_ = record::record_trouble(journal_, trouble_, process_id, more);
 }
 
 void UpgradeAttempt::conclude(bool migrates) {
-  if (guest_ != nullptr && event_) journal_.amend(*event_, "migrates", migrates);
+  if (guest_ == nullptr || !event_) return;
+  trouble_.migrates = migrates;
+  journal_.amend(*event_, "migrates", migrates);
+  journal_.amend(*event_, "seen", record::to_string(record::seen_of_upgrade(trouble_)));
 }
 
 }  // namespace migsoak::engine

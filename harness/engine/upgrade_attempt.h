@@ -1,5 +1,5 @@
 // UpgradeAttempt: an attempt at an iteration's migration that is made to fail (Plan::upgrade_failure,
-// ops/upgrade_failures), and what becomes of the guest. Whatever goes as sabotaged becomes one event kUpgradeFailure,
+// ops/upgrade_failures), and what becomes of the guest. Whatever goes as sabotaged becomes one record::ExpectedTrouble,
 // never a hang or an unexpected end; nothing of the attempt is left when run() returns.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include "engine/iteration_context.h"
 #include "engine/verification.h"
 #include "ops/upgrade_failures/upgrade_failure.h"
+#include "record/expected_trouble.h"
 
 namespace migsoak::engine {
 
@@ -49,6 +50,7 @@ class UpgradeAttempt : private ops::MigrationListener {
   const ops::UpgradeFailure& failure_;
   Verification& verification_;
   base::Clock::time_point began_;
+  double began_at_ms_ = 0;
   std::string source_side_;
   std::shared_ptr<RamFile> ram_;  // of the guest, whoever maps it
   Ends ends_;                     // destination: the new side's process
@@ -64,6 +66,7 @@ class UpgradeAttempt : private ops::MigrationListener {
   base::Json log_ = base::Json::array(), hang_;
   std::optional<bool> intact_;
   std::optional<base::Error> harness_error_;
+  record::ExpectedTrouble trouble_;
   std::optional<std::size_t> event_;  // its place in the journal
 };
 

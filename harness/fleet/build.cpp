@@ -1,11 +1,10 @@
 // What a Build can be asked, and its form in entry.json.
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "base/text.h"
 #include "base/version.h"
 #include "fleet/fleet.h"
+#include "proc/program.h"
 
 namespace migsoak::fleet {
 
@@ -47,7 +46,7 @@ const MachineType* Build::machine(std::string_view name_or_alias) const {
 
 std::string Build::program(std::string_view program_name) const {
   const std::string path = binary.substr(0, binary.rfind('/') + 1) + std::string(program_name);
-  return ::access(path.c_str(), X_OK) == 0 ? path : "";
+  return proc::find_program(path).value_or("");
 }
 
 Json to_json(const Build& build) {

@@ -14,7 +14,7 @@
 
 #include "base/text.h"
 #include "base/version.h"
-#include "fleet/question.h"
+#include "fleet/inspect.h"
 
 namespace migsoak::fleet {
 

@@ -9,9 +9,9 @@
 #include "base/text.h"
 #include "fleet/apt.h"
 #include "fleet/entry.h"
-#include "fleet/question.h"
+#include "fleet/inspect.h"
 #include "fleet/tree.h"
-#include "proc/spawn.h"
+#include "proc/program.h"
 
 namespace migsoak::fleet {
 
@@ -26,7 +26,7 @@ Result<void> check_tools() {
   const std::vector<std::pair<std::string, std::string>> needed = {
       {"apt-get", "apt"}, {"dpkg-deb", "dpkg"}, {"patchelf", "patchelf"}};
   for (const auto& [program, package] : needed) {
-    if (!proc::find_executable(program)) {
+    if (!proc::find_program(program)) {
       return base::fail(ErrorKind::environment,
                         fmt::format("fetching needs '{}': apt-get install {}", program, package));
     }
@@ -82,9 +82,9 @@ struct Fetch {
     const std::string id = free_id(all, suite, upstream_version(package_version));
     Tree tree{work.path() / "entry/tree", lock.dir / id / "tree", {}};
     MIGSOAK_TRY(make_tree(host, packages, tree, deadline));
-    MIGSOAK_ASSIGN(Build build, question_through(host, launcher_in(tree), build_in(tree, tree.made), deadline),
+    MIGSOAK_ASSIGN(Build build, inspect_through(host, launcher_in(tree), build_in(tree, tree.made), deadline),
                    "asking the new build");
-    const OwnBuild placed = build_in(tree, tree.placed);
+    const LocalBuild placed = build_in(tree, tree.placed);
     build.id = id;
     build.suite = "debian:" + suite.name;
     build.package_version = package_version;

@@ -48,8 +48,8 @@ struct Build {
   std::vector<DeviceType> devices;
   std::vector<std::string> modes;         // migration modes (QAPI MigMode): "normal", "cpr-reboot", ...
   std::vector<std::string> capabilities;  // migration capabilities (QAPI MigrationCapability): "multifd", ...
-  std::string stamp;                      // size and time of the binary when it was questioned
-  bool stale = false;                     // the binary has changed since; resolve() questions it anew
+  std::string stamp;                      // size and time of the binary when it was inspected
+  bool stale = false;                     // the binary has changed since; resolve() inspects it anew
 
   // "10.0.13" is at least 10, 0.
   bool at_least(int major, int minor) const;
@@ -61,7 +61,7 @@ struct Build {
   std::string program(std::string_view name) const;
 };
 
-// What starting a QEMU to question it takes. Borrowed.
+// What starting a QEMU to ask it takes. Borrowed.
 struct Host {
   proc::Reactor& reactor;
   proc::Containment& containment;
@@ -79,7 +79,7 @@ base::Result<std::optional<Build>> find(const std::string& word);
 
 enum class WhenMissing { refuse, fetch };
 
-// What a scenario's `qemu = "..."` or compat's `--from` means: a fleet word, a path or a program in PATH (questioned
+// What a scenario's `qemu = "..."` or compat's `--from` means: a fleet word, a path or a program in PATH (inspected
 // now, about 0.2 s), or "debian:SUITE", fetched when missing and allowed. kind bad_input, one line with the nearest
 // name, when it is none of these. `progress` gets one line when something takes long; may be empty.
 using Progress = std::function<void(const std::string&)>;
@@ -106,22 +106,18 @@ base::Result<Added> add_debian(const Host& host, const std::string& suite, bool 
                                const Progress& progress = {});
 
 // A QEMU by its path, with what it needs.
-struct OwnBuild {
+struct LocalBuild {
   std::string name;  // letters, digits, . _ + -; begins with a letter or digit
   std::string path;  // of the binary
   std::vector<std::string> args;
   std::map<std::string, std::string> env;
 };
 // kind bad_input: the name is taken or not allowed, the path is no QEMU. The same name for the same path again is fine:
-// the build is questioned anew.
-base::Result<Added> add_own(const Host& host, const OwnBuild& own, base::Deadline deadline);
+// the build is inspected anew.
+base::Result<Added> add_local(const Host& host, const LocalBuild& local, base::Deadline deadline);
 
 // Removes an entry; never the user's own binary. kind bad_input: no such build.
 base::Result<Build> remove(const Host& host, const std::string& word, base::Deadline deadline);
-
-// Questions a QEMU: version, machines, devices, modes. Name, id, suite and package stay empty. kind bad_input when it
-// is none.
-base::Result<Build> question(const Host& host, const OwnBuild& own, base::Deadline deadline);
 
 base::Json to_json(const Build& build);
 base::Result<Build> build_from_json(const base::Json& json);

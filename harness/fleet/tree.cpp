@@ -129,8 +129,8 @@ Result<void> make_tree(const Host& host, const std::vector<fs::path>& packages, 
   return {};
 }
 
-OwnBuild build_in(const Tree& tree, const fs::path& root) {
-  OwnBuild own;
+LocalBuild build_in(const Tree& tree, const fs::path& root) {
+  LocalBuild own;
   own.path = root / kQemu;
   std::error_code error;
   // -L is where firmware and option ROMs are looked for first. A ROM's size is part of a device: the system's would

@@ -24,7 +24,7 @@ base::Result<void> make_tree(const Host& host, const std::vector<std::filesystem
                              base::Deadline deadline);
 
 // The QEMU of the tree with the arguments and environment it needs, as seen from `root` (made or placed).
-OwnBuild build_in(const Tree& tree, const std::filesystem::path& root);
+LocalBuild build_in(const Tree& tree, const std::filesystem::path& root);
 // What starts a program of the tree before the tree is in its place (ld.so(8)).
 std::vector<std::string> launcher_in(const Tree& tree);
 

@@ -138,7 +138,8 @@ base::Result<bool> guest_comes_up(proc::Reactor& reactor, proc::Containment& con
 }  // namespace
 
 base::Result<std::string> resolve_accel(proc::Reactor& reactor, proc::Containment& containment,
-                                        const std::string& accel, const MachineSpec& probe, base::Deadline deadline) {
+                                        const std::string& accel, const MachineSpec& probe, const std::string& version,
+                                        base::Deadline deadline) {
   if (accel == "kvm" || accel == "tcg") return accel;
   if (accel != "auto") {
     return base::fail(ErrorKind::bad_input, fmt::format("accel '{}': one of auto, kvm, tcg", base::printable(accel)));
@@ -151,8 +152,7 @@ base::Result<std::string> resolve_accel(proc::Reactor& reactor, proc::Containmen
     spdlog::info("accel auto: tcg (no guest image to try KVM with)");
     return std::string("tcg");
   }
-  MIGSOAK_ASSIGN(const QemuIdentity identity, identify_qemu(reactor, containment, probe.qemu, deadline));
-  const std::string key = identity.path + " " + identity.full;
+  const std::string key = probe.qemu + " " + version;
   base::Json cache = read_cache();
   const std::string remembered = base::json_get<std::string>(cache["answers"], key, "");
   if (remembered == "kvm" || remembered == "tcg") {

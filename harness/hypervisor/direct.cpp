@@ -14,6 +14,7 @@
 #include "hypervisor/sockets.h"
 #include "proc/child_process.h"
 #include "proc/proc_fs.h"
+#include "proc/program.h"
 #include "qmp/client.h"
 
 namespace migsoak::hypervisor {
@@ -61,7 +62,7 @@ class DirectMachine : public Machine {
  public:
   DirectMachine(proc::Reactor& reactor, MachineSpec spec)
       : reactor_(reactor), spec_(std::move(spec)), client_(reactor) {
-    resolved_qemu_ = find_executable(spec_.qemu).value_or(spec_.qemu);
+    resolved_qemu_ = proc::without_links(proc::find_program(spec_.qemu).value_or(spec_.qemu));
   }
   ~DirectMachine() override;
 

@@ -97,27 +97,11 @@ class Machine {
   virtual void kill() = 0;  // returns when it is gone
 };
 
-// What a binary says of itself: run without a side's env and wrapper. kind bad_input when it is not a QEMU.
-struct QemuIdentity {
-  std::string path;     // resolved
-  std::string version;  // "7.2.22"
-  std::string full;     // the first line of --version, printable
-  std::string package;  // "qemu-system-x86 1:7.2+dfsg-7+deb12u18+b3", empty when unpackaged
-};
-base::Result<QemuIdentity> identify_qemu(proc::Reactor& reactor, proc::Containment& containment,
-                                         const std::string& qemu, base::Deadline deadline);
-// kind bad_input when `-machine help` of this QEMU does not list the type; good when it can't be asked.
-base::Result<void> check_machine_type(proc::Reactor& reactor, proc::Containment& containment, const QemuIdentity& qemu,
-                                      const std::string& machine, base::Deadline deadline);
-
-// "qemu-system-common 1:7.2+dfsg-7": the package and version a program came in; empty when it belongs to none, or this
-// is no Debian.
-std::string package_of(proc::Reactor& reactor, proc::Containment& containment, const std::string& path,
-                       base::Deadline deadline);
-
 // "auto" -> "kvm" when a guest really came up on KVM on this host since its last boot (remembered in
 // $XDG_CACHE_HOME/migsoak/accel.json keyed by boot id, QEMU path and version), else "tcg".
+// `version`: what the probe's QEMU says of itself, in full.
 base::Result<std::string> resolve_accel(proc::Reactor& reactor, proc::Containment& containment,
-                                        const std::string& accel, const MachineSpec& probe, base::Deadline deadline);
+                                        const std::string& accel, const MachineSpec& probe, const std::string& version,
+                                        base::Deadline deadline);
 
 }  // namespace migsoak::hypervisor

@@ -119,7 +119,7 @@ std::vector<DeviceSpec> pluggable_devices(const Scenario& scenario, bool (*wante
   std::vector<DeviceSpec> devices;
   for (const HotplugKind& kind : ops::hotplug_kinds()) {
     if (!wanted(kind.name) || !scenario.hotplug.uses(kind.name)) continue;
-    const int most = std::max(kind.most, scenario.hotplug.sweep);
+    const int most = std::max(kind.count_max, scenario.hotplug.sweep);
     for (int i = 0; i < most; ++i) devices.push_back(bare_device(fmt::format("{}{}", kind.prefix, i), kind.name));
     for (const HotplugStep& step : scenario.hotplug.steps) {
       const bool known =
@@ -184,7 +184,7 @@ int OperationPlanner::plugged() const {
 std::vector<std::string> OperationPlanner::free_ids(const std::string& name) const {
   const HotplugKind* kind = ops::find_hotplug_kind(name);
   const auto of_kind = std::count_if(devices_.begin(), devices_.end(), [&](const auto& d) { return d.type == name; });
-  const int most = std::max(kind->most, scenario_.hotplug.sweep);
+  const int most = std::max(kind->count_max, scenario_.hotplug.sweep);
   std::vector<std::string> ids;
   if (of_kind >= most) return ids;
   for (int i = 0; i < most; ++i) {
@@ -200,7 +200,8 @@ std::vector<std::string> OperationPlanner::places_of(const std::string& name) co
   const HotplugKind* kind = ops::find_hotplug_kind(name);
   std::vector<std::string> places;
   if (!on_pci(name)) {
-    for (int i = 0; i < kind->most; ++i) places.push_back(fmt::format("{}/{:#x}", kind->bus, kind->first_address + i));
+    for (int i = 0; i < kind->count_max; ++i)
+      places.push_back(fmt::format("{}/{:#x}", kind->bus, kind->first_address + i));
   } else if (pcie_) {
     for (int port = 0; port < scenario_.hotplug.ports; ++port) places.push_back(fmt::format("rp{}/0x0", port));
   } else {

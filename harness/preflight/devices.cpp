@@ -6,11 +6,10 @@
 #include <set>
 
 #include "base/text.h"
-#include "fleet/question.h"
+#include "fleet/inspect.h"
 #include "hypervisor/device_type.h"
 #include "ops/hotplug/hotplug.h"
 #include "plan/device_plan.h"
-#include "proc/child_process.h"
 
 namespace migsoak::preflight {
 
@@ -68,18 +67,13 @@ std::string property_key(const Scenario& scenario, const hypervisor::DeviceSpec&
 // Asks one build, and asks nothing twice.
 class BuildAnswers {
  public:
-  BuildAnswers(const fleet::Host& host, const fleet::Build& build, std::string binary)
-      : host_(host), build_(build), binary_(std::move(binary)) {}
+  BuildAnswers(const fleet::Host& host, const fleet::Build& build) : host_(host), build_(build) {}
 
   // Errors: interrupted. What can't be asked is taken to be there.
   Result<bool> has_driver(const std::string& driver) {
     if (!asked_) {
       asked_ = true;
-      std::vector<fleet::DeviceType> types = build_.devices;
-      if (types.empty()) {
-        MIGSOAK_ASSIGN(const std::string help, ask("help"));
-        types = fleet::parse_device_help(help);
-      }
+      MIGSOAK_ASSIGN(const auto types, fleet::device_types(host_, build_, base::Deadline::in(kAnswerMax)));
       for (const fleet::DeviceType& type : types) drivers_.insert({type.name, type.alias});
     }
     return drivers_.empty() || drivers_.contains(driver);
@@ -89,36 +83,15 @@ class BuildAnswers {
   Result<std::vector<std::string>> properties(const std::string& driver) {
     const auto known = properties_.find(driver);
     if (known != properties_.end()) return known->second;
-    MIGSOAK_ASSIGN(const std::string help, ask(driver + ",help"));
-    std::vector<std::string>& names = properties_[driver];
-    // "virtio-blk-pci options:", then "  name=<type>  - description (default: …)"
-    for (const std::string& line : base::split(help, '\n')) {
-      const auto begin = line.find_first_not_of(' ');
-      const auto end = line.find("=<");
-      if (begin != std::string::npos && begin > 0 && end != std::string::npos) {
-        names.push_back(line.substr(begin, end - begin));
-      }
-    }
-    return names;
+    MIGSOAK_ASSIGN(properties_[driver],
+                   fleet::device_properties(host_, build_, driver, base::Deadline::in(kAnswerMax)));
+    return properties_[driver];
   }
 
  private:
-  Result<std::string> ask(const std::string& what) {
-    proc::SpawnSpec spec;
-    spec.name = "qemu -device help";
-    spec.argv = {binary_};
-    spec.argv.insert(spec.argv.end(), build_.args.begin(), build_.args.end());
-    spec.argv.insert(spec.argv.end(), {"-device", what});
-    spec.env = build_.env;
-    const auto output =
-        proc::run_command(host_.reactor, host_.containment, spec, base::Deadline::in(std::chrono::seconds(10)));
-    if (!output && output.error().kind == ErrorKind::interrupted) return tl::unexpected<base::Error>(output.error());
-    return output && output->status.success() ? output->out : std::string();
-  }
-
+  static constexpr std::chrono::seconds kAnswerMax{10};
   const fleet::Host& host_;
   const fleet::Build& build_;
-  std::string binary_;
   bool asked_ = false;
   std::set<std::string> drivers_;
   std::map<std::string, std::vector<std::string>> properties_;
@@ -148,12 +121,12 @@ Result<void> check_properties(const Scenario& scenario, const hypervisor::Device
 }  // namespace
 
 Result<void> check_devices(const fleet::Host& host, const Scenario& scenario,
-                           const std::map<std::string, hypervisor::QemuIdentity>& identities,
+                           const std::map<std::string, fleet::Identity>& identities,
                            const std::map<std::string, fleet::Build>& builds) {
   std::map<std::string, BuildAnswers> by_build;
   for (const SideScenario& side : scenario.sides) {
-    const hypervisor::QemuIdentity& identity = identities.at(side.qemu);
-    BuildAnswers& answers = by_build.try_emplace(side.qemu, host, builds.at(side.qemu), identity.path).first->second;
+    const fleet::Identity& identity = identities.at(side.qemu);
+    BuildAnswers& answers = by_build.try_emplace(side.qemu, host, builds.at(side.qemu)).first->second;
     const std::string build =
         fmt::format("QEMU {} (side {}, {})", identity.version, side.name, base::printable(side.qemu, 200));
     for (const hypervisor::DeviceSpec& device : devices_on(scenario, side.name)) {

@@ -5,19 +5,18 @@
 #include <map>
 #include <string>
 
-#include "fleet/fleet.h"
-#include "hypervisor/machine.h"
+#include "fleet/inspect.h"
 #include "scenario/scenario.h"
 
 namespace migsoak::preflight {
 
 using scenario::Scenario;
-// Both maps go by the scenario's words for a QEMU (Preflight::qemu, Preflight::builds). `-device help` is run once for
-// a build that is not known to the fleet, `-device DRIVER,help` once for each build and driver that has properties; a
-// build that does not answer is not held against the scenario. kind bad_input: one line with file, key, device, side,
+// Both maps are keyed by the scenario's `qemu` strings (Preflight::qemu, Preflight::builds). `-device help` is run once
+// for a build that is not known to the fleet, `-device DRIVER,help` once for each build and driver that has properties;
+// a build that does not answer is not held against the scenario. kind bad_input: one line with file, key, device, side,
 // version and the nearest name.
 base::Result<void> check_devices(const fleet::Host& host, const Scenario& scenario,
-                                 const std::map<std::string, hypervisor::QemuIdentity>& identities,
+                                 const std::map<std::string, fleet::Identity>& identities,
                                  const std::map<std::string, fleet::Build>& builds);
 
 }  // namespace migsoak::preflight

@@ -6,16 +6,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <set>
 
 #include "base/log.h"
 #include "base/text.h"
+#include "fleet/inspect.h"
 #include "hypervisor/driver.h"
 #include "plan/device_plan.h"
 #include "preflight/devices.h"
 #include "preflight/modes.h"
+#include "proc/program.h"
 #include "record/known_defects.h"
 #include "target/target_kind.h"
 
@@ -34,22 +35,7 @@ using scenario::TargetShare;
 
 namespace {
 
-// Its path.
-Result<std::string> find_program(const std::string& program, const std::string& what) {
-  if (program.find('/') != std::string::npos) {
-    if (access(program.c_str(), X_OK) == 0) return program;
-    return fail(ErrorKind::bad_input,
-                fmt::format("{}: '{}' is not there or not executable", what, base::printable(program)));
-  }
-  const char* path = std::getenv("PATH");
-  for (const std::string& dir : base::split(path != nullptr ? path : "/usr/bin:/bin", ':')) {
-    if (access((dir + "/" + program).c_str(), X_OK) == 0) return dir + "/" + program;
-  }
-  return fail(
-      ErrorKind::bad_input,
-      fmt::format("{}: no '{}' in PATH; give a path, or install it (harness/packages.txt lists what migsoak needs)",
-                  what, base::printable(program)));
-}
+constexpr std::chrono::seconds kOneAnswerMax{10};
 
 std::string first_line(const char* file) {
   std::ifstream in(file);
@@ -110,10 +96,23 @@ Result<fleet::Build> find_build(const fleet::Host& host, const std::string& word
     MIGSOAK_ASSIGN(const std::optional<fleet::Build> entry, fleet::find(word), what);
     if (entry) return *entry;
   }
-  MIGSOAK_TRY(find_program(word, what));
   fleet::Build build;
   build.binary = word;
   return build;
+}
+
+// What can't be asked for its machine types is taken to have this one.
+Result<void> check_machine_type(const fleet::Host& host, const fleet::Build& build, const std::string& version,
+                                const std::string& machine) {
+  const std::string type = machine.substr(0, machine.find(','));
+  MIGSOAK_ASSIGN(const std::vector<std::string> known,
+                 fleet::machine_names(host, build, base::Deadline::in(kOneAnswerMax)));
+  if (known.empty() || std::find(known.begin(), known.end(), type) != known.end()) return {};
+  const std::string near = base::nearest_name(type, known);
+  return fail(ErrorKind::bad_input,
+              fmt::format("QEMU {} has no machine type '{}'{}", version, base::printable(type),
+                          near.empty() ? fmt::format("; `{} -machine help` lists them", build.binary)
+                                       : fmt::format(", did you mean '{}'?", near)));
 }
 
 // One machine type for the builds of these sides. Builds of one version agree on any.
@@ -126,8 +125,8 @@ Result<std::string> common_machine(const fleet::Host& host, Preflight& preflight
   for (const SideScenario* side : sides) {
     fleet::Build& build = preflight.builds.at(side->qemu);
     if (build.machines.empty()) {
-      const fleet::OwnBuild own{side->name, preflight.qemu.at(side->qemu).path, build.args, build.env};
-      MIGSOAK_ASSIGN(build, fleet::question(host, own, base::Deadline::in(std::chrono::seconds(20))));
+      const fleet::LocalBuild local{side->name, build.binary, build.args, build.env};
+      MIGSOAK_ASSIGN(build, fleet::inspect_build(host, local, base::Deadline::in(std::chrono::seconds(20))));
     }
     builds.push_back(build);
   }
@@ -209,17 +208,15 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
     if (preflight.qemu.contains(side.qemu)) continue;
     const std::string what = fmt::format("{}: side.{}.qemu", scenario.file, side.name);
     MIGSOAK_ASSIGN(fleet::Build build, find_build(host, side.qemu, what));
-    MIGSOAK_ASSIGN(
-        auto identity,
-        hypervisor::identify_qemu(reactor, containment, build.binary, base::Deadline::in(std::chrono::seconds(15))),
-        what);
+    MIGSOAK_ASSIGN(auto identity, fleet::identify(host, build.binary, base::Deadline::in(std::chrono::seconds(15))),
+                   what);
+    build.binary = identity.path;
     if (!build.package_version.empty()) identity.package = "qemu-system-x86 " + build.package_version;
-    preflight.builds.emplace(side.qemu, std::move(build));
     for (const std::string& machine : scenario.guest.machines) {
-      MIGSOAK_TRY(hypervisor::check_machine_type(reactor, containment, identity, machine,
-                                                 base::Deadline::in(std::chrono::seconds(10))),
+      MIGSOAK_TRY(check_machine_type(host, build, identity.version, machine),
                   fmt::format("{}: guest.machine on side {}", scenario.file, side.name));
     }
+    preflight.builds.emplace(side.qemu, std::move(build));
     preflight.packages[side.qemu] = identity.package;
     preflight.qemu.emplace(side.qemu, std::move(identity));
   }
@@ -229,14 +226,14 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
   MIGSOAK_TRY(check_devices(host, scenario, preflight.qemu, preflight.builds));
   for (const TargetScenario& target : scenario.targets) {
     const std::string program = target::program_of(target);
-    MIGSOAK_ASSIGN(const std::string path, find_program(program, fmt::format("{}: target.{}.{}", scenario.file,
-                                                                             target.name, target.program_key)));
-    preflight.packages[program] =
-        hypervisor::package_of(reactor, containment, path, base::Deadline::in(std::chrono::seconds(10)));
+    MIGSOAK_ASSIGN(const std::string path, proc::find_program(program),
+                   fmt::format("{}: target.{}.{}", scenario.file, target.name, target.program_key));
+    preflight.packages[program] = fleet::package_of(host, path, base::Deadline::in(kOneAnswerMax));
   }
   hypervisor::MachineSpec probe;
   probe.side = scenario.sides.front().name;
-  probe.qemu = preflight.qemu.at(scenario.sides.front().qemu).path;
+  const fleet::Identity& first_identity = preflight.qemu.at(scenario.sides.front().qemu);
+  probe.qemu = first_identity.path;
   const fleet::Build& first = preflight.builds.at(scenario.sides.front().qemu);
   probe.qemu_args = first.args;
   probe.env = first.env;
@@ -246,8 +243,9 @@ Result<Preflight> run_preflight(proc::Reactor& reactor, proc::Containment& conta
   probe.image = preflight.image;
   probe.run_dir = run_dir;
   probe.instance = "accel";
-  MIGSOAK_ASSIGN(preflight.accel, hypervisor::resolve_accel(reactor, containment, scenario.guest.accel, probe,
-                                                            base::Deadline::in(std::chrono::seconds(30))));
+  MIGSOAK_ASSIGN(preflight.accel,
+                 hypervisor::resolve_accel(reactor, containment, scenario.guest.accel, probe, first_identity.full,
+                                           base::Deadline::in(std::chrono::seconds(30))));
   if (scenario.guest.avoid_known_defects) avoid_known_defects(scenario, preflight);
   return preflight;
 }

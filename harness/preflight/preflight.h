@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "fleet/fleet.h"
+#include "fleet/inspect.h"
 #include "guest/image.h"
 #include "hypervisor/machine.h"
 #include "record/manifest.h"
@@ -18,10 +18,10 @@ using scenario::Scenario;
 using scenario::SideScenario;
 struct Preflight {
   guest::GuestImage image;
-  std::string accel;                                     // "kvm" | "tcg"
-  std::map<std::string, hypervisor::QemuIdentity> qemu;  // by the scenario's words
-  std::map<std::string, fleet::Build> builds;            // by the scenario's words: how each is started
-  std::map<std::string, std::string> machines;           // see machine_for()
+  std::string accel;                            // "kvm" | "tcg"
+  std::map<std::string, fleet::Identity> qemu;  // keyed by the scenario's `qemu`
+  std::map<std::string, fleet::Build> builds;   // keyed by the scenario's `qemu`: how each is started
+  std::map<std::string, std::string> machines;  // see machine_for()
   // The machine type of a guest that goes to and fro between the sides of this plan.
   std::string machine_for(const record::Plan& plan) const;
   // Known defects of the builds (record/known_defects.def) that the guests' machine is shaped to avoid, and the shape.

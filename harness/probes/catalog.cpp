@@ -1,6 +1,5 @@
 // The catalog of probes, expanded from probes.def, and the one way to run them.
 #include <fmt/format.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <exception>
@@ -8,6 +7,7 @@
 #include "base/deadline.h"
 #include "base/text.h"
 #include "probes/ancestry.h"
+#include "proc/look_until.h"
 #include "record/reads.h"
 
 namespace migsoak::probes {
@@ -87,11 +87,7 @@ bool has_vanished(ProbeState& state, const Subject& subject) {
 }
 
 void give_time_to_vanish(const std::function<bool()>& all_gone) {
-  const base::Deadline deadline = base::Deadline::in(std::chrono::milliseconds(50));
-  while (!all_gone() && !deadline.passed()) {
-    const timespec step{0, 2'000'000};
-    ::ppoll(nullptr, 0, &step, nullptr);
-  }
+  proc::look_until(all_gone, base::Deadline::in(std::chrono::milliseconds(50)));
 }
 
 namespace {

@@ -208,7 +208,7 @@ bool ChildProcess::Impl::kill_and_reap() {
       spdlog::warn("{} (pid {}) did not end on SIGKILL", spec.name, process.pid);
       return false;
     }
-    wait_readable(process.pidfd.get(), static_cast<int>(deadline.left().count()));
+    wait_readable(process.pidfd.get(), deadline);
   }
   return true;
 }

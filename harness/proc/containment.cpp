@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "proc/guardian.h"
+#include "proc/look_until.h"
 #include "proc/proc_fs.h"
 #include "proc/process_tree.h"
 #include "proc/spawn.h"
@@ -173,11 +174,10 @@ void Containment::Impl::end_guardian() {
   guardian_gone = true;
   tell_guardian(kGuardianQuit);
   guardian_socket.reset();
-  const int timeout_ms = static_cast<int>(std::chrono::milliseconds(kGuardianEndMax).count());
-  if (!wait_readable(guardian.pidfd.get(), timeout_ms)) {
+  if (!wait_readable(guardian.pidfd.get(), base::Deadline::in(kGuardianEndMax))) {
     spdlog::warn("the guardian (pid {}) did not end in time; killing it", guardian.pid);
     ::kill(guardian.pid, SIGKILL);
-    wait_readable(guardian.pidfd.get(), timeout_ms);
+    wait_readable(guardian.pidfd.get(), base::Deadline::in(kGuardianEndMax));
   }
   int status = 0;
   reap(guardian.pidfd.get(), status);
@@ -218,8 +218,8 @@ base::Result<std::unique_ptr<Containment>> Containment::start(ContainmentOptions
   // It says hello once signals can't reach it any more.
   char hello = 0;
   const int socket = containment->impl_->guardian_socket.get();
-  const int timeout_ms = static_cast<int>(std::chrono::milliseconds(kGuardianStartMax).count());
-  if (!wait_readable(socket, timeout_ms) || ::recv(socket, &hello, 1, MSG_DONTWAIT) != 1 || hello != kGuardianReady) {
+  if (!wait_readable(socket, base::Deadline::in(kGuardianStartMax)) || ::recv(socket, &hello, 1, MSG_DONTWAIT) != 1 ||
+      hello != kGuardianReady) {
     return base::fail(base::ErrorKind::environment,
                       "process containment: the guardian did not come up (does the executable know `guardian`?)");
   }
@@ -315,26 +315,27 @@ std::vector<pid_t> Containment::reparented() const {
 }
 
 base::Result<void> Containment::kill_all(base::Deadline deadline) {
-  constexpr int kRoundMs = 5;
-  for (int round = 0;; ++round) {
-    std::vector<pid_t> left;
+  int round = 0;
+  std::vector<pid_t> left;
+  const auto all_gone = [&] {
+    left.clear();
     for (const pid_t pid : processes()) {
       if (!is_zombie_child_of(pid, ::getpid())) left.push_back(pid);
     }
-    if (left.empty()) return {};
-    if (deadline.passed()) {
-      return base::fail(base::ErrorKind::timeout, std::to_string(left.size()) +
-                                                      " processes of the run could not be killed, the first is pid " +
-                                                      std::to_string(left.front()));
-    }
+    if (left.empty()) return true;
     // Inside the namespace one call reaches everything at once, with no race against pids or forks. What was started
     // outside needs its own.
     const bool told = impl_->level == ContainmentLevel::pid_namespace && impl_->tell_guardian(kGuardianKill);
     if (!told || round > 0) {
       for (const pid_t pid : left) ::kill(pid, SIGKILL);
     }
-    wait_readable(-1, kRoundMs);
-  }
+    ++round;
+    return false;
+  };
+  if (look_until(all_gone, deadline, std::chrono::milliseconds(5))) return {};
+  return base::fail(base::ErrorKind::timeout, std::to_string(left.size()) +
+                                                  " processes of the run could not be killed, the first is pid " +
+                                                  std::to_string(left.front()));
 }
 
 }  // namespace migsoak::proc

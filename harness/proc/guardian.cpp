@@ -11,9 +11,9 @@
 
 #include "base/deadline.h"
 #include "proc/containment.h"
+#include "proc/look_until.h"
 #include "proc/process_tree.h"
 #include "proc/run_dir.h"
-#include "proc/spawn.h"
 
 namespace migsoak::proc {
 
@@ -28,7 +28,6 @@ struct GuardianArguments {
 
 // Everything may die slowly (a core dump, a device in the kernel), but the guardian does not wait for ever.
 constexpr auto kEndMax = std::chrono::seconds(20);
-constexpr int kRoundMs = 2;
 
 GuardianArguments parse(const std::vector<std::string>& arguments) {
   GuardianArguments parsed;
@@ -61,12 +60,12 @@ bool anyone_runs(const GuardianArguments& arguments) {
 }
 
 void kill_until_gone(const GuardianArguments& arguments) {
-  const base::Deadline deadline = base::Deadline::in(kEndMax);
   int clean_rounds = 0;  // a process may fork while /proc is being read: believe only the second clean look
-  while (clean_rounds < 2 && !deadline.passed()) {
+  const auto all_gone = [&] {
     clean_rounds = kill_everything(arguments) && anyone_runs(arguments) ? 0 : clean_rounds + 1;
-    if (clean_rounds < 2) wait_readable(-1, kRoundMs);
-  }
+    return clean_rounds >= 2;
+  };
+  look_until(all_gone, base::Deadline::in(kEndMax));
 }
 
 }  // namespace
@@ -85,6 +84,7 @@ int guardian_main(const std::vector<std::string>& arguments) {
   bool orderly = false;
   for (;;) {
     char command = 0;
+    // No deadline: this is what it lives for. However the harness ends, the kernel closes its end of the socket.
     const ssize_t bytes = ::read(parsed.fd, &command, 1);
     if (bytes < 0 && errno == EINTR) continue;
     if (bytes <= 0) break;

@@ -12,10 +12,12 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/deadline.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "proc/proc_fs.h"
 #include "proc/proc_text.h"
+#include "proc/spawn.h"
 
 namespace migsoak::proc {
 
@@ -112,13 +114,13 @@ base::Result<std::map<std::uint64_t, UnixSocket>> read_unix_sockets() {
   question.request.udiag_states = ~0U;
   question.request.udiag_show = UDIAG_SHOW_NAME | UDIAG_SHOW_PEER;
   if (::send(netlink.get(), &question, sizeof question, 0) < 0) return base::fail_errno("sock_diag request", errno);
-  const timeval patience{5, 0};  // the kernel answers at once
-  ::setsockopt(netlink.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  const auto deadline = base::Deadline::in(std::chrono::seconds(5));  // the kernel answers at once
   std::string messages;
   std::string buffer(64 << 10, '\0');
   for (;;) {
-    const ssize_t bytes = ::recv(netlink.get(), buffer.data(), buffer.size(), 0);
-    if (bytes < 0 && errno == EINTR) continue;
+    if (!wait_readable(netlink.get(), deadline)) return base::fail_errno("sock_diag answer", ETIMEDOUT);
+    const ssize_t bytes = ::recv(netlink.get(), buffer.data(), buffer.size(), MSG_DONTWAIT);
+    if (bytes < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (bytes <= 0) return base::fail_errno("sock_diag answer", errno);
     std::string_view batch(buffer.data(), static_cast<std::size_t>(bytes));
     bool done = false;

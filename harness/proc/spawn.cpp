@@ -10,7 +10,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,11 +20,11 @@
 #include <boost/process/v2/process.hpp>
 #include <cerrno>
 #include <climits>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/deadline.h"
 #include "base/text.h"
+#include "proc/program.h"
 
 namespace migsoak::proc {
 
@@ -183,10 +182,10 @@ std::string describe(const ChildFailure& failure, const SpawnRequest& request) {
 
 // One that has ended or was killed. What the kernel won't let go of (a file system that hangs) is not waited for.
 void reap_failed_child(pid_t pid) {
-  constexpr int kEndMaxMs = 5000;
+  constexpr std::chrono::seconds kReapMax{5};
   if (pid <= 0) return;
   const base::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!pidfd.valid() || !wait_readable(pidfd.get(), kEndMaxMs)) return;
+  if (!pidfd.valid() || !wait_readable(pidfd.get(), base::Deadline::in(kReapMax))) return;
   int status = 0;
   (void)reap(pidfd.get(), status);
 }
@@ -241,14 +240,14 @@ base::Result<pid_t> launch(const SpawnRequest& request, const std::string& execu
 
   ssize_t bytes = 0;
   if (pid > 0) {
-    if (!wait_readable(failure_reader.get(), static_cast<int>(request.exec_max.count()))) {
+    if (!wait_readable(failure_reader.get(), base::Deadline::in(request.exec_max))) {
       ::kill(pid, SIGKILL);
       reap_failed_child(pid);
       return base::fail(base::ErrorKind::environment,
                         "it was not executed within " + std::to_string(request.exec_max.count()) +
                             " ms: does the file system hang that it, or its working directory, is on?");
     }
-    do {
+    do {  // does not block: it is readable
       bytes = ::read(failure_reader.get(), &failure, sizeof failure);
     } while (bytes < 0 && errno == EINTR);
   }
@@ -265,29 +264,15 @@ base::Result<pid_t> launch(const SpawnRequest& request, const std::string& execu
   return pid;
 }
 
-bool is_executable_file(const std::string& path) {
-  struct stat info {};
-  return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && ::access(path.c_str(), X_OK) == 0;
+// find_program(), where not to find one is the environment's fault: by now the input has been checked.
+base::Result<std::string> program_to_start(const std::string& name, const std::string& context) {
+  auto found = find_program(name);
+  if (found) return found;
+  found.error().kind = base::ErrorKind::environment;
+  return tl::unexpected<base::Error>(std::move(found.error()).with_context(context));
 }
 
 }  // namespace
-
-base::Result<std::string> find_executable(const std::string& name) {
-  if (name.empty()) return base::fail(base::ErrorKind::environment, "no executable named");
-  if (name.find('/') != std::string::npos) {
-    if (is_executable_file(name)) return name;
-    struct stat info {};
-    const bool exists = ::stat(name.c_str(), &info) == 0;
-    return base::fail(base::ErrorKind::environment,
-                      base::printable(name) + (exists ? " is not an executable file" : " does not exist"));
-  }
-  const char* path = std::getenv("PATH");
-  for (const std::string& directory : base::split(path != nullptr ? path : "/usr/bin:/bin", ':')) {
-    std::string candidate = (directory.empty() ? "." : directory) + "/" + name;
-    if (is_executable_file(candidate)) return candidate;
-  }
-  return base::fail(base::ErrorKind::environment, base::printable(name) + " was not found in PATH");
-}
 
 std::vector<std::string> merged_environment(const std::map<std::string, std::string>& changes) {
   std::vector<std::string> merged;
@@ -306,12 +291,12 @@ base::Result<Spawned> spawn_process(const SpawnRequest& request) {
   // A path is not looked at beforehand: where its file system hangs, so would we. The child may, it has a deadline.
   const bool is_path = executable.find('/') != std::string::npos;
   if (!is_path) {
-    MIGSOAK_ASSIGN(executable, find_executable(executable), context);
+    MIGSOAK_ASSIGN(executable, program_to_start(executable, context));
   }
   ChildFailure failure;
   base::Result<pid_t> pid = launch(request, executable, failure);
   if (!pid && failure.stage == Stage::exec && is_path) {
-    MIGSOAK_TRY(find_executable(executable), context);  // which knows better why
+    MIGSOAK_TRY(program_to_start(executable, context));  // which knows better why
   }
   if (!pid) {
     pid.error().message += " (" + base::printable(executable) + ")";
@@ -345,8 +330,7 @@ ReapOutcome reap(int pidfd, int& wait_status) {
   return ReapOutcome::reaped;
 }
 
-bool wait_readable(int fd, int timeout_ms) {
-  const base::Deadline deadline = base::Deadline::in(std::chrono::milliseconds(timeout_ms));
+bool wait_readable(int fd, base::Deadline deadline) {
   for (;;) {
     pollfd entry{fd, POLLIN, 0};
     const int ready = ::poll(&entry, 1, static_cast<int>(deadline.left().count()));

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/deadline.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -33,9 +34,6 @@ struct Spawned {
   base::UniqueFd pidfd;
 };
 
-// The executable that argv[0] names, looked up in PATH; kind environment when there is none.
-base::Result<std::string> find_executable(const std::string& name);
-
 // Our environment with `changes` laid over it.
 std::vector<std::string> merged_environment(const std::map<std::string, std::string>& changes);
 
@@ -46,7 +44,7 @@ base::Result<Spawned> spawn_process(const SpawnRequest& request);
 // reaped it.
 enum class ReapOutcome { running, reaped, lost };
 ReapOutcome reap(int pidfd, int& wait_status);
-// Waits for the end of the process that `pidfd` means, up to `timeout_ms`; true when it has ended.
-bool wait_readable(int fd, int timeout_ms);
+// Whether there is something to read (end of file included; of a pidfd: its process has ended) by the deadline.
+bool wait_readable(int fd, base::Deadline deadline);
 
 }  // namespace migsoak::proc

@@ -17,7 +17,8 @@ class SpawnerThread {
   SpawnerThread(const SpawnerThread&) = delete;
   SpawnerThread& operator=(const SpawnerThread&) = delete;
 
-  // Runs the job on the thread and waits for its end. A job that throws is logged.
+  // Runs the job on the thread and waits for its end, without a deadline: jobs have theirs (SpawnRequest::exec_max),
+  // and one that was given up would go on using what its caller has lent it. A job that throws is logged.
   void run(const std::function<void()>& job);
 
  private:

@@ -9,7 +9,7 @@
 #include "proc/child_process.h"
 #include "proc/proc_fs.h"
 #include "proc/proc_text.h"
-#include "proc/spawn.h"
+#include "proc/program.h"
 
 namespace migsoak::proc {
 
@@ -58,7 +58,7 @@ std::map<std::string, std::string> capture_stacks(pid_t pid) {
 
 std::map<std::string, std::string> capture_stacks(Reactor& reactor, Containment& containment, pid_t pid) {
   std::map<std::string, std::string> stacks = capture_stacks(pid);
-  if (stacks.empty() || !find_executable("eu-stack")) return stacks;
+  if (stacks.empty() || !find_program("eu-stack")) return stacks;
   SpawnSpec spec;
   spec.name = "eu-stack";
   // -n: frames per thread. It stops the process with ptrace(2) for a moment.

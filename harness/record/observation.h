@@ -77,6 +77,8 @@ struct Document {
                                 // "plugged" (before it, operations done), "waiting" (the destination, before it),
                                 // "arrived" (after it), "guest"
   base::Json content = base::Json::object();
+  // In an observation read back: equal numbers, equal contents; so what is made of them can be kept. 0: not known.
+  std::int64_t content_id = 0;
 };
 
 namespace document_kind {
@@ -147,20 +149,21 @@ inline constexpr const char* kHarnessError = "harness-error";
 // "result": "done" | "refused" | "expected-refusal" | "not-refused" | "unacknowledged" | "skipped", "error",
 // "confirmed": the guest was seen to have handled it, "took_ms"}
 inline constexpr const char* kHotplug = "hotplug";
-// An attempt at a migration that was made to fail (Plan::upgrade_failure). subject: the new side's QEMU. detail:
-// {"failure","mode","error","took_ms","result": of ops::MigrationResult,
-//  "fate": "source" (the old VM runs the guest) | "destination" (the new one does, in spite of it) | "lost" |
-//  "unknown", "intact": the guest was verified afterwards (absent: not asked), "migrates": the iteration's migration
-//  was tried afterwards and completed (absent: not tried), "how": of the guest that lives: "kept-running" | "resumed" |
-//  "started-again" (from its saved state, by the old build), "log": [last lines of the new process],
-//  "hang": {"stacks", …} when it was ended by its deadline}
-inline constexpr const char* kUpgradeFailure = "upgrade-failure";
-// Phase of all that is recorded while such an attempt is made.
+// Something that the plan declares to go wrong, or has go wrong, and what came of it: an edge, an upgrade that is made
+// to fail, a restart of a target. Written and read by record/expected_trouble.h alone. subject: whom it concerns (the
+// new side's QEMU, the target). detail: {"cause": "edge" | "upgrade-failure" | "restart", "what", "when", "subjects",
+// "allows": what may follow, "reason", "seen": "as-declared" | "otherwise" | "nothing-happened", "result", "why",
+// "took_ms", "mode", "from", "to", "fate", "how", "intact", "migrates", "io_errors", "in_flight", "ended_guest"}, and
+// by cause: upgrade-failure "gap_ms", "log", "hang"; restart "stop_ms", "start_ms", "reconnect_ms", "stalled", "hangs"
+inline constexpr const char* kExpectedTrouble = "expected-trouble";
+// Phase of all that is recorded while an upgrade is made to fail.
 inline constexpr const char* kFailedUpgradePhase = "failed-upgrade";
-// A target was restarted as planned (Plan::restarts). subject: the target. detail: {"how","timing","expect",
-// "result": "recovered" | "io-errors" | "lost" | "not-reconnected", "io_errors": count, "took_ms", "why"}
+// Three kinds that were recorded before there was kExpectedTrouble; read by the same.
+// detail: {"failure","mode","error","took_ms","result","fate","intact","migrates","how","log","hang"}
+inline constexpr const char* kUpgradeFailure = "upgrade-failure";
+// detail: {"how","timing","expect","result","io_errors","took_ms","why","in_flight","ended_guest"}
 inline constexpr const char* kTargetRestart = "target-restart";
-// What the plan declares to fail did so. detail: {"expect","mode","from","to","error"}
+// detail: {"expect","mode","from","to","error","reason","result"}
 inline constexpr const char* kDeclaredOutcome = "declared-outcome";
 // Something was to be read and was not, or not whole, of a process that lives: what goes by it can't tell of this
 // iteration. subject: the process, or "guest", "host". detail: {"read": a name of record/reads.def, "why"}

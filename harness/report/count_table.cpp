@@ -62,7 +62,13 @@ std::string CountTable::words(const Row& row, const std::vector<std::size_t>& sh
     counts.push_back(fmt::format("{}{}{} {}", over, over.empty() ? "" : " ", columns_[i].name,
                                  row.counts[i] == kNotOnRecord ? "–" : std::to_string(row.counts[i])));
   }
-  return fmt::format("{} {}: {}", row.group, base::join(row.keys, " "), base::join(counts, ", "));
+  std::vector<std::string> keys = row.keys;
+  std::erase(keys, "");
+  return fmt::format("{} {}: {}", row.group, base::join(keys, " "), base::join(counts, ", "));
+}
+
+bool CountTable::fits(const Page& page) const {
+  return grid(shown(), std::min(rows_.size(), kCountRowsMax)).width() <= page.width();
 }
 
 void CountTable::put_on(Page& page) const {

@@ -30,6 +30,8 @@ class CountTable {
   void row(const std::string& group, std::vector<std::string> keys, std::vector<std::int64_t> counts) {
     rows_.push_back({group, std::move(keys), std::move(counts)});
   }
+  // As a table; else it is put there in words.
+  bool fits(const Page& page) const;
   void put_on(Page& page) const;
 
  private:

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "base/text.h"
+#include "store/store.h"
 
 namespace migsoak::report {
 
@@ -46,13 +47,13 @@ std::vector<Column> columns_shown(const Coverage& coverage) {
 }
 
 // Those of the scenario first, in its order.
-std::vector<std::string> machines_of(const Coverage& coverage, const Wishes& wishes) {
+std::vector<std::string> machines_of(const Coverage& coverage, const Requested& requested) {
   std::vector<std::string> machines;
   const auto has = [&](const std::string& name) {
     return std::any_of(coverage.rows.begin(), coverage.rows.end(),
                        [&](const auto& row) { return row.first.machine == name; });
   };
-  std::copy_if(wishes.machines.begin(), wishes.machines.end(), std::back_inserter(machines), has);
+  std::copy_if(requested.machines.begin(), requested.machines.end(), std::back_inserter(machines), has);
   for (const auto& [key, tally] : coverage.rows) {
     if (std::find(machines.begin(), machines.end(), key.machine) == machines.end()) machines.push_back(key.machine);
   }
@@ -119,7 +120,7 @@ Grid long_grid(const Coverage& coverage, const std::vector<std::string>& machine
 
 // What the scenario wanted and the guest never confirmed, the coarsest words first: "everything on q35", "memory",
 // "cpu on pc", "virtio-net at-once on pc".
-std::vector<std::string> never_reached(const Coverage& coverage, const Wishes& wishes) {
+std::vector<std::string> never_reached(const Coverage& coverage, const Requested& requested) {
   std::vector<std::string> never;
   const auto reached = [&](const std::string& kind, const std::string& timing, const std::string& machine) {
     return std::any_of(coverage.rows.begin(), coverage.rows.end(), [&](const auto& row) {
@@ -128,7 +129,8 @@ std::vector<std::string> never_reached(const Coverage& coverage, const Wishes& w
     });
   };
   std::vector<std::string> machines;
-  const std::vector<std::string> asked = wishes.machines.empty() ? machines_of(coverage, wishes) : wishes.machines;
+  const std::vector<std::string> asked =
+      requested.machines.empty() ? machines_of(coverage, requested) : requested.machines;
   for (const std::string& machine : asked) {
     if (reached("", "", machine)) {
       machines.push_back(machine);
@@ -137,8 +139,8 @@ std::vector<std::string> never_reached(const Coverage& coverage, const Wishes& w
     }
   }
   const std::vector<std::string> timings =
-      wishes.timings.empty() ? std::vector<std::string>{"settled"} : wishes.timings;
-  for (const std::string& kind : wishes.kinds) {
+      requested.timings.empty() ? std::vector<std::string>{"settled"} : requested.timings;
+  for (const std::string& kind : requested.kinds) {
     const std::string name = base::printable(kind, 40);
     if (!reached(kind, "", "")) {
       never.push_back(name);
@@ -246,7 +248,7 @@ base::Result<Coverage> coverage_of(const store::Store& store) {
   return coverage_of(store, planned);
 }
 
-void print_coverage(Page& page, const Coverage& coverage, const Wishes& wishes) {
+void print_coverage(Page& page, const Coverage& coverage, const Requested& requested) {
   if (coverage.events == 0 && coverage.planned == 0) return;
   const HotplugTally& total = coverage.total;
   std::string words = fmt::format("{} confirmed by the guest, {} not",
@@ -259,16 +261,17 @@ void print_coverage(Page& page, const Coverage& coverage, const Wishes& wishes) 
   }
   page.labelled("hotplug", words);
   if (!coverage.rows.empty()) {
-    const std::vector<std::string> machines = machines_of(coverage, wishes);
+    const std::vector<std::string> machines = machines_of(coverage, requested);
     const std::vector<Column> columns = columns_shown(coverage);
     const Grid wide = wide_grid(coverage, machines, columns);
     (wide.width() <= page.width() ? wide : long_grid(coverage, machines, columns)).put_on(page);
   }
-  for (const std::string& trouble : coverage.troubles) page.labelled("unconfirmed", trouble);
+  for (const std::string& trouble : coverage.troubles) page.labelled("unconfirmed", base::printable(trouble));
   if (total.unconfirmed > static_cast<std::int64_t>(coverage.troubles.size())) {
-    page.labelled("", fmt::format("and {} more", total.unconfirmed - static_cast<std::int64_t>(kTroublesMax)));
+    page.labelled("",
+                  fmt::format("and {} more", total.unconfirmed - static_cast<std::int64_t>(coverage.troubles.size())));
   }
-  const std::vector<std::string> never = never_reached(coverage, wishes);
+  const std::vector<std::string> never = never_reached(coverage, requested);
   if (!never.empty()) page.labelled("never", "wanted by the scenario, never done: " + base::join(never, ", "), 3);
   print_placements(page, coverage);
 }

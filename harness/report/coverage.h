@@ -8,8 +8,11 @@
 #include <vector>
 
 #include "report/page.h"
-#include "report/wishes.h"
-#include "store/store.h"
+#include "report/requested.h"
+
+namespace migsoak::store {
+class Store;
+}
 
 namespace migsoak::report {
 
@@ -43,6 +46,6 @@ base::Result<Coverage> coverage_of(const store::Store& store);
 // Where the caller has counted what was planned.
 base::Result<Coverage> coverage_of(const store::Store& store, std::int64_t planned);
 // Nothing when there were no operations.
-void print_coverage(Page& page, const Coverage& coverage, const Wishes& wishes);
+void print_coverage(Page& page, const Coverage& coverage, const Requested& requested);
 
 }  // namespace migsoak::report

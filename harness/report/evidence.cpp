@@ -109,17 +109,30 @@ bool left_out(const record::Finding& finding, const std::string& key, const base
 
 }  // namespace
 
-std::string evidence_of(const record::Finding& finding, Evidence extent) {
-  if (!finding.evidence.is_object()) return base::printable(base::dump_json(finding.evidence), kEvidenceBytesMax);
-  std::vector<std::string> parts;
+std::vector<EvidenceLine> evidence_lines(const record::Finding& finding, Evidence extent) {
+  if (!finding.evidence.is_object()) return {{"", base::dump_json(finding.evidence)}};
+  std::vector<EvidenceLine> lines;
   for (const std::string& key : keys_in_order(finding)) {
     const base::Json& whole = finding.evidence[key];
     const base::Json value = extent == Evidence::brief ? shortened(whole) : whole;
     if (extent == Evidence::brief && left_out(finding, key, value)) continue;
+    lines.push_back({key, value_of(value)});
+  }
+  return lines;
+}
+
+std::string evidence_text(const std::vector<EvidenceLine>& lines, Evidence extent) {
+  if (lines.size() == 1 && lines.front().key.empty()) return base::printable(lines.front().value, kEvidenceBytesMax);
+  std::vector<std::string> parts;
+  for (const EvidenceLine& line : lines) {
     const std::size_t bytes_max = extent == Evidence::brief ? 2 * kBriefValueBytesMax : 300;
-    parts.push_back(base::printable(key, 60) + "=" + base::printable(value_of(value), bytes_max));
+    parts.push_back(base::printable(line.key, 60) + "=" + base::printable(line.value, bytes_max));
   }
   return base::printable(base::join(parts, ", "), kEvidenceBytesMax);
+}
+
+std::string evidence_of(const record::Finding& finding, Evidence extent) {
+  return evidence_text(evidence_lines(finding, extent), extent);
 }
 
 std::string known_of(const record::Finding& finding) {

@@ -7,83 +7,8 @@
 #include <cmath>
 
 #include "base/text.h"
-#include "report/reads.h"
 
 namespace migsoak::report {
-
-namespace {
-
-// Why nothing can be said of iterations that were finished; empty when something can.
-base::Result<std::string> why_unjudged(const store::Store& store, const store::Store::Summary& summary) {
-  std::int64_t troubles = 0, first = 0;
-  std::string what;
-  MIGSOAK_TRY(store.for_each_event(record::event_kind::kHarnessError,
-                                   [&](std::int64_t iteration, const record::Event& event) -> base::Result<void> {
-                                     if (troubles++ > 0) return {};
-                                     first = iteration;
-                                     what = base::printable(event.text, 300);
-                                     return {};
-                                   }));
-  if (troubles > 0) {
-    return fmt::format("the harness or its environment failed {}, first in iteration {}: {}",
-                       troubles == 1 ? "once" : fmt::format("{} times", troubles), first, what);
-  }
-  if (const auto unknown = summary.by_status.find("unknown"); unknown != summary.by_status.end()) {
-    return fmt::format("of {} iterations nothing can be said", unknown->second);
-  }
-  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
-  std::vector<std::string> missed;
-  for (const ReadCount& count : reads) {
-    if (count.missed() > 0) missed.push_back(missed_text(count));
-  }
-  if (!missed.empty()) return base::join(missed, "; ");
-  return std::string();
-}
-
-base::Result<std::string> why_unknown(const store::Store& store, const store::Store::Summary& summary,
-                                      const record::RunEnd& end) {
-  if (end.reason.starts_with(record::end_reason::kHarness)) return base::printable(why_unfinished(end), 400);
-  MIGSOAK_ASSIGN(std::string why, why_unjudged(store, summary));
-  if (!why.empty()) return why;
-  if (!came_to_its_end(end)) return base::printable(why_unfinished(end), 400);
-  if (end.finished == 0) return "no iteration was finished";
-  return "the run ended as unknown: " + base::printable(end.reason, 300);
-}
-
-}  // namespace
-
-base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::Summary& summary,
-                                 const std::vector<record::Finding>& findings) {
-  Outcome outcome;
-  MIGSOAK_ASSIGN(outcome.end, store::run_end(store, summary));
-  const bool failed = std::any_of(findings.begin(), findings.end(), [](const record::Finding& finding) {
-    return finding.severity == record::Severity::fail;
-  });
-  const record::Verdict judged = failed ? record::Verdict::fail : summary.verdict.value_or(record::Verdict::unknown);
-  outcome.verdict = record::verdict_of_run(outcome.end, judged);
-  outcome.found = findings.empty() ? "nothing found" : fmt::format("{} found", findings.size());
-  const bool short_of_plan = outcome.end.finished + outcome.end.left_out < outcome.end.planned;
-  if (short_of_plan) {
-    outcome.found += fmt::format(" in {} of {} iterations", outcome.end.finished, outcome.end.planned);
-  }
-  if (outcome.verdict == record::Verdict::unknown) {
-    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary, outcome.end));
-    outcome.found += ", but " + why;
-  } else if (outcome.end.reason == record::end_reason::kDurationOver) {
-    outcome.found += "; the time given by --duration was over";
-  }
-  return outcome;
-}
-
-base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store) {
-  MIGSOAK_ASSIGN(std::vector<record::Finding> findings, store.findings());
-  for (record::Finding& finding : findings) {
-    const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;
-    if (!iteration) continue;
-    finding.replay = fmt::format("migsoak replay {} --iteration {}", base::shell_quote(store.path()), *iteration);
-  }
-  return findings;
-}
 
 std::string confidence_of(const record::Finding& finding) {
   const std::string said = base::json_get(finding.evidence, "confidence", std::string());
@@ -116,14 +41,20 @@ std::string flatten(const base::Json& object, std::size_t bytes_max) {
   return base::printable(base::join(parts, ", "), bytes_max);
 }
 
-double percentile(std::vector<double> values, double percent) {
+std::vector<double> percentiles(std::vector<double> values, const std::vector<double>& percents) {
   std::erase_if(values, [](double value) { return std::isnan(value); });
-  if (values.empty()) return 0;
-  const double rank = std::ceil(percent / 100.0 * static_cast<double>(values.size()));
-  const auto index = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
-  const auto nth = values.begin() + static_cast<std::ptrdiff_t>(std::min(index, values.size() - 1));
-  std::nth_element(values.begin(), nth, values.end());
-  return *nth;
+  if (values.empty()) return std::vector<double>(percents.size(), 0);
+  std::vector<double> found;
+  auto sorted_to = values.begin();  // nothing before it is greater than what is behind it
+  for (const double percent : percents) {
+    const double rank = std::ceil(percent / 100.0 * static_cast<double>(values.size()));
+    const auto index = static_cast<std::size_t>(std::max(rank, 1.0)) - 1;
+    const auto nth = values.begin() + static_cast<std::ptrdiff_t>(std::min(index, values.size() - 1));
+    std::nth_element(sorted_to, nth, values.end());
+    found.push_back(*nth);
+    sorted_to = nth;
+  }
+  return found;
 }
 
 namespace {
@@ -153,21 +84,26 @@ std::string sparkline(const std::vector<double>& values, std::size_t columns) {
   return line;
 }
 
-std::string histogram(const std::vector<double>& values, std::size_t columns) {
+std::vector<std::size_t> histogram_counts(const std::vector<double>& values, std::size_t stretches) {
   constexpr double kLeast = 0.1;  // what is less, in whatever unit, is taken as this
   std::vector<double> logarithms;
   for (const double value : values) {
     if (std::isfinite(value)) logarithms.push_back(std::log(std::max(value, kLeast)));
   }
-  if (logarithms.empty() || columns == 0) return "";
+  if (logarithms.empty() || stretches == 0) return {};
   const auto [least, greatest] = std::minmax_element(logarithms.begin(), logarithms.end());
   const double low = *least, span = *greatest - *least;
-  if (!(span > 0)) return "";
-  std::vector<std::size_t> counts(columns, 0);
+  if (!(span > 0)) return {};
+  std::vector<std::size_t> counts(stretches, 0);
   for (const double value : logarithms) {
-    const auto bin = static_cast<std::size_t>((value - low) / span * static_cast<double>(columns));
-    ++counts[std::min(bin, columns - 1)];
+    const auto bin = static_cast<std::size_t>((value - low) / span * static_cast<double>(stretches));
+    ++counts[std::min(bin, stretches - 1)];
   }
+  return counts;
+}
+
+std::string histogram_text(const std::vector<std::size_t>& counts) {
+  if (counts.empty()) return "";
   const auto most = static_cast<double>(*std::max_element(counts.begin(), counts.end()));
   std::string line;
   for (const std::size_t count : counts) {

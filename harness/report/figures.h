@@ -5,47 +5,45 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "record/finding.h"
-#include "store/run_end.h"
-#include "store/store.h"
 
 namespace migsoak::report {
-
-// How a run went, as every output tells it.
-struct Outcome {
-  record::Verdict verdict = record::Verdict::unknown;
-  record::RunEnd end;
-  // "nothing found in 2 of 200 iterations, but the run was interrupted"; "3 found". One line, printable.
-  std::string found;
-};
-base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::Summary& summary,
-                                 const std::vector<record::Finding>& findings);
-
-// The store's findings with their replay commands filled in.
-base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store);
 
 // "how sure": evidence.confidence where the detector says it, else how often it was seen.
 std::string confidence_of(const record::Finding& finding);
 // "since iteration 0, proven at 9 · 4 per iteration · exhausted at iteration 143"
 std::string course_of(const record::Finding& finding);
-// The evidence as "key=value, key=value", printable, what explains most first (evidence.def), without what is shown
-// elsewhere. brief: for one line or two, so without what the title says and without long or raw values.
+struct EvidenceLine {
+  std::string key, value;  // no key: evidence that is no object
+  bool operator==(const EvidenceLine&) const = default;
+};
+
+// The evidence, what explains most first (evidence.def), without what is shown elsewhere. brief: for one line or two,
+// so without what the title says and without long or raw values.
 enum class Evidence { brief, full };
+std::vector<EvidenceLine> evidence_lines(const record::Finding& finding, Evidence extent);
+// Both at once.
 std::string evidence_of(const record::Finding& finding, Evidence extent);
+// "key=value, key=value", printable.
+std::string evidence_text(const std::vector<EvidenceLine>& lines, Evidence extent);
 // "known: …", of a defect of the builds that can explain the finding; empty when there is none.
 std::string known_of(const record::Finding& finding);
 // "key=value, key=value" of any object in the order of its keys, printable; at most bytes_max.
 std::string flatten(const base::Json& object, std::size_t bytes_max);
 
-// Nearest-rank percentile, 0 < percent <= 100, of values in any order; not-a-number is left out. 0 when there are none.
-double percentile(std::vector<double> values, double percent);
+// Nearest-rank percentiles, 0 < percent <= 100 and ascending, of values in any order; not-a-number is left out. 0 when
+// there are none.
+std::vector<double> percentiles(std::vector<double> values, const std::vector<double>& percents);
 
 // U+2581..U+2588, at most `columns` of them: means of equal stretches, from the least value to the greatest.
 std::string sparkline(const std::vector<double>& values, std::size_t columns);
 
-// The same blocks as a histogram: how many values lie in each of `columns` equal stretches of a logarithmic scale from
-// the least value to the greatest. Not-a-number is left out; a single value still shows. Empty when all are equal.
-std::string histogram(const std::vector<double>& values, std::size_t columns);
+// How many values lie in each of `stretches` equal stretches of a logarithmic scale from the least value to the
+// greatest. Not-a-number is left out. Empty when all are equal.
+std::vector<std::size_t> histogram_counts(const std::vector<double>& values, std::size_t stretches);
+// The same blocks as a histogram; a single value still shows.
+std::string histogram_text(const std::vector<std::size_t>& counts);
 
 std::string bytes_text(double bytes);           // "46.9 GiB"
 std::string number_text(double value);          // integers without a fraction, else three significant digits

@@ -11,9 +11,7 @@
 
 #include "base/text.h"
 #include "report/figures.h"
-#include "report/matrix.h"
-#include "report/reads.h"
-#include "report/report.h"
+#include "report/render.h"
 
 namespace migsoak::report {
 
@@ -93,34 +91,34 @@ void write_case(std::ostream& out, const Case& one) {
       boost::property_tree::xml_parser::xml_writer_settings<std::string>(' ', 1));
 }
 
-std::string describe(const record::Finding& finding) {
-  std::string text = xml_text(finding.title) + "\n";
-  const std::string course = course_of(finding);
-  if (!course.empty()) text += xml_text(course) + "\n";
-  text += "how sure: " + xml_text(confidence_of(finding)) + "\n";
-  const std::string evidence = evidence_of(finding, Evidence::full);
+std::string describe(const ReportedFinding& one) {
+  std::string text = xml_text(one.finding.title) + "\n";
+  if (!one.course.empty()) text += xml_text(one.course) + "\n";
+  text += "how sure: " + xml_text(one.confidence) + "\n";
+  const std::string evidence = evidence_text(one.evidence, Evidence::full);
   if (!evidence.empty()) text += "evidence: " + xml_text(evidence, 2000) + "\n";
-  if (const std::string known = known_of(finding); !known.empty()) text += xml_text(known, 2000) + "\n";
-  if (!finding.replay.empty()) text += "replay: " + xml_text(finding.replay, 4096) + "\n";
+  if (!one.known.empty()) text += xml_text(one.known, 2000) + "\n";
+  if (!one.finding.replay.empty()) text += "replay: " + xml_text(one.finding.replay, 4096) + "\n";
   return text;
 }
 
-Suite detector_suite(const std::string& suite_name, const std::vector<record::Finding>& findings,
+Suite detector_suite(const std::string& suite_name, const std::vector<ReportedFinding>& findings,
                      const std::vector<std::string>& detectors, const std::vector<ReadCount>& reads) {
   std::set<std::string> names(detectors.begin(), detectors.end());
-  for (const record::Finding& finding : findings) names.insert(finding.detector);
+  for (const ReportedFinding& reported : findings) names.insert(reported.finding.detector);
   Suite suite{suite_name, {}};
   for (const std::string& name : names) {
     Case one{suite_name, xml_text(name), 0, "", "", "", "", ""};
-    for (const record::Finding& finding : findings) {
+    for (const ReportedFinding& reported : findings) {
+      const record::Finding& finding = reported.finding;
       if (finding.detector != name) continue;
       if (finding.severity == record::Severity::fail) {
         one.outcome = "failure";
         one.type = xml_text(finding.detector);
         if (one.message.empty()) one.message = xml_text(finding.title);
-        one.body += (one.body.empty() ? "" : "\n") + describe(finding);
+        one.body += (one.body.empty() ? "" : "\n") + describe(reported);
       } else {
-        one.output += "warning: " + describe(finding);
+        one.output += "warning: " + describe(reported);
       }
     }
     // Nothing was found, of what could be read.
@@ -137,8 +135,8 @@ Suite detector_suite(const std::string& suite_name, const std::vector<record::Fi
   return suite;
 }
 
-Case iteration_case(const std::string& suite_name, const store::Store::IterationRow& row,
-                    const std::vector<const record::Finding*>& findings) {
+Case iteration_case(const std::string& suite_name, const IterationCase& row,
+                    const std::vector<const ReportedFinding*>& findings) {
   Case one{suite_name,
            xml_text(fmt::format("iteration {} {} to {}, {} over {}", row.iteration, row.source, row.destination,
                                 row.mode, row.transport)),
@@ -154,9 +152,9 @@ Case iteration_case(const std::string& suite_name, const store::Store::Iteration
     one.message = "begun and never finished";
   } else if (row.verdict == record::Verdict::fail) {
     one.outcome = "failure";
-    one.type = findings.empty() ? record::to_string(row.status) : xml_text(findings.front()->detector);
-    one.message = findings.empty() ? state : xml_text(findings.front()->title);
-    for (const record::Finding* finding : findings) one.body += describe(*finding);
+    one.type = findings.empty() ? record::to_string(row.status) : xml_text(findings.front()->finding.detector);
+    one.message = findings.empty() ? state : xml_text(findings.front()->finding.title);
+    for (const ReportedFinding* finding : findings) one.body += describe(*finding);
   } else if (row.verdict == record::Verdict::unknown) {
     one.outcome = "error";
     one.type = "unknown";
@@ -179,7 +177,7 @@ Case end_case(const std::string& suite_name, const Outcome& outcome) {
 }
 
 Case pair_case(const std::string& suite_name, const Matrix& matrix, const record::SideInfo& row,
-               const record::SideInfo& column, const std::vector<record::Finding>& findings) {
+               const record::SideInfo& column, const std::vector<ReportedFinding>& findings) {
   Case one;
   one.suite = suite_name;
   one.name = xml_text((matrix.by_boot ? "booted on " : "") + side_text(row) +
@@ -197,8 +195,8 @@ Case pair_case(const std::string& suite_name, const Matrix& matrix, const record
   why.insert(cell->also.begin(), cell->also.end());
   if (cell->fails()) {
     one.outcome = "failure";
-    one.type = why.empty() ? "unexplained" : xml_text(findings[*why.begin()].detector);
-    one.message = why.empty() ? one.output : xml_text(findings[*why.begin()].title);
+    one.type = why.empty() ? "unexplained" : xml_text(findings[*why.begin()].finding.detector);
+    one.message = why.empty() ? one.output : xml_text(findings[*why.begin()].finding.title);
     for (const std::size_t i : why) one.body += describe(findings[i]);
   } else if (cell->waived > 0) {
     one.outcome = "skipped";
@@ -211,7 +209,7 @@ Case pair_case(const std::string& suite_name, const Matrix& matrix, const record
   return one;
 }
 
-Suite pair_suite(const std::string& suite_name, const Matrix& matrix, const std::vector<record::Finding>& findings) {
+Suite pair_suite(const std::string& suite_name, const Matrix& matrix, const std::vector<ReportedFinding>& findings) {
   Suite suite{suite_name, {}};
   for (const record::SideInfo& row : matrix.sides) {
     for (const record::SideInfo& column : matrix.sides) {
@@ -222,25 +220,20 @@ Suite pair_suite(const std::string& suite_name, const Matrix& matrix, const std:
   return suite;
 }
 
-bool is_clean(const store::Store::Tally& tally) {
-  return tally.status != record::IterationStatus::started && tally.verdict == record::Verdict::pass;
-}
-
 // Of the iterations' suite. `clean` stands for all that passed; without output when none did.
-base::Result<Counts> count_iterations(const store::Store& store, Case& clean) {
-  MIGSOAK_ASSIGN(const std::vector<store::Store::Tally> tallies, store.tallies());
+Counts count_iterations(const std::vector<IterationTally>& tallies, Case& clean) {
   Counts counts;
   std::int64_t passed = 0, all = 0;
-  for (const store::Store::Tally& tally : tallies) {
+  for (const IterationTally& tally : tallies) {
     all += tally.count;
-    if (is_clean(tally)) {
+    const bool started = tally.status == record::IterationStatus::started;
+    if (!started && tally.verdict == record::Verdict::pass) {
       passed += tally.count;
       clean.seconds += tally.duration_ms / 1000.0;
       continue;
     }
     counts.tests += tally.count;
     counts.seconds += tally.duration_ms / 1000.0;
-    const bool started = tally.status == record::IterationStatus::started;
     if (started) counts.skipped += tally.count;
     if (!started && tally.verdict == record::Verdict::fail) counts.failures += tally.count;
     if (!started && tally.verdict == record::Verdict::unknown) counts.errors += tally.count;
@@ -251,69 +244,54 @@ base::Result<Counts> count_iterations(const store::Store& store, Case& clean) {
   return counts;
 }
 
-class Writer {
- public:
-  Writer(const store::Store& store, const std::vector<record::Finding>& findings, std::ostream& out)
-      : store_(store), out_(out) {
-    for (const record::Finding& finding : findings) {
-      const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;
-      if (iteration && finding.severity == record::Severity::fail) by_iteration_[*iteration].push_back(&finding);
-    }
-  }
+void write_suite(std::ostream& out, const Suite& suite) {
+  Counts counts;
+  for (const Case& one : suite.cases) counts.add(one);
+  out << " <testsuite " << counts_text(suite.name, counts) << ">\n";
+  for (const Case& one : suite.cases) write_case(out, one);
+  out << " </testsuite>\n";
+}
 
-  void suite(const Suite& suite) {
-    Counts counts;
-    for (const Case& one : suite.cases) counts.add(one);
-    out_ << " <testsuite " << counts_text(suite.name, counts) << ">\n";
-    for (const Case& one : suite.cases) write_case(out_, one);
-    out_ << " </testsuite>\n";
+// One after the other, so that the length of a run costs no memory.
+base::Result<void> write_iterations(std::ostream& out, const ReportModel& model, const std::string& name,
+                                    const Counts& counts, const Case& clean) {
+  static const std::vector<const ReportedFinding*> kNone;
+  std::unordered_map<std::int64_t, std::vector<const ReportedFinding*>> by_iteration;
+  for (const ReportedFinding& one : model.findings) {
+    const record::Finding& finding = one.finding;
+    const auto iteration = finding.detected_iteration ? finding.detected_iteration : finding.first_iteration;
+    if (iteration && finding.severity == record::Severity::fail) by_iteration[*iteration].push_back(&one);
   }
-  base::Result<void> iterations(const std::string& name, const Counts& counts, const Case& clean) {
-    static const std::vector<const record::Finding*> kNone;
-    out_ << " <testsuite " << counts_text(name, counts) << ">\n";
-    if (!clean.output.empty()) write_case(out_, clean);
-    MIGSOAK_TRY(store_.for_each_iteration({}, [&](const store::Store::IterationRow& row, const store::Store::Values&) {
-      if (is_clean({row.status, row.verdict, 1, 0})) return base::Result<void>();
-      const auto found = by_iteration_.find(row.iteration);
-      write_case(out_, iteration_case(name, row, found != by_iteration_.end() ? found->second : kNone));
-      return base::Result<void>();
-    }));
-    out_ << " </testsuite>\n";
-    return {};
-  }
-
- private:
-  const store::Store& store_;
-  std::ostream& out_;
-  std::unordered_map<std::int64_t, std::vector<const record::Finding*>> by_iteration_;
-};
+  out << " <testsuite " << counts_text(name, counts) << ">\n";
+  if (!clean.output.empty()) write_case(out, clean);
+  MIGSOAK_TRY(model.iterations->for_each_unclean([&](const IterationCase& row) {
+    const auto found = by_iteration.find(row.iteration);
+    write_case(out, iteration_case(name, row, found != by_iteration.end() ? found->second : kNone));
+  }));
+  out << " </testsuite>\n";
+  return {};
+}
 
 }  // namespace
 
-base::Result<void> junit(const store::Store& store, const std::vector<std::string>& detectors, std::ostream& out) {
-  MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
-  MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
-  MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
-  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
-  const std::string scenario = xml_text(store.manifest().scenario);
+base::Result<void> render_junit(const ReportModel& model, const std::vector<std::string>& detectors,
+                                std::ostream& out) {
+  const std::string scenario = xml_text(model.run.scenario);
   std::vector<Suite> suites;
-  suites.push_back({scenario + ".run", {end_case(scenario + ".run", outcome)}});
-  suites.push_back(detector_suite(scenario + ".detectors", findings, detectors, reads));
-  MIGSOAK_ASSIGN(const std::optional<Matrix> matrix, matrix_of(store, findings));
-  if (matrix) suites.push_back(pair_suite(scenario + ".pairs", *matrix, findings));
+  suites.push_back({scenario + ".run", {end_case(scenario + ".run", model.outcome)}});
+  suites.push_back(detector_suite(scenario + ".detectors", model.findings, detectors, model.reads));
+  if (model.matrix) suites.push_back(pair_suite(scenario + ".pairs", *model.matrix, model.findings));
   const std::string iterations = scenario + ".iterations";
   Case clean{iterations, "iterations that passed", 0, "", "", "", "", ""};
-  MIGSOAK_ASSIGN(const Counts of_iterations, count_iterations(store, clean));
-
+  const Counts of_iterations = count_iterations(model.tallies, clean);
   Counts all = of_iterations;
   for (const Suite& suite : suites) {
     for (const Case& one : suite.cases) all.add(one);
   }
   try {
     out << "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<testsuites " << counts_text(scenario, all) << ">\n";
-    Writer writer(store, findings, out);
-    for (const Suite& suite : suites) writer.suite(suite);
-    MIGSOAK_TRY(writer.iterations(iterations, of_iterations, clean));
+    for (const Suite& suite : suites) write_suite(out, suite);
+    MIGSOAK_TRY(write_iterations(out, model, iterations, of_iterations, clean));
     out << "</testsuites>\n";
   } catch (const std::exception& exception) {
     return base::fail(base::ErrorKind::environment, fmt::format("cannot write JUnit XML: {}", exception.what()));

@@ -3,15 +3,20 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/result.h"
+#include "record/finding.h"
+#include "record/manifest.h"
 #include "report/page.h"
-#include "store/store.h"
+
+namespace migsoak::store {
+class Store;
+}
 
 namespace migsoak::report {
 
@@ -41,25 +46,11 @@ struct Matrix {
   std::vector<record::Waive> waives;                                // of the scenario, used or not
 
   const MatrixCell* find(const std::string& row, const std::string& column) const;
+  // Version of a side's QEMU; empty: not known.
+  std::string build_of(const std::string& side) const;
 };
 
-// Filled row by row, in the order of iterations.
-class MatrixFold {
- public:
-  // `findings` is borrowed.
-  static base::Result<MatrixFold> begin(const store::Store& store, const std::vector<record::Finding>& findings);
-  MatrixFold(MatrixFold&&) noexcept;
-  ~MatrixFold();
-  void take(const store::Store::IterationRow& row);
-  // Nothing when the run has no matrix.
-  std::optional<Matrix> conclude();
-
- private:
-  struct Impl;
-  explicit MatrixFold(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
-};
-// The same with a walk of its own.
+// Nothing when the run has no matrix.
 base::Result<std::optional<Matrix>> matrix_of(const store::Store& store, const std::vector<record::Finding>& findings);
 void print_matrix(Page& page, const Matrix& matrix, const std::vector<record::Finding>& findings);
 

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "record/reads.h"
+#include "store/store.h"
 
 namespace migsoak::report {
 
@@ -38,8 +39,9 @@ base::Result<std::vector<ReadCount>> reads_of(const store::Store& store) {
 }
 
 std::string missed_text(const ReadCount& count) {
-  std::string text = fmt::format("{} in {} of {} iterations", count.words, count.done, count.wanted);
-  if (count.first_missed >= 0) text += fmt::format(", first missed in {}: {}", count.first_missed, count.why);
+  std::string text = fmt::format("{} in {} of {} iterations", base::printable(count.words), count.done, count.wanted);
+  if (count.first_missed >= 0)
+    text += fmt::format(", first missed in {}: {}", count.first_missed, base::printable(count.why));
   return text;
 }
 
@@ -62,7 +64,7 @@ void print_reads(Page& page, const std::vector<ReadCount>& counts) {
   for (const std::int64_t iterations : wanted) {
     std::vector<std::string> words;
     for (const ReadCount& count : counts) {
-      if (count.missed() == 0 && count.wanted == iterations) words.push_back(count.words);
+      if (count.missed() == 0 && count.wanted == iterations) words.push_back(base::printable(count.words));
     }
     line(fmt::format("{} in {} of {} iterations", base::join(words, ", "), iterations, iterations));
   }

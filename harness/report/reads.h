@@ -7,7 +7,10 @@
 
 #include "base/json.h"
 #include "report/page.h"
-#include "store/store.h"
+
+namespace migsoak::store {
+class Store;
+}
 
 namespace migsoak::report {
 

@@ -2,33 +2,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 
 #include "base/text.h"
-#include "report/coverage.h"
-#include "report/failed_upgrades.h"
 #include "report/figures.h"
-#include "report/matrix.h"
 #include "report/page.h"
-#include "report/reads.h"
-#include "report/report.h"
-#include "report/restarts.h"
-#include "report/upgrades.h"
-#include "report/walk.h"
-#include "report/wishes.h"
+#include "report/render.h"
 
 namespace migsoak::report {
 
 namespace {
 
-constexpr std::size_t kFindingsShownMax = 5;    // the rest is counted: `migsoak findings` lists them
-constexpr std::size_t kExclusionsShownMax = 4;  // likewise
+constexpr std::size_t kFindingsShownMax = kFindingsDrawnMax;  // the rest is counted: `migsoak findings` lists them
+constexpr std::size_t kExclusionsShownMax = 4;                // likewise
 constexpr std::size_t kSparkColumns = 40;
-constexpr std::size_t kHistogramColumns = 12;
 constexpr std::size_t kModesShownMax = 8;
-
-using SeriesName = store::Store::SeriesName;
+constexpr std::size_t kKnownBytesMax = 2000;
 
 Page::Ink ink_of(record::Verdict verdict) {
   switch (verdict) {
@@ -46,71 +34,39 @@ std::string upper(std::string text) {
   return text;
 }
 
-void head(Page& page, const store::Store& store, const store::Store::Summary& summary, const Outcome& outcome) {
-  const record::Manifest& manifest = store.manifest();
+void head(Page& page, const RunFacts& run, const Outcome& outcome) {
   const record::Verdict verdict = outcome.verdict;
   page.line(page.ink(ink_of(verdict), upper(record::to_string(verdict))) + "  " +
-            wrap(fmt::format("{}  (run {}, seed {})", base::printable(manifest.scenario, 100),
-                             base::printable(manifest.run, 120), manifest.seed),
+            wrap(fmt::format("{}  (run {}, seed {})", base::printable(run.scenario, 100),
+                             base::printable(run.name, 120), run.seed),
                  page.width(), 6, 2));
   std::vector<std::string> statuses;
-  for (const auto& [status, count] : summary.by_status) {
-    if (status != "started") statuses.push_back(fmt::format("{} {}", count, status));
+  for (const auto& [status, count] : run.by_status) {
+    if (status != "started") statuses.push_back(fmt::format("{} {}", count, base::printable(status, 40)));
   }
   std::string counts = fmt::format("{} of {} iterations", outcome.end.finished, outcome.end.planned);
   if (!statuses.empty()) counts += " (" + base::join(statuses, ", ") + ")";
-  counts += ", " + plural(summary.lineages, "lineage");
-  if (summary.iterations_interrupted > 0) {
-    counts += fmt::format(", {} interrupted", summary.iterations_interrupted);
+  counts += ", " + plural(run.lineages, "lineage");
+  if (run.interrupted > 0) {
+    counts += fmt::format(", {} interrupted", run.interrupted);
   }
   if (outcome.end.left_out > 0) {
     counts += fmt::format(", {} left out with lineages that were given up", outcome.end.left_out);
   }
   page.paragraph(counts);
-  if (!summary.verdict && verdict != record::Verdict::unknown) {
+  if (!run.ended && verdict != record::Verdict::unknown) {
     page.paragraph("The run has no end on record: it is still going on, or was killed.");
-  } else if (summary.verdict && summary.end_reason != "finished") {
-    page.paragraph("ended: " + base::printable(summary.end_reason), 3);
+  } else if (run.ended && run.end_reason != "finished") {
+    page.paragraph("ended: " + base::printable(run.end_reason), 3);
   }
-}
-
-// Metrics that may show what a finding is about, the most telling first.
-std::vector<std::string> metrics_of(const record::Finding& finding) {
-  std::vector<std::string> metrics = {base::json_get(finding.evidence, "metric", std::string())};
-  if (finding.detector == "fd-leak") metrics.insert(metrics.end(), {"fd." + finding.kind, "fd.total"});
-  if (finding.detector == "thread-leak") metrics.push_back("threads");
-  if (finding.detector == "mapping-leak") metrics.push_back("mappings");
-  if (finding.detector == "memory-growth") {
-    metrics.insert(metrics.end(), {finding.kind, finding.kind + "_bytes", "rss_bytes"});
-  }
-  return metrics;
-}
-
-std::vector<SeriesName> ledgers_of(const std::vector<SeriesName>& names) {
-  constexpr std::size_t kShownMax = 4;
-  std::vector<SeriesName> ledgers;
-  for (const SeriesName& name : names) {
-    const bool is_shown = name.subject.starts_with("target:") || name.subject == "harness";
-    if (name.metric == "fd.total" && is_shown && ledgers.size() < kShownMax) ledgers.push_back(name);
-  }
-  return ledgers;
-}
-
-// What the page draws.
-std::vector<SeriesName> wanted_series(const std::vector<record::Finding>& findings,
-                                      const std::vector<SeriesName>& ledgers) {
-  std::vector<SeriesName> wanted = ledgers;
-  for (std::size_t i = 0; i < findings.size() && i < kFindingsShownMax; ++i) {
-    for (const std::string& metric : metrics_of(findings[i])) wanted.push_back({findings[i].process, metric});
-  }
-  return wanted;
 }
 
 std::string value_text(const std::string& metric, double value) {
   return metric.ends_with("_bytes") ? bytes_text(value) : number_text(value);
 }
 
-std::string spark_text(const Page& page, const std::string& metric, const std::vector<double>& values) {
+std::string spark_text(const Page& page, const Course& course) {
+  const auto& [subject, metric, values] = course;
   const auto columns = std::min<std::size_t>(kSparkColumns, static_cast<std::size_t>(page.width() / 3));
   const double first = values.front(), last = values.back();
   const std::string range =
@@ -119,7 +75,8 @@ std::string spark_text(const Page& page, const std::string& metric, const std::v
 }
 
 // number: as the matrix names it; 0 when there is none.
-void finding_block(Page& page, const Walk& walk, const record::Finding& finding, std::size_t number) {
+void finding_block(Page& page, const ReportedFinding& one, std::size_t number) {
+  const record::Finding& finding = one.finding;
   const bool fails = finding.severity == record::Severity::fail;
   std::string title = number > 0 ? fmt::format("#{}  ", number) : "";
   title += base::printable(finding.detector, 60);
@@ -130,78 +87,62 @@ void finding_block(Page& page, const Walk& walk, const record::Finding& finding,
   page.line(page.ink(fails ? Page::Ink::bad : Page::Ink::odd, fails ? "FAIL" : "WARN") + "  " +
             wrap(title, page.width(), 6, 2));
   page.paragraph(base::printable(finding.title, 600), 3);
-  const std::string course = course_of(finding);
-  if (!course.empty()) page.paragraph(course);
-  page.paragraph("how sure: " + confidence_of(finding));
-  const std::string evidence = evidence_of(finding, Evidence::brief);
+  if (!one.course.empty()) page.paragraph(base::printable(one.course));
+  page.paragraph("how sure: " + base::printable(one.confidence));
+  const std::string evidence = evidence_text(one.brief, Evidence::brief);
   if (!evidence.empty()) page.paragraph("evidence: " + evidence);
-  if (const std::string known = known_of(finding); !known.empty()) page.paragraph(known);
-  for (const std::string& metric : metrics_of(finding)) {
-    const std::vector<double>& values = walk.values_of(finding.process, metric);
-    if (values.empty() || metric.empty() || finding.process.empty()) continue;
-    page.line("  " + spark_text(page, metric, values));
-    break;
-  }
+  if (!one.known.empty()) page.paragraph(base::printable(one.known, kKnownBytesMax));
+  if (!one.shows.values.empty()) page.line("  " + spark_text(page, one.shows));
   // Never wrapped: it is there to be pasted.
   if (!finding.replay.empty()) page.line("  replay: " + base::printable(finding.replay, 4096));
 }
 
-void ledger(Page& page, const Walk& walk, const std::vector<SeriesName>& ledgers) {
-  for (const SeriesName& name : ledgers) {
-    const std::vector<double>& values = walk.values_of(name.subject, name.metric);
-    if (values.empty()) continue;
-    page.labelled(name == ledgers.front() ? "descriptors" : "",
-                  spark_text(page, name.metric, values) + " of " + base::printable(name.subject, 60));
+void ledger(Page& page, const std::vector<Course>& descriptors) {
+  for (std::size_t i = 0; i < descriptors.size(); ++i) {
+    if (descriptors[i].values.empty()) continue;
+    page.labelled(i == 0 ? "descriptors" : "",
+                  spark_text(page, descriptors[i]) + " of " + base::printable(descriptors[i].subject, 60));
   }
 }
 
-void verification(Page& page, const Walk& walk) {
-  page.labelled("verified", fmt::format("guest RAM {} and disks {} in {}; {} written", bytes_text(walk.ram_bytes),
-                                        bytes_text(walk.disk_bytes), plural(walk.ram_iterations, "iteration"),
-                                        bytes_text(walk.written_bytes)));
+void verification(Page& page, const Verified& verified) {
+  page.labelled("verified", fmt::format("guest RAM {} and disks {} in {}; {} written", bytes_text(verified.ram_bytes),
+                                        bytes_text(verified.disk_bytes), plural(verified.iterations, "iteration"),
+                                        bytes_text(verified.written_bytes)));
 }
 
-std::string distribution(const std::vector<double>& values) {
-  if (values.empty()) return "not measured";
-  return fmt::format("p50 {:.0f}, p95 {:.0f}, max {:.0f} ms", percentile(values, 50), percentile(values, 95),
-                     percentile(values, 100));
+std::string distribution_text(const Distribution& times) {
+  if (times.count == 0) return "not measured";
+  return fmt::format("p50 {:.0f}, p95 {:.0f}, max {:.0f} ms", times.p50, times.p95, times.max);
 }
 
-// By mode, most used first.
-void downtime(Page& page, const Walk& walk) {
-  std::vector<std::string> modes;
-  for (const auto& [mode, times] : walk.downtime) modes.push_back(mode);
-  std::stable_sort(modes.begin(), modes.end(), [&](const std::string& a, const std::string& b) {
-    return walk.downtime.at(a).clients.size() > walk.downtime.at(b).clients.size();
-  });
-  if (modes.size() > kModesShownMax) modes.resize(kModesShownMax);
-  for (const std::string& mode : modes) {
-    const auto& [clients, qemu] = walk.downtime.at(mode);
-    const std::string shape = histogram(clients, kHistogramColumns);
-    page.labelled(mode == modes.front() ? "downtime" : "",
-                  fmt::format("{}: the guest's clients see {}; QEMU says {}{}", base::printable(mode, 40),
-                              distribution(clients), distribution(qemu), shape.empty() ? "" : "; clients: " + shape));
+void downtime(Page& page, const std::vector<Downtime>& modes) {
+  const std::size_t shown = std::min(modes.size(), kModesShownMax);
+  for (std::size_t i = 0; i < shown; ++i) {
+    const Downtime& mode = modes[i];
+    const std::string shape = histogram_text(mode.clients.shape);
+    page.labelled(i == 0 ? "downtime" : "",
+                  fmt::format("{}: the guest's clients see {}; QEMU says {}{}", base::printable(mode.mode, 40),
+                              distribution_text(mode.clients), distribution_text(mode.qemu),
+                              shape.empty() ? "" : "; clients: " + shape));
   }
-  if (walk.downtime.size() > modes.size()) {
-    page.labelled("", fmt::format("and {} more modes", walk.downtime.size() - modes.size()));
-  }
+  if (modes.size() > shown) page.labelled("", fmt::format("and {} more modes", modes.size() - shown));
 }
 
-void timing(Page& page, const Walk& walk) {
-  const std::string upgrades = upgrades_text(walk.upgrades);
+void timing(Page& page, const ReportModel& model) {
+  const std::string upgrades = upgrades_text(model.upgrades);
   if (!upgrades.empty()) page.labelled("upgrades", upgrades, 3);
-  if (walk.durations.empty()) return;
+  if (model.durations.count == 0) return;
   std::string rate;
-  if (walk.ended_unix_ms > walk.began_unix_ms) {
-    rate = fmt::format("{:.0f} iterations per hour; ",
-                       static_cast<double>(walk.durations.size()) * 3.6e6 / (walk.ended_unix_ms - walk.began_unix_ms));
+  if (model.span_ms > 0) {
+    rate =
+        fmt::format("{:.0f} iterations per hour; ", static_cast<double>(model.durations.count) * 3.6e6 / model.span_ms);
   }
-  page.labelled("rate", rate + "one takes " + distribution(walk.durations));
-  downtime(page, walk);
+  page.labelled("rate", rate + "one takes " + distribution_text(model.durations));
+  downtime(page, model.downtime);
 }
 
-base::Result<void> exclusions(Page& page, const store::Store& store) {
-  MIGSOAK_ASSIGN(const std::vector<record::Exclusion> all, store.exclusions());
+void exclusions(Page& page, const std::vector<record::Exclusion>& all) {
   if (all.empty()) page.labelled("excluded", "nothing");
   for (std::size_t i = 0; i < all.size() && i < kExclusionsShownMax; ++i) {
     page.labelled(i == 0 ? "excluded" : "",
@@ -214,63 +155,54 @@ base::Result<void> exclusions(Page& page, const store::Store& store) {
     page.labelled("", fmt::format("and {} more kinds, {} times in all (table exclusion of the database)",
                                   all.size() - kExclusionsShownMax, rest));
   }
-  return {};
 }
 
-void environment(Page& page, const store::Store& store) {
-  const record::Manifest& manifest = store.manifest();
+void environment(Page& page, const RunFacts& run) {
   std::vector<std::string> parts;
-  for (const record::SideInfo& side : manifest.sides) {
+  for (const record::SideInfo& side : run.sides) {
     parts.push_back(fmt::format("{}: QEMU {}", base::printable(side.name, 40), base::printable(side.qemu_version, 80)));
   }
-  if (!manifest.environment.empty()) parts.push_back(flatten(manifest.environment, 600));
-  parts.push_back("migsoak " + base::printable(manifest.migsoak_version, 40));
+  if (!run.environment.empty()) parts.push_back(flatten(run.environment, 600));
+  parts.push_back("migsoak " + base::printable(run.migsoak_version, 40));
   page.labelled("environment", base::join(parts, "; "), 3);
-  page.labelled("database", base::printable(store.path(), 4096), 4);
+  page.labelled("database", base::printable(run.database, 4096), 4);
 }
 
 }  // namespace
 
-base::Result<std::string> text(const store::Store& store, int width_columns, bool colour) {
-  MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
-  MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
+std::string render_text(const ReportModel& model, int width_columns, bool colour) {
+  const std::vector<ReportedFinding>& findings = model.findings;
   Page page(width_columns, colour);
-  MIGSOAK_ASSIGN(const Outcome outcome, outcome_of(store, summary, findings));
-  head(page, store, summary, outcome);
-  if (outcome.verdict == record::Verdict::unknown) {
-    std::string found = outcome.found + ".";
+  head(page, model.run, model.outcome);
+  if (model.outcome.verdict == record::Verdict::unknown) {
+    std::string found = base::printable(model.outcome.found, 8192) + ".";
     found.front() = findings.empty() ? 'N' : found.front();
     page.paragraph(found, 3);
   } else if (findings.empty()) {
     page.paragraph("No findings.");
   }
-  MIGSOAK_ASSIGN(const std::vector<SeriesName> names, store.series_names());
-  const std::vector<SeriesName> ledgers = ledgers_of(names);
-  MIGSOAK_ASSIGN(const Walk walk, report::walk(store, findings, wanted_series(findings, ledgers)));
-  const std::optional<Matrix>& matrix = walk.matrix;
   for (std::size_t i = 0; i < findings.size() && i < kFindingsShownMax; ++i) {
-    finding_block(page, walk, findings[i], matrix ? i + 1 : 0);
+    finding_block(page, findings[i], model.matrix ? i + 1 : 0);
   }
   if (findings.size() > kFindingsShownMax) {
     page.line("");
     page.paragraph(fmt::format("and {} more: migsoak findings {}", findings.size() - kFindingsShownMax,
-                               base::printable(base::shell_quote(store.path()), 4096)));
+                               base::printable(base::shell_quote(model.run.database), 4096)));
   }
-  if (matrix) print_matrix(page, *matrix, findings);
+  if (model.matrix) {
+    std::vector<record::Finding> plain;
+    for (const ReportedFinding& one : findings) plain.push_back(one.finding);
+    print_matrix(page, *model.matrix, plain);
+  }
   page.line("");
-  MIGSOAK_ASSIGN(const Coverage coverage, coverage_of(store, walk.operations));
-  print_coverage(page, coverage, wishes_of(store.manifest()));
-  MIGSOAK_ASSIGN(const FailedUpgrades failed_upgrades, failed_upgrades_of(store));
-  print_failed_upgrades(page, failed_upgrades);
-  MIGSOAK_ASSIGN(const Restarts restarts, restarts_of(store));
-  print_restarts(page, restarts);
-  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
-  print_reads(page, reads);
-  ledger(page, walk, ledgers);
-  verification(page, walk);
-  timing(page, walk);
-  MIGSOAK_TRY(exclusions(page, store));
-  environment(page, store);
+  print_coverage(page, model.hotplug, model.requested);
+  print_expected_troubles(page, model.troubles);
+  print_reads(page, model.reads);
+  ledger(page, model.descriptors);
+  verification(page, model.verified);
+  timing(page, model);
+  exclusions(page, model.exclusions);
+  environment(page, model.run);
   return page.take();
 }
 

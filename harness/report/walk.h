@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "report/matrix.h"
+#include "report/matrix_fold.h"
 #include "report/upgrades.h"
 #include "store/store.h"
 

@@ -73,8 +73,9 @@ base::Result<Store::Impl::DocumentSet> Store::Impl::document_set(std::int64_t id
     document.subject = item[1].get<std::string>();
     document.point = item[2].get<std::string>();
     set.slots.push_back(item[4].get<std::size_t>());
+    document.content_id = item[3].get<std::int64_t>();
     Query content(statement("SELECT value FROM text WHERE id = ?"));
-    if (!content.bind(item[3].get<std::int64_t>()).step()) return damaged(path, "document without content");
+    if (!content.bind(document.content_id).step()) return damaged(path, "document without content");
     MIGSOAK_ASSIGN(document.content, parse_stored(content.view(0)), context);
   }
   return set;
@@ -87,14 +88,11 @@ base::Result<void> Store::Impl::load_document_lists(Block& into) const {
       statement("SELECT iteration, document_set, processes FROM document_list WHERE iteration BETWEEN ? AND ? ORDER BY "
                 "iteration"));
   rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
-  for (std::size_t i = 0; rows.step();) {
-    while (i < into.size && into.rows[i].observation.iteration < rows.integer(0)) ++i;
-    if (i == into.size) break;
-    if (into.rows[i].observation.iteration != rows.integer(0)) continue;
-    into.rows[i].document_set = rows.integer(1);
-    MIGSOAK_ASSIGN(into.rows[i].document_processes, integers_of(rows.view(2)), context);
-  }
-  return {};
+  return beside(rows, 0, into, [&](Loaded& loaded) -> base::Result<void> {
+    loaded.document_set = rows.integer(1);
+    MIGSOAK_ASSIGN(loaded.document_processes, integers_of(rows.view(2)), context);
+    return {};
+  });
 }
 
 base::Result<void> Store::Impl::name_processes(const Loaded& loaded, DocumentSet& set) const {

@@ -240,9 +240,20 @@ struct Store::Impl {
   base::Result<void> load_block(std::int64_t first, std::int64_t last, std::size_t rows_max, Carry& carry,
                                 Block& into) const;
   base::Result<void> load_rows(std::int64_t first, std::int64_t last, std::size_t rows_max, Block& into) const;
-  void load_processes(Block& into) const;
+  // Calls `visit` for each row of a query in the order of iterations, with the block's own row of that iteration.
+  template <typename Visit>
+  static base::Result<void> beside(Query& rows, int iteration_column, Block& block, Visit&& visit) {
+    for (std::size_t i = 0; rows.step();) {
+      const std::int64_t iteration = rows.integer(iteration_column);
+      while (i < block.size && block.rows[i].observation.iteration < iteration) ++i;
+      if (i == block.size) break;
+      if (block.rows[i].observation.iteration == iteration) MIGSOAK_TRY(visit(block.rows[i]));
+    }
+    return {};
+  }
+  base::Result<void> load_processes(Block& into) const;
   base::Result<void> load_samples(Carry& carry, Block& into) const;
-  void load_descriptors(Block& into) const;
+  base::Result<void> load_descriptors(Block& into) const;
   base::Result<void> load_events(Block& into) const;
   base::Result<void> load_document_lists(Block& into) const;
   base::Result<void> name_processes(const Loaded& loaded, DocumentSet& set) const;
@@ -252,6 +263,8 @@ struct Store::Impl {
   const std::string& text_of(std::int64_t id) const;
   base::Result<const base::Json*> json_of(std::int64_t id, const char* what) const;
   void read_event(const Query& row, record::Event& into) const;  // all but the detail
+  template <typename Visit>
+  base::Result<void> each_event(Query& rows, Visit&& visit) const;
   base::Result<void> read_detail(const Query& row, base::Json& into) const;
   const SeriesKey& series_of(std::int64_t id) const;
   base::Result<const SampleSet*> sample_set(std::int64_t id) const;

@@ -158,24 +158,8 @@ base::Result<void> Store::Impl::load_rows(std::int64_t first, std::int64_t last,
   return {};
 }
 
-namespace {
-
-// The rows of a table that is read in the order of iterations, beside those of a block.
-template <typename Block, typename Visit>
-void beside(Query& rows, Block& block, Visit&& visit) {
-  if (block.size == 0) return;
-  for (std::size_t i = 0; rows.step();) {
-    const std::int64_t iteration = rows.integer(0);
-    while (i < block.size && block.rows[i].observation.iteration < iteration) ++i;
-    if (i == block.size) return;
-    if (block.rows[i].observation.iteration == iteration) visit(block.rows[i].observation);
-  }
-}
-
-}  // namespace
-
-void Store::Impl::load_processes(Block& into) const {
-  if (into.size == 0) return;
+base::Result<void> Store::Impl::load_processes(Block& into) const {
+  if (into.size == 0) return {};
   static const char* const kSelect =
       "SELECT p.iteration, p.position, p.id, p.name, p.pid, p.start_ticks, p.generation, p.command, p.born_iteration, "
       "p.fd_limit FROM process p WHERE p.iteration BETWEEN ?1 AND ?2 UNION ALL "
@@ -190,23 +174,25 @@ void Store::Impl::load_processes(Block& into) const {
   {
     Query rows(statement(schema < 3 ? kOld : kSelect));
     rows.bind(first, last);
-    beside(rows, into, [&](record::Observation& o) {
-      o.processes_born.push_back({rows.integer(2), rows.text(3), rows.integer(4), rows.integer(5), rows.small(6),
-                                  rows.text(7), rows.integer(8), rows.integer(9)});
-    });
+    MIGSOAK_TRY(beside(rows, 0, into, [&](Loaded& loaded) -> base::Result<void> {
+      loaded.observation.processes_born.push_back({rows.integer(2), rows.text(3), rows.integer(4), rows.integer(5),
+                                                   rows.small(6), rows.text(7), rows.integer(8), rows.integer(9)});
+      return {};
+    }));
   }
   Query rows(
       statement("SELECT iteration, process_id, expected, exit_code, signal, core_dumped, last_lines FROM process_end "
                 "WHERE iteration BETWEEN ? AND ? AND position >= 0 ORDER BY iteration, position"));
   rows.bind(first, last);
-  beside(rows, into, [&](record::Observation& o) {
-    o.processes_ended.push_back({rows.integer(1), rows.small(2) != 0, rows.small(3), rows.small(4), rows.small(5) != 0,
-                                 rows.is_null(6) ? "" : text_of(rows.integer(6))});
+  return beside(rows, 0, into, [&](Loaded& loaded) -> base::Result<void> {
+    loaded.observation.processes_ended.push_back({rows.integer(1), rows.small(2) != 0, rows.small(3), rows.small(4),
+                                                  rows.small(5) != 0, rows.is_null(6) ? "" : text_of(rows.integer(6))});
+    return {};
   });
 }
 
-void Store::Impl::load_descriptors(Block& into) const {
-  if (into.size == 0) return;
+base::Result<void> Store::Impl::load_descriptors(Block& into) const {
+  if (into.size == 0) return {};
   for (std::size_t i = 0; i < into.size; ++i) {
     const Loaded& loaded = into.rows[i];
     if (loaded.descriptor_count <= 0) continue;
@@ -226,7 +212,10 @@ void Store::Impl::load_descriptors(Block& into) const {
       "x.first_id AND x.last_id WHERE x.iteration BETWEEN ? AND ? AND x.position >= 0 ORDER BY x.iteration, "
       "x.position, d.id"));
   rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
-  beside(rows, into, [&](record::Observation& o) { o.deaths.push_back({rows.integer(1), rows.small(2)}); });
+  return beside(rows, 0, into, [&](Loaded& loaded) -> base::Result<void> {
+    loaded.observation.deaths.push_back({rows.integer(1), rows.small(2)});
+    return {};
+  });
 }
 
 // Columns: kind subject process_id phase at_ms text detail took_ms.
@@ -260,16 +249,11 @@ base::Result<void> Store::Impl::load_events(Block& into) const {
       "BETWEEN ? AND ? ORDER BY iteration, position";
   Query rows(statement(schema < 3 ? kOld : kSelect));
   rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
-  for (std::size_t i = 0; rows.step();) {
-    const std::int64_t iteration = rows.integer(8);
-    while (i < into.size && into.rows[i].observation.iteration < iteration) ++i;
-    if (i == into.size) break;
-    if (into.rows[i].observation.iteration != iteration) continue;
-    record::Event& event = into.rows[i].observation.events.emplace_back();
+  return beside(rows, 8, into, [&](Loaded& loaded) {
+    record::Event& event = loaded.observation.events.emplace_back();
     read_event(rows, event);
-    MIGSOAK_TRY(read_detail(rows, event.detail));
-  }
-  return {};
+    return read_detail(rows, event.detail);
+  });
 }
 
 void Store::Impl::carry_to(std::int64_t series, std::int64_t first, std::int64_t last, Carried& carried) const {
@@ -327,9 +311,9 @@ base::Result<void> Store::Impl::load_samples(Carry& carry, Block& into) const {
 base::Result<void> Store::Impl::load_block(std::int64_t first, std::int64_t last, std::size_t rows_max, Carry& carry,
                                            Block& into) const {
   MIGSOAK_TRY(load_rows(first, last, rows_max, into));
-  load_processes(into);
+  MIGSOAK_TRY(load_processes(into));
   MIGSOAK_TRY(load_samples(carry, into));
-  load_descriptors(into);
+  MIGSOAK_TRY(load_descriptors(into));
   MIGSOAK_TRY(load_events(into));
   return load_document_lists(into);
 }

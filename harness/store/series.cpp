@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <set>
 
 #include "base/text.h"
 #include "store/impl.h"
@@ -219,6 +221,27 @@ base::Result<void> Store::for_each_process(
   });
 }
 
+// Rows of an event query: those of read_event(), then what the caller looks at. Details repeat, in turns: each of the
+// last ones is made into JSON once, with and without a time of its own.
+template <typename Visit>
+base::Result<void> Store::Impl::each_event(Query& rows, Visit&& visit) const {
+  std::map<std::pair<std::int64_t, bool>, record::Event> prepared;
+  while (rows.step()) {
+    const std::pair key(rows.integer(6), rows.is_null(7));
+    if (prepared.size() >= kPreparedEventsMax && !prepared.contains(key)) prepared.clear();
+    const auto [entry, is_new] = prepared.try_emplace(key);
+    record::Event& event = entry->second;
+    if (is_new) {
+      MIGSOAK_TRY(read_detail(rows, event.detail));
+    } else if (!key.second && event.detail.is_object()) {
+      event.detail[kTookMs] = rows.real(7);
+    }
+    read_event(rows, event);
+    MIGSOAK_TRY(visit(event));
+  }
+  return {};
+}
+
 base::Result<void> Store::for_each_event_at(
     const std::string& kind,
     const std::function<base::Result<void>(const EventPlace&, const record::Event&)>& visit) const {
@@ -232,38 +255,51 @@ base::Result<void> Store::for_each_event_at(
       "i.lineage, i.source, i.destination FROM event e CROSS JOIN iteration i ON i.iteration = e.iteration "
       "WHERE e.kind = ? AND i.status <> 'started' ORDER BY e.iteration, e.position";
   return impl_->guarded([&]() -> base::Result<void> {
-    // Details repeat, in turns: each of the last ones is made into JSON once, with and without a time of its own.
-    std::map<std::pair<std::int64_t, bool>, record::Event> prepared;
     EventPlace place;
     Query rows(impl_->statement(impl_->schema < 3 ? kOld : kSelect));
     rows.bind(kind);
-    while (rows.step()) {
-      const std::pair key(rows.integer(6), rows.is_null(7));
-      if (prepared.size() >= kPreparedEventsMax && !prepared.contains(key)) prepared.clear();
-      const auto [entry, is_new] = prepared.try_emplace(key);
-      record::Event& event = entry->second;
-      if (is_new) {
-        MIGSOAK_TRY(impl_->read_detail(rows, event.detail));
-      } else if (!key.second && event.detail.is_object()) {
-        event.detail[kTookMs] = rows.real(7);
-      }
-      impl_->read_event(rows, event);
+    return impl_->each_event(rows, [&](const record::Event& event) {
       place.iteration = rows.integer(8);
       place.lane = rows.small(9);
       place.lineage = rows.small(10);
       place.source = rows.view(11);
       place.destination = rows.view(12);
-      MIGSOAK_TRY(visit(place, event));
-    }
-    return {};
+      return visit(place, event);
+    });
   });
 }
 
 base::Result<void> Store::for_each_event(
     const std::string& kind,
     const std::function<base::Result<void>(std::int64_t iteration, const record::Event&)>& visit) const {
-  return for_each_event_at(
-      kind, [&](const EventPlace& place, const record::Event& event) { return visit(place.iteration, event); });
+  // Without a look at each event's iteration: those that were begun only are few.
+  static const char* const kSelect =
+      "SELECT kind, subject, process_id, phase, at_ms, text, detail, took_ms, iteration FROM event WHERE kind = ? "
+      "ORDER BY iteration, position";
+  static const char* const kOld =
+      "SELECT kind, subject, process_id, phase, at_ms, text, detail, NULL, iteration FROM event WHERE kind = ? "
+      "ORDER BY iteration, position";
+  return impl_->guarded([&]() -> base::Result<void> {
+    SQLite::Transaction transaction(*impl_->db);
+    std::optional<std::set<std::int64_t>> begun;
+    base::Result<void> done;
+    {
+      Query rows(impl_->statement(impl_->schema < 3 ? kOld : kSelect));
+      rows.bind(kind);
+      done = impl_->each_event(rows, [&](const record::Event& event) -> base::Result<void> {
+        if (!begun) {
+          begun.emplace();
+          Query started(impl_->statement("SELECT iteration FROM iteration WHERE status = 'started'"));
+          while (started.step()) begun->insert(started.integer(0));
+        }
+        const std::int64_t iteration = rows.integer(8);
+        if (begun->contains(iteration)) return {};
+        return visit(iteration, event);
+      });
+    }
+    if (done) transaction.commit();
+    return done;
+  });
 }
 
 base::Result<std::optional<std::int64_t>> Store::lineage_begin(std::int64_t iteration) const {

@@ -1,7 +1,7 @@
 // Known bugs, each brought about by properties on one build, and their absence where the properties are the same.
 #include <gmock/gmock.h>
 
-#include "compat/lab_fixture.h"
+#include "compat/compat_fixture.h"
 
 namespace migsoak::compat {
 namespace {
@@ -9,7 +9,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::HasSubstr;
 
-class Golden : public LabFixture {};
+class Golden : public CompatFixture {};
 
 constexpr const char* kOldBlk = "discard=off,write-zeroes=off";
 

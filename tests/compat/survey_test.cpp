@@ -7,14 +7,14 @@
 #include <fstream>
 #include <set>
 
-#include "compat/lab_fixture.h"
+#include "compat/compat_fixture.h"
 
 namespace migsoak::compat {
 namespace {
 
 using ::testing::HasSubstr;
 
-class Survey : public LabFixture {
+class Survey : public CompatFixture {
  protected:
   // A program in the run directory, to stand in for a QEMU.
   std::string script(const std::string& text) const {

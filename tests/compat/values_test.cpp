@@ -1,7 +1,7 @@
 // What a guest reads behind a BAR or by a command: on one build, with properties that differ.
 #include <gmock/gmock.h>
 
-#include "compat/lab_fixture.h"
+#include "compat/compat_fixture.h"
 
 namespace migsoak::compat {
 namespace {
@@ -9,7 +9,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-class Values : public LabFixture {
+class Values : public CompatFixture {
  protected:
   // One device with `from` on the source and `to` on the destination: incompatible, and for this field alone.
   void expect_changed(const std::string& driver, const std::string& from, const std::string& to,

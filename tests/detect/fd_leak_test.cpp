@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "detect/staircase.h"
+#include "detect/step_growth.h"
 #include "soak_model.h"
 
 namespace migsoak::detect {
@@ -306,15 +306,15 @@ TEST(FdLeak, TheFirstMigrationsOfALifeAreLeftOutUntilToldOtherwise) {
   EXPECT_EQ(of(judged(60, start_up, m), "fd-leak").size(), 1U);
 }
 
-TEST(Staircase, KeepsOnlyWhatIsNeverGivenBack) {
-  Staircase stairs;
-  for (const auto& [at, value] : {std::pair{0, 5}, {1, 9}, {2, 6}, {3, 8}, {4, 7}}) stairs.add(at, value);
-  ASSERT_EQ(stairs.levels().size(), 3U);
-  EXPECT_EQ(stairs.levels()[1].since, 1);
-  EXPECT_EQ(stairs.levels()[1].value, 6);
-  EXPECT_EQ(stairs.levels()[2].since, 3);
-  stairs.add(5, 5);
-  EXPECT_EQ(stairs.levels().size(), 1U);
+TEST(SuffixMinima, KeepsOnlyWhatIsNeverGivenBack) {
+  SuffixMinima minima;
+  for (const auto& [at, value] : {std::pair{0, 5}, {1, 9}, {2, 6}, {3, 8}, {4, 7}}) minima.add(at, value);
+  ASSERT_EQ(minima.levels().size(), 3U);
+  EXPECT_EQ(minima.levels()[1].since, 1);
+  EXPECT_EQ(minima.levels()[1].value, 6);
+  EXPECT_EQ(minima.levels()[2].since, 3);
+  minima.add(5, 5);
+  EXPECT_EQ(minima.levels().size(), 1U);
 }
 
 }  // namespace

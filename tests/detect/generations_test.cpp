@@ -186,7 +186,7 @@ TEST(Generations, ALossPerExecIsFoundInAMixOfModes) {
   }
 }
 
-// Execs that never follow each other, with devices plugged all the time: only strays tell.
+// Execs that never follow each other, with devices plugged all the time: only inherited tell.
 TEST(Generations, ALossPerExecIsFoundWhereExecsAreRare) {
   for (const bool losing : {true, false}) {
     int execs = 0;
@@ -224,8 +224,8 @@ TEST(Generations, ALossPerExecIsFoundWhereExecsAreRare) {
 }
 
 // Devices that are plugged between execs take descriptors, and those are no loss.
-TEST(ExecSteps, AreNotCountedAcrossACut) {
-  ExecSteps steps;
+TEST(GenerationGrowth, AreNotCountedAcrossACut) {
+  GenerationGrowth steps;
   int value = 10;
   for (int generation = 1; generation <= 60; ++generation) {
     if (generation % 3 == 0) {
@@ -237,11 +237,11 @@ TEST(ExecSteps, AreNotCountedAcrossACut) {
   }
 }
 
-TEST(ExecSteps, NeedEqualLossesOfOnePid) {
-  ExecSteps steps;
-  for (int g = 1; g <= kExecSteps; ++g) steps.add(1, g, g, 10 + 2 * g, 0);
+TEST(GenerationGrowth, NeedEqualLossesOfOnePid) {
+  GenerationGrowth steps;
+  for (int g = 1; g <= kGenerations; ++g) steps.add(1, g, g, 10 + 2 * g, 0);
   EXPECT_FALSE(steps.proof()) << "that many generations are one step less";
-  steps.add(1, kExecSteps + 1, kExecSteps + 1, 12 + 2 * kExecSteps, 0);
+  steps.add(1, kGenerations + 1, kGenerations + 1, 12 + 2 * kGenerations, 0);
   ASSERT_TRUE(steps.proof());
   EXPECT_EQ(steps.proof()->rate, 2.0);
   steps.add(2, 1, 50, 90, 0);  // another process: no step

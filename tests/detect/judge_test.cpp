@@ -9,7 +9,7 @@
 #include <set>
 
 #include "detect/catalog.h"
-#include "detect/staircase.h"
+#include "detect/step_growth.h"
 #include "pci/virtio_config.h"
 #include "soak_model.h"
 
@@ -35,13 +35,13 @@ TEST(Judge, CatalogueIsTheContracts) {
   std::set<std::string> limits;
   for (const GateLimit& limit : gate_limits()) EXPECT_TRUE(limits.insert(limit.name).second) << limit.name;
   EXPECT_EQ(limits.count("downtime_ms_max"), 1U);
-  for (const WarmUp& warm_up : warm_ups()) EXPECT_FALSE(warm_up.reason.empty());
+  for (const Excusal& excusal : excusals()) EXPECT_FALSE(excusal.reason.empty());
   for (const VolatileConfig& entry : volatile_config()) EXPECT_FALSE(entry.reason.empty());
   const std::vector<std::string> names_of_exclusions = exclusion_names();
   const auto& fields = pci::virtio_config_fields();
   const auto volatile_fields = static_cast<std::size_t>(std::count_if(
       fields.begin(), fields.end(), [](const auto& field) { return field.kind != pci::ConfigFieldKind::fixed; }));
-  EXPECT_EQ(names_of_exclusions.size(), known_benign().size() + warm_ups().size() + volatile_config().size() +
+  EXPECT_EQ(names_of_exclusions.size(), known_benign().size() + excusals().size() + volatile_config().size() +
                                             device_tree_known().size() + volatile_fields);
   EXPECT_EQ(std::set<std::string>(names_of_exclusions.begin(), names_of_exclusions.end()).size(),
             names_of_exclusions.size());
@@ -81,12 +81,12 @@ TEST(Judge, VerdictsOfLongAgoAreForgotten) {
   EXPECT_EQ(judge.verdict(), Verdict::pass);
 }
 
-TEST(Staircase, KeepsTheNewestSteps) {
-  Staircase stairs;
-  const auto steps = static_cast<std::int32_t>(3 * Staircase::kLevelsMax);
-  for (std::int32_t i = 0; i < steps; ++i) stairs.add(i, i);
-  EXPECT_LE(stairs.levels().size(), Staircase::kLevelsMax);
-  EXPECT_EQ(stairs.levels().back().since, steps - 1);
+TEST(SuffixMinima, KeepsTheNewestSteps) {
+  SuffixMinima minima;
+  const auto steps = static_cast<std::int32_t>(3 * SuffixMinima::kLevelsMax);
+  for (std::int32_t i = 0; i < steps; ++i) minima.add(i, i);
+  EXPECT_LE(minima.levels().size(), SuffixMinima::kLevelsMax);
+  EXPECT_EQ(minima.levels().back().since, steps - 1);
 }
 
 TEST(Judge, GateLowersSeverity) {

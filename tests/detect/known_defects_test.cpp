@@ -1,8 +1,7 @@
 // What a guest suffers in a build with a known defect is told so, and is a failure as before.
-#include "detect/known_defects.h"
-
 #include <gmock/gmock.h>
 
+#include "detect/causes.h"
 #include "record/known_defects.h"
 #include "soak_model.h"
 
@@ -88,7 +87,7 @@ TEST(KnownDefectsOfBuilds, StandBackBehindAProvenCause) {
   findings[0].detector = findings[1].detector = "guest-corruption";
   findings[0].process = findings[1].process = "guest";
   findings[0].evidence["cause"] = {{"detector", "fd-leak"}};
-  tell_known_defects(manifest_of("7.2.22", "7.2.22"), findings);
+  explain_causes(manifest_of("7.2.22", "7.2.22"), findings);
   EXPECT_FALSE(findings[0].evidence.contains("known"));
   EXPECT_TRUE(findings[1].evidence.contains("known"));
 }

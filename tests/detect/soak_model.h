@@ -1,6 +1,8 @@
 // A synthetic soak: observations as the engine would record them, with faults planted by the test. No processes.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <functional>
 #include <map>
 #include <string>
@@ -8,6 +10,8 @@
 
 #include "base/rng.h"
 #include "detect/judge.h"
+#include "record/expected_trouble.h"
+#include "record/journal.h"
 
 namespace migsoak::detect::testing {
 
@@ -168,6 +172,30 @@ inline record::Event event(const char* kind, const std::string& subject, const s
   e.phase = phase;
   e.detail = std::move(detail);
   return e;
+}
+
+// The event as the engine records it now, where it is one of the older kinds of record/expected_trouble.h.
+inline record::Event in_todays_form(const record::Event& old) {
+  const auto trouble = record::expected_trouble_from(old);
+  if (!trouble) return old;
+  record::Observation observation;
+  record::Journal journal(observation);
+  record::record_trouble(journal, *trouble, old.process_id);
+  return observation.events.front();
+}
+
+// Older records are judged like today's: the same change, with all events in today's form.
+inline Change in_todays_form(const Change& change) {
+  return [change](record::Observation& o, Soak& soak) {
+    change(o, soak);
+    for (record::Event& one : o.events) one = in_todays_form(one);
+  };
+}
+inline std::vector<record::Finding> judged_both(int iterations, const Change& change,
+                                                const record::Manifest& m = manifest()) {
+  const std::vector<record::Finding> old = judged(iterations, change, m);
+  EXPECT_EQ(describe(judged(iterations, in_todays_form(change), m)), describe(old));
+  return old;
 }
 
 }  // namespace migsoak::detect::testing

@@ -7,9 +7,20 @@
 namespace migsoak::detect {
 namespace {
 
+using record::IterationStatus;
 using namespace testing;
 using record::IterationStatus;
+using testing::Change;
+using testing::describe;
+using testing::event;
 using ::testing::HasSubstr;
+using testing::in_todays_form;
+using testing::judged_both;
+using testing::kTarget;
+using testing::manifest;
+using testing::of;
+using testing::run;
+using testing::Soak;
 namespace kinds = record::event_kind;
 
 // As the engine writes it (engine/upgrade_attempt.cpp).
@@ -39,16 +50,21 @@ Change upgrade(const std::vector<record::Event>& events, IterationStatus status 
   };
 }
 
-std::vector<record::Exclusion> exclusions_of(const Change& change, record::Manifest m) {
-  Judge judge(std::move(m));
-  Soak soak;
-  run(judge, soak, 4, change);
-  return judge.exclusions();
+// Old records and today's alike.
+std::vector<record::Exclusion> exclusions_of(const Change& change, const record::Manifest& m) {
+  const auto left_out = [&m](const Change& events) {
+    Judge judge(m);
+    Soak soak;
+    run(judge, soak, 4, events);
+    return judge.exclusions();
+  };
+  EXPECT_EQ(left_out(in_todays_form(change)), left_out(change));
+  return left_out(change);
 }
 
 TEST(UpgradeFailure, AFailureThatTheGuestSurvivesIsCountedAndNoFinding) {
   const auto change = upgrade({attempt("source", kWell)});
-  EXPECT_TRUE(judged(4, change).empty()) << describe(judged(4, change));
+  EXPECT_TRUE(judged_both(4, change).empty()) << describe(judged_both(4, change));
   const auto left_out = exclusions_of(change, manifest());
   ASSERT_EQ(left_out.size(), 1U);
   EXPECT_EQ(left_out[0].name, "failed-upgrade-survived");
@@ -57,14 +73,14 @@ TEST(UpgradeFailure, AFailureThatTheGuestSurvivesIsCountedAndNoFinding) {
   // The exclusion is what keeps it quiet.
   record::Manifest open = manifest();
   open.gate.report_benign = {"failed-upgrade-survived"};
-  const auto findings = judged(4, change, open);
+  const auto findings = judged_both(4, change, open);
   ASSERT_EQ(findings.size(), 1U) << describe(findings);
   EXPECT_EQ(findings[0].kind, "cpr-exec:exits-at-once:survived");
   EXPECT_TRUE(exclusions_of(change, open).empty());
 }
 
 TEST(UpgradeFailure, ALostGuestIsOneFindingThatSaysItAll) {
-  const auto findings = judged(4, upgrade({attempt("lost")}, IterationStatus::lost));
+  const auto findings = judged_both(4, upgrade({attempt("lost")}, IterationStatus::lost));
   ASSERT_EQ(findings.size(), 1U) << describe(findings);
   const record::Finding& finding = findings.front();
   EXPECT_EQ(finding.detector, "upgrade-failure");
@@ -83,7 +99,7 @@ TEST(UpgradeFailure, ALostGuestIsOneFindingThatSaysItAll) {
 
 TEST(UpgradeFailure, AGuestThatLivesIsNotEnough) {
   const auto kind_of = [](const record::Event& what, IterationStatus status = IterationStatus::completed) {
-    const auto findings = of(judged(4, upgrade({what}, status)), "upgrade-failure");
+    const auto findings = of(judged_both(4, upgrade({what}, status)), "upgrade-failure");
     return findings.size() == 1 ? findings[0].kind : describe(findings);
   };
   EXPECT_EQ(kind_of(attempt("source", {{"intact", false}, {"migrates", true}})), "cpr-exec:exits-at-once:damaged");
@@ -99,32 +115,33 @@ TEST(UpgradeFailure, AWaiveIsForOneModeAndOneFailure) {
   record::Manifest waived = manifest();
   waived.gate.waives = {{"upgrade-failure", "", "", "", "cpr-exec:exits-at-once:lost", "", "there is no way back"}};
   const auto lost = upgrade({attempt("lost")}, IterationStatus::lost);
-  EXPECT_TRUE(judged(4, lost, waived).empty());
+  EXPECT_TRUE(judged_both(4, lost, waived).empty());
   const auto left_out = exclusions_of(lost, waived);
   ASSERT_EQ(left_out.size(), 1U);
   EXPECT_EQ(left_out[0].name, "waive:upgrade-failure");
   EXPECT_EQ(left_out[0].reason, "there is no way back");
   EXPECT_EQ(
-      judged(4, upgrade({attempt("lost", {{"failure", "wrong-argument"}})}, IterationStatus::lost), waived).size(), 1U);
-  EXPECT_EQ(judged(4, upgrade({attempt("source", {{"intact", false}})}), waived).size(), 1U);
+      judged_both(4, upgrade({attempt("lost", {{"failure", "wrong-argument"}})}, IterationStatus::lost), waived).size(),
+      1U);
+  EXPECT_EQ(judged_both(4, upgrade({attempt("source", {{"intact", false}})}), waived).size(), 1U);
 }
 
 TEST(UpgradeFailure, AHotUpgradeThatLosesTheGuestUnprovoked) {
   const auto lost = {event(kinds::kLogLine, "qemu:b", "vmstate of something does not fit"),
                      event(kinds::kUnexpectedExit, "qemu:b", "qemu:b ended unasked: exit status 1",
                            {{"exit_code", 1}, {"last_lines", {"no"}}})};
-  auto findings = of(judged(4, upgrade(lost, IterationStatus::lost)), "upgrade-failure");
+  auto findings = of(judged_both(4, upgrade(lost, IterationStatus::lost)), "upgrade-failure");
   ASSERT_EQ(findings.size(), 1U);
   EXPECT_EQ(findings[0].kind, "cpr-exec:unprovoked:lost");
   EXPECT_THAT(findings[0].title, HasSubstr("lost the guest in iteration 2: qemu:b ended unasked: exit status 1"));
   EXPECT_EQ(findings[0].evidence["lines"].size(), 2U);
 
   const auto but = [&lost](const std::function<void(record::Observation&)>& change) {
-    return of(judged(4,
-                     [&](record::Observation& o, Soak& soak) {
-                       upgrade(lost, IterationStatus::lost)(o, soak);
-                       if (o.iteration == 2) change(o);
-                     }),
+    return of(judged_both(4,
+                          [&](record::Observation& o, Soak& soak) {
+                            upgrade(lost, IterationStatus::lost)(o, soak);
+                            if (o.iteration == 2) change(o);
+                          }),
               "upgrade-failure");
   };
   EXPECT_EQ(but([](auto&) {}).size(), 1U);
@@ -141,7 +158,7 @@ TEST(UpgradeFailure, AHotUpgradeThatLosesTheGuestUnprovoked) {
 // What QEMU says of an upgrade that is made to fail is no trouble of its own; anything worse is.
 TEST(UpgradeFailure, ItsWordsAreLeftOut) {
   const auto said = [](const std::string& line, const char* phase, record::Manifest m = manifest()) {
-    return judged(
+    return judged_both(
         4, upgrade({event(kinds::kLogLine, "qemu:b", line, base::Json::object(), phase), attempt("source", kWell)}),
         std::move(m));
   };

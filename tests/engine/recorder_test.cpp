@@ -3,6 +3,11 @@
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
+#include "engine/lane_threads.h"
+#include "engine/progress.h"
+#include "engine/work_queue.h"
 #include "store/scratch.h"
 #include "store/synthetic.h"
 
@@ -62,6 +67,57 @@ TEST(Recorder, WritesWhatChangedAndASecondSessionGoesOn) {
   ASSERT_TRUE(again);
   EXPECT_TRUE(again->empty()) << "known from before";
   EXPECT_EQ((*store)->findings()->front().count, 7);
+}
+
+// As the lanes of a run share them: each takes work, records, shows how it goes and looks whether another said stop.
+TEST(Recorder, LanesRecordSideBySideAndOneStopsThemAll) {
+  const scratch::Directory directory;
+  constexpr int kLanes = 4;
+  constexpr std::int64_t kPlanned = 400, kStopAt = 150;
+  auto store = store::Store::create(directory.file("results.db"), synthetic::manifest(kPlanned));
+  ASSERT_TRUE(store);
+  Recorder recorder(**store);
+  WorkQueue work({{0, kPlanned}}, /*lineage=*/4, kLanes);
+  StopToken stop;
+  std::atomic<int> reported = 0;
+  {
+    // It shows what it does: captured, what ThreadSanitizer has to say would be lost with it.
+    Progress progress(true, "synthetic", 0, kPlanned);
+    run_side_by_side(kLanes, stop, [&](int lane) {
+      synthetic::Run run(static_cast<std::uint64_t>(lane));
+      while (const auto stretch = work.take()) {
+        const int lineage = recorder.next_lineage();
+        for (std::int64_t index = stretch->begin; index < stretch->end && !stop.asked(); ++index) {
+          record::Observation o = index % 10 == 0 ? with_noise(run) : quiet(run);
+          synthetic::give_to_lane(o, lane, index);
+          o.lineage = lineage;
+          EXPECT_TRUE(recorder.begin(o));
+          const auto fresh = recorder.finish(o);
+          ASSERT_TRUE(fresh);
+          work.finished(index);
+          progress.finished(o, *fresh);
+          if (index % 100 == 0) progress.note("noted");
+          reported += static_cast<int>(fresh->size());
+          EXPECT_GE(recorder.findings().size(), fresh->size());
+          EXPECT_GT(recorder.next_process_id(), 0);
+          (void)recorder.verdict();
+          if (recorder.finished() >= kStopAt) stop.stop("stopped: enough");
+        }
+        if (stop.asked()) return;
+      }
+    });
+  }
+  EXPECT_EQ(stop.stopped_because(), "stopped: enough");
+  EXPECT_EQ(stop.harness_error(), "");
+  // Each lane ends the iteration that it is in, and no more.
+  EXPECT_GE(recorder.finished(), kStopAt);
+  EXPECT_LT(recorder.finished(), kStopAt + kLanes);
+  EXPECT_EQ(work.missing(), kPlanned - recorder.finished());
+  EXPECT_EQ(reported, static_cast<int>(recorder.findings().size())) << "each finding is new to one lane only";
+  EXPECT_EQ(*(*store)->findings(), recorder.findings());
+  const auto rows = (*store)->iterations();
+  ASSERT_TRUE(rows);
+  EXPECT_EQ(static_cast<std::int64_t>(rows->size()), recorder.finished());
 }
 
 }  // namespace

@@ -104,10 +104,10 @@ class StepTest : public ::testing::Test {
   std::vector<std::string> ran_;
 };
 
-TEST_F(StepTest, runs_all_and_checks_once_between_two) {
+TEST_F(StepTest, runs_all_and_checks_once_after_each) {
   EXPECT_EQ(run_script(), StepResult::ok);
   EXPECT_THAT(ran_, ElementsAre("spawn", "raise", "migrate", "end-source", "verify", "quiet"));
-  EXPECT_EQ(watch_.checks, 5);
+  EXPECT_EQ(watch_.checks, 6);
   EXPECT_THAT(into_.events, IsEmpty());
   EXPECT_EQ(into_.phase, "quiet");
 }
@@ -222,7 +222,7 @@ TEST_F(StepTest, an_end_that_does_not_matter_lets_the_steps_go_on) {
   });
   EXPECT_EQ(run_script(), StepResult::ok);
   EXPECT_EQ(ran_.back(), "quiet");
-  EXPECT_EQ(watch_.checks, 5);
+  EXPECT_EQ(watch_.checks, 6);
 }
 
 TEST_F(StepTest, a_failed_migration_is_checked_before_the_guest_is_said_to_stay) {
@@ -277,13 +277,13 @@ TEST_F(StepTest, the_harness_may_fail) {
   EXPECT_THAT(ran_, ElementsAre("spawn"));
 }
 
-TEST_F(StepTest, the_last_step_has_no_next_one_to_be_checked_for) {
+TEST_F(StepTest, an_end_in_the_last_step_is_of_this_iteration) {
   in("quiet", [this]() -> std::optional<StepOutcome> {
     watch_.end("destination");
     return std::nullopt;
   });
-  EXPECT_EQ(run_script(), StepResult::ok);
-  EXPECT_EQ(watch_.checks, 5);  // the next iteration sees it
+  EXPECT_EQ(run_script(), StepResult::guest_lost);
+  EXPECT_THAT(phases_of_events(), ElementsAre("unexpected-exit@quiet"));
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // What a target's process is made of: the same for the run and for its rehearsal.
 #include "engine/target_spec.h"
 
-#include "engine/rehearsal.h"
+#include "engine/command_line_check.h"
 #include "plan/scenario_text.h"
 
 namespace migsoak::engine {
@@ -76,10 +76,10 @@ TEST(TargetSpec, TheRehearsalHasTheSocketsOfPluggedDisks) {
   const std::string run_dir = "/" + std::string(107 - 1 - std::string("/disk0.vd0.1").size(), 'd');
   const std::string plugged = "[hotplug]\noperations = 1\ntarget = \"disk0\"\n[hotplug.kinds]\nvhost-user-blk = 1\n";
   const Scenario plain = parsed(target_text(""));
-  EXPECT_TRUE(rehearse(plain, run_dir + "d", 1));
-  const auto fits = rehearse(parsed(target_text("", plugged)), run_dir, 1);
+  EXPECT_TRUE(check_command_lines(plain, run_dir + "d", 1));
+  const auto fits = check_command_lines(parsed(target_text("", plugged)), run_dir, 1);
   EXPECT_TRUE(fits) << fits.error().describe();
-  const auto refused = rehearse(parsed(target_text("", plugged)), run_dir + "d", 1);
+  const auto refused = check_command_lines(parsed(target_text("", plugged)), run_dir + "d", 1);
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().describe(), HasSubstr("107"));
 }

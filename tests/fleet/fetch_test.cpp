@@ -177,9 +177,9 @@ TEST_F(Fetch, ABuildOfItsOwnTreeAlone) {
   EXPECT_EQ(build.package_version, "1:7.2+ds-1");
   EXPECT_THAT(build.args, ElementsAre("-L", (fleet() / "qemu-7.2/tree/usr/share/qemu").string()));
   // It runs from where it is now, and its machine types are the system's.
-  const auto again = question(host(), {"", build.binary, build.args, build.env}, soon());
+  const auto again = inspect_build(host(), {"", build.binary, build.args, build.env}, soon());
   ASSERT_TRUE(again.has_value()) << again.error().describe();
-  const auto system = question(host(), {"", kSystemQemu, {}, {}}, soon());
+  const auto system = inspect_build(host(), {"", kSystemQemu, {}, {}}, soon());
   ASSERT_TRUE(system.has_value());
   EXPECT_EQ(again->machines.size(), system->machines.size());
   // qxl is a module: the system's QEMU finds it in the system's folder, where this one may not look.

@@ -14,7 +14,7 @@
 
 #include "fleet/entry.h"
 #include "fleet/fleet.h"
-#include "fleet/question.h"
+#include "fleet/inspect.h"
 #include "proc/run_dir.h"
 
 namespace migsoak::fleet {

@@ -124,7 +124,7 @@ TEST_F(BadInput, AQemuThatIsNone) {
   expect_set_refused("side.b.qemu=" + runnable, {"side.b.qemu", runnable, "can't be run"});
   expect_set_refused("side.b.qemu=" + mute, {"side.b.qemu", mute, "exit status 3"});
   expect_set_refused("side.a.qemu=" + dir(), {"side.a.qemu", dir(), "directory"});
-  expect_set_refused("side.a.qemu=/nowhere/qemu", {"side.a.qemu", "/nowhere/qemu", "not there"});
+  expect_set_refused("side.a.qemu=/nowhere/qemu", {"side.a.qemu", "/nowhere/qemu", "does not exist"});
   expect_set_refused("side.a.qemu=qemu-system-nothing", {"side.a.qemu", "no 'qemu-system-nothing' in PATH"});
   expect_set_refused("side.a.qemu=", {"side.a", "no QEMU executable"});
   expect_set_refused("target.disk0.executable=/nowhere/daemon", {"target.disk0.executable", "/nowhere/daemon"});

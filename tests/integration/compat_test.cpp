@@ -1,8 +1,10 @@
 // migsoak compat as a user runs it: what it prints, its exit status, and nothing left.
 #include <algorithm>
 #include <csignal>
+#include <set>
 
 #include "run_migsoak.h"
+#include "store/store.h"
 
 namespace migsoak::integration {
 namespace {
@@ -45,6 +47,65 @@ TEST_F(CompatCommand, ExitStatusTellsSameAndUnknown) {
   const Outcome unknown = compat({"--device", "vhost-user-scsi-pci"});
   EXPECT_EQ(unknown.status, 3) << describe(unknown);
   EXPECT_THAT(unknown.out, HasSubstr("vhost"));
+}
+
+TEST_F(CompatCommand, ASurveyIsRecordedAsARunIs) {
+  const std::string db = path("survey.db");
+  const std::vector<std::string> survey = {"--device",
+                                           "virtio-blk-pci,discard=off,write-zeroes=off",
+                                           "--device-from",
+                                           "virtio-blk-pci,discard=off,write-zeroes=off",
+                                           "--device-to",
+                                           "virtio-blk-pci",
+                                           "--json",
+                                           "--db",
+                                           db};
+  const Outcome outcome = compat(survey);
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const auto printed = base::parse_json(outcome.out);
+  ASSERT_TRUE(printed) << describe(outcome);
+  {
+    const auto store = store::Store::open(db);
+    ASSERT_TRUE(store) << store.error().describe();
+    EXPECT_EQ((*store)->summary()->verdict, record::Verdict::fail);
+    std::vector<base::Json> recorded;
+    ASSERT_TRUE((*store)->for_each_observation([&](const record::Observation& one) -> base::Result<void> {
+      for (const record::Document& document : one.documents) recorded.push_back(document.content);
+      return {};
+    }));
+    ASSERT_EQ(recorded.size(), 2u);
+    for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(recorded[i], printed->at("devices").at(i));
+  }
+  // Today's detectors say of it what the survey said.
+  const Outcome judged = migsoak({"judge", db});
+  EXPECT_EQ(judged.status, 1) << describe(judged);
+  const Outcome findings = migsoak({"findings", db, "--json"});
+  const auto json = base::parse_json(findings.out);
+  ASSERT_TRUE(json) << describe(findings);
+  EXPECT_EQ(json->at("verdict"), "fail");
+  EXPECT_EQ(json->at("iterations"), 2);
+  std::set<std::string> detectors;
+  for (const base::Json& finding : json->at("findings")) {
+    detectors.insert(finding.at("detector"));
+    EXPECT_EQ(finding.at("first_iteration"), 1) << finding;
+    EXPECT_THAT(finding.at("title").get<std::string>(), HasSubstr("BAR0"));
+    EXPECT_THAT(finding.at("replay").get<std::string>(), HasSubstr("migsoak compat --from qemu-system-x86_64"));
+  }
+  EXPECT_THAT(detectors, testing::ElementsAre("config-space-drift", "migration-failure")) << findings.out;
+  const Outcome report = migsoak({"report", db, "--text"});
+  EXPECT_EQ(report.status, 0) << describe(report);
+  EXPECT_THAT(report.out, HasSubstr("BAR0"));
+  const Outcome replay = migsoak({"replay", db, "--iteration", "1"});
+  EXPECT_EQ(replay.status, 2) << describe(replay);
+  EXPECT_THAT(replay.err, HasSubstr("repeat it with: migsoak compat"));
+  expect_refused(survey, "exists already");
+}
+
+// What could not be tried is no pass, whoever reads the record.
+TEST_F(CompatCommand, ARecordedSurveyThatCouldNotTryIsUnknown) {
+  const std::string db = path("survey.db");
+  EXPECT_EQ(compat({"--device", "vhost-user-scsi-pci", "--db", db}).status, 3);
+  EXPECT_EQ(migsoak({"judge", db}).status, 3);
 }
 
 TEST_F(CompatCommand, BadInputIsOneLine) {

@@ -95,9 +95,11 @@ Case disk_faults() {
                  {"disk-corruption", "guest", "vd1:torn", "disk_torn_write", 0, 7, {}},
                  {"disk-corruption", "guest", "vd2:misplaced", "disk_misplaced_write", 0, 7, {}},
                  {"disk-corruption", "guest", "vd3:lost", "disk_stale_read", 0, 7, {}}};
-  result.companions = {{"disk-corruption", "guest", "vd3:torn", "old blocks beside new ones of the same write"},
-                       {"disk-corruption", "guest", "vd3:stale", "older than the last but one"},
-                       {"disk-corruption", "guest", "vd2:lost", "what landed elsewhere is missing where it belongs"}};
+  result.companions = {
+      {"disk-corruption", "guest", "vd1:lost", "a torn write whose other blocks were written over since"},
+      {"disk-corruption", "guest", "vd3:torn", "old blocks beside new ones of the same write"},
+      {"disk-corruption", "guest", "vd3:stale", "older than the last but one"},
+      {"disk-corruption", "guest", "vd2:lost", "what landed elsewhere is missing where it belongs"}};
   return result;
 }
 

@@ -78,7 +78,9 @@ class UpgradeFailures : public MigsoakTest {
 void UpgradeFailures::check(const std::string& mode, const record::Observation& observation) {
   const std::string& failure = observation.plan.upgrade_failure;
   SCOPED_TRACE(mode + ", " + failure);
-  const auto is_attempt = [](const record::Event& e) { return e.kind == record::event_kind::kUpgradeFailure; };
+  const auto is_attempt = [](const record::Event& e) {
+    return e.kind == record::event_kind::kExpectedTrouble && e.detail.value("cause", "") == "upgrade-failure";
+  };
   ASSERT_EQ(std::count_if(observation.events.begin(), observation.events.end(), is_attempt), 1);
   const record::Event& event = *std::find_if(observation.events.begin(), observation.events.end(), is_attempt);
   const base::Json& detail = event.detail;
@@ -87,15 +89,16 @@ void UpgradeFailures::check(const std::string& mode, const record::Observation& 
   const bool lives = wanted.fate == "source";
   const double took_ms = base::json_get<double>(detail, "took_ms", -1);
   std::printf("%-12s %-17s %-16s %-7s %-13s %6.0f ms  %s\n", mode.c_str(), failure.c_str(), word("result").c_str(),
-              word("fate").c_str(), word("how").c_str(), took_ms, base::printable(word("error"), 110).c_str());
-  EXPECT_EQ(word("failure"), failure);
+              word("fate").c_str(), word("how").c_str(), took_ms, base::printable(word("why"), 110).c_str());
+  EXPECT_EQ(word("what"), failure);
   EXPECT_EQ(word("fate"), wanted.fate) << detail.dump(1);
   if (!wanted.how.empty()) {
     EXPECT_EQ(word("how"), wanted.how);
   }
-  EXPECT_FALSE(word("error").empty());
+  EXPECT_FALSE(word("why").empty());
   EXPECT_GT(took_ms, 0);
   EXPECT_LT(took_ms, kVerdictMsMax);
+  EXPECT_EQ(word("seen"), lives ? "as-declared" : "otherwise");
   EXPECT_EQ(base::json_get<bool>(detail, "intact", false), lives);
   EXPECT_EQ(base::json_get<bool>(detail, "migrates", false), lives);
   EXPECT_EQ(detail.contains("hang"), failure.starts_with("hangs-") || word("result") == "hang");

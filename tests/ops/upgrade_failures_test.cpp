@@ -113,7 +113,7 @@ TEST_F(UpgradeFailureTest, MissingBinary) {
   EXPECT_THAT(refusal("missing-binary"), HasSubstr("does not exist"));
 }
 TEST_F(UpgradeFailureTest, NotExecutable) {
-  EXPECT_THAT(refusal("not-executable"), HasSubstr("is not an executable file"));
+  EXPECT_THAT(refusal("not-executable"), HasSubstr("is not executable"));
   ASSERT_EQ(traces_.size(), 1U);
   EXPECT_TRUE(fs::exists(traces_[0]));
 }

@@ -23,11 +23,6 @@ constexpr std::uint32_t kPattern = 0x6d69673f;
 
 }  // namespace
 
-bool UpgradeMode::in_fleet(const std::string& name) {
-  const auto found = fleet::find(name);
-  return found && found->has_value();
-}
-
 void UpgradeMode::TearDown() {
   source_.reset();
   destination_.reset();
@@ -61,18 +56,18 @@ MachineSpec UpgradeMode::build_spec(const std::string& build, const std::string&
   MachineSpec machine = spec(instance);
   if (ram == Ram::file) machine.ram_path = run_dir_->path() + "/" + instance + ".ram";
   if (build == kSystemBuild) return machine;
-  const auto found = fleet::find(build);
-  if (!found || !*found) {
-    ADD_FAILURE() << build << " is not in the fleet";
+  const auto found = fleet::build_of(build);
+  if (!found) {
+    ADD_FAILURE() << fleet::missing_build({build});
     return machine;
   }
-  machine.qemu = (*found)->binary;
-  machine.qemu_args = (*found)->args;
-  machine.env = (*found)->env;
-  machine.version = (*found)->version;
+  machine.qemu = found->binary;
+  machine.qemu_args = found->args;
+  machine.env = found->env;
+  machine.version = found->version;
   // What all that migrate to each other here know.
-  machine.machine = (*found)->at_least(7, 2) ? "pc-q35-7.2" : "q35";
-  machine.aux_ram_share = (*found)->at_least(10, 0);
+  machine.machine = found->at_least(7, 2) ? "pc-q35-7.2" : "q35";
+  machine.aux_ram_share = found->at_least(10, 0);
   return machine;
 }
 

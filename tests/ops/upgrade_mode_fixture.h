@@ -10,21 +10,21 @@
 #include <string>
 #include <vector>
 
-#include "fleet/fleet.h"
+#include "fleet/build_of.h"
 #include "hypervisor/real_qemu.h"
 #include "ops/modes/mode.h"
 #include "ops/told.h"
 
 namespace migsoak::ops {
 
-inline constexpr const char* kSystemBuild = "";  // the machine's own
-inline constexpr const char* kOldBuild = "qemu-10.0.2";
-inline constexpr const char* kNewBuild = "qemu-11.1";
+// Builds go by their versions.
+inline constexpr const char* kSystemBuild = "";  // the machine's own, whatever it is
+inline constexpr const char* kOldBuild = "10.0";
+inline constexpr const char* kNewBuild = "11.1";
 enum class Ram { memfd, file };
 
 class UpgradeMode : public hypervisor::RealQemu {
  protected:
-  static bool in_fleet(const std::string& name);
   void TearDown() override;
 
   hypervisor::MachineSpec build_spec(const std::string& build, const std::string& instance, Ram ram);
@@ -56,7 +56,7 @@ class UpgradeMode : public hypervisor::RealQemu {
 };
 
 // Every test of a build that is not there is skipped, with the reason.
-#define NEEDS_BUILD(name) \
-  if (!in_fleet(name)) GTEST_SKIP() << (name) << " is not in the fleet"
+#define NEEDS_BUILD(version) \
+  if (!fleet::build_of(version)) GTEST_SKIP() << fleet::missing_build({version})
 
 }  // namespace migsoak::ops

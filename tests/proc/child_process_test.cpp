@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -145,15 +146,35 @@ TEST_P(ChildProcessTest, IgnoredSignalsAndTheMaskAreNotInherited) {
   EXPECT_EQ(output->out, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }
 
+// A relative folder of PATH is the harness's, whatever directory the child begins in.
+TEST_P(ChildProcessTest, IsFoundInPathFromWhereTheHarnessIs) {
+  std::string dir = "/tmp/migsoak-path-XXXXXX";
+  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  std::ofstream(dir + "/only-here") << "#!/bin/sh\npwd\n";
+  ::chmod((dir + "/only-here").c_str(), 0755);
+  const auto here = std::filesystem::current_path();
+  const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "/usr/bin:/bin";
+  std::filesystem::current_path(dir);
+  ::setenv("PATH", (".:" + path).c_str(), 1);
+  SpawnSpec elsewhere = spec({"only-here"});
+  elsewhere.working_dir = "/usr";
+  const auto output = run_command(reactor_, *containment_, elsewhere, soon());
+  ::setenv("PATH", path.c_str(), 1);
+  std::filesystem::current_path(here);
+  std::filesystem::remove_all(dir);
+  ASSERT_TRUE(output) << output.error().describe();
+  EXPECT_EQ(output->out, "/usr\n");
+}
+
 TEST_P(ChildProcessTest, FailuresToStartAreToldInOneLine) {
   const auto missing = ChildProcess::spawn(reactor_, *containment_, spec({"no-such-program-anywhere"}));
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().kind, base::ErrorKind::environment);
-  EXPECT_THAT(missing.error().describe(), HasSubstr("not found in PATH"));
+  EXPECT_THAT(missing.error().describe(), HasSubstr("no 'no-such-program-anywhere' in PATH"));
 
   const auto not_executable = ChildProcess::spawn(reactor_, *containment_, spec({"/etc/passwd"}));
   ASSERT_FALSE(not_executable);
-  EXPECT_THAT(not_executable.error().describe(), HasSubstr("not an executable file"));
+  EXPECT_THAT(not_executable.error().describe(), HasSubstr("'/etc/passwd' is not executable"));
 
   SpawnSpec nowhere = spec({"true"});
   nowhere.working_dir = "/no/such/directory";

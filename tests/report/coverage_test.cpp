@@ -161,13 +161,13 @@ TEST_F(CoverageTest, StaysOnOneScreenWithAllKinds) {
   }
   iteration(events, events.size());
   Page out(100, false);
-  print_coverage(out, *coverage_of(*store_), wishes_of(store_->manifest()));
+  print_coverage(out, *coverage_of(*store_), requested_of(store_->manifest()));
   const std::string table = out.take();
   EXPECT_LE(std::count(table.begin(), table.end(), '\n'), 31);
   EXPECT_THAT(table, Not(HasSubstr("never")));
 }
 
-TEST_F(CoverageTest, AScenarioThatCannotBeReadCostsNothingButTheWishes) {
+TEST_F(CoverageTest, AScenarioThatCannotBeReadCostsNothingButWhatWasRequested) {
   open("name = [[[ '\n");
   iteration({operation("virtio-blk", "plug", "settled", "pc")}, 1);
   EXPECT_THAT(page(80), HasSubstr("1 operation confirmed"));

@@ -342,17 +342,18 @@ TEST(Evidence, WhatExplainsMostStandsFirstAndTheTitleIsNotRepeated) {
 }
 
 TEST(Figures, Percentile) {
-  EXPECT_EQ(percentile({}, 50), 0);
-  EXPECT_EQ(percentile({7}, 50), 7);
-  EXPECT_EQ(percentile({4, 1, 3, 2}, 50), 2);
-  EXPECT_EQ(percentile({4, 1, 3, 2}, 95), 4);
-  EXPECT_EQ(percentile({4, std::nan(""), 3, 2}, 100), 4);
+  using testing::ElementsAre;
+  EXPECT_THAT(percentiles({}, {50, 95}), ElementsAre(0, 0));
+  EXPECT_THAT(percentiles({7}, {50, 95, 100}), ElementsAre(7, 7, 7));
+  EXPECT_THAT(percentiles({4, 1, 3, 2}, {50, 95}), ElementsAre(2, 4));
+  EXPECT_THAT(percentiles({4, std::nan(""), 3, 2}, {100}), ElementsAre(4));
+  EXPECT_THAT(percentiles({9, 1, 8, 2, 7, 3, 6, 4, 5, 10}, {10, 50, 90, 100}), ElementsAre(1, 5, 9, 10));
 }
 
 TEST(Figures, Sparkline) {
-  EXPECT_EQ(histogram({}, 4), "");
-  EXPECT_EQ(histogram({5, 5, std::nan("")}, 4), "") << "nothing is spread";
-  EXPECT_EQ(histogram({1, 1, 1, 1, 1, 1, 1, 10, 100, 1000}, 3), "█▂▃");
+  EXPECT_EQ(histogram_text(histogram_counts({}, 4)), "");
+  EXPECT_EQ(histogram_text(histogram_counts({5, 5, std::nan("")}, 4)), "") << "nothing is spread";
+  EXPECT_EQ(histogram_text(histogram_counts({1, 1, 1, 1, 1, 1, 1, 10, 100, 1000}, 3)), "█▂▃");
   EXPECT_EQ(sparkline({}, 10), "");
   EXPECT_EQ(sparkline({std::nan("")}, 10), "");
   EXPECT_EQ(sparkline({5, 5, 5}, 10), "▁▁▁");

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "record/expected_trouble.h"
+#include "record/journal.h"
 #include "store/scratch.h"
 #include "store/store.h"
 #include "store/synthetic.h"
@@ -43,12 +45,13 @@ void make_run(const std::string& path) {
       o.births.push_back({9000, 13, "memfd", "kept over exec since iteration 0, mapped: /memfd:ram0 (deleted)"});
     }
     if (i == 30) {
-      record::Event event;
-      event.kind = record::event_kind::kTargetRestart;
-      event.subject = "target:disk0";
-      event.detail = {{"how", "kill"},  {"timing", "during"}, {"result", "recovered"},
-                      {"in_flight", 8}, {"io_errors", 0},     {"took_ms", 120.0}};
-      o.events.push_back(event);
+      record::ExpectedTrouble trouble;
+      trouble.declared = {record::TroubleCause::restart, "kill", "during", {"target:disk0"}, {"reconnects"}, ""};
+      trouble.result = "recovered";
+      trouble.in_flight = 8;
+      trouble.took_ms = 120;
+      record::Journal journal(o);
+      record::record_trouble(journal, trouble, 0);
     }
     if (i == 49) o.processes_ended.push_back({2, false, -1, 11, true, "Segmentation fault"});
     ASSERT_TRUE((*store)->finish(o, record::Verdict::pass));

@@ -290,12 +290,7 @@ TEST(Store, LanesWriteFromTheirOwnThreads) {
         synthetic::Run run(static_cast<std::uint64_t>(lane));
         for (int i = 0; i < kEach; ++i) {
           record::Observation o = run.next(lane);
-          o.lane = lane;
-          o.iteration = o.plan.iteration = i * kLanes + lane;
-          for (auto& process : o.processes_born) process.id += 10000 * lane;
-          for (auto& end : o.processes_ended) end.process_id += 10000 * lane;
-          for (auto& birth : o.births) birth.process_id += 10000 * lane;
-          for (auto& death : o.deaths) death.process_id += 10000 * lane;
+          synthetic::give_to_lane(o, lane, i * kLanes + lane);
           EXPECT_TRUE(store->begin(o));
           EXPECT_TRUE(store->finish(o, Verdict::pass));
           EXPECT_TRUE(store->summary());

@@ -200,4 +200,17 @@ class Run {
   int leaked_ = 0;
 };
 
+// Of one lane's Run what the whole run has as `iteration`: its processes are not those of other lanes' Runs.
+inline void give_to_lane(record::Observation& o, int lane, std::int64_t iteration) {
+  o.lane = lane;
+  o.iteration = o.plan.iteration = iteration;
+  const std::int64_t first_id = 10000LL * lane;
+  for (auto& process : o.processes_born) process.id += first_id;
+  for (auto& end : o.processes_ended) end.process_id += first_id;
+  for (auto& birth : o.births) birth.process_id += first_id;
+  for (auto& death : o.deaths) death.process_id += first_id;
+  for (auto& sample : o.samples) sample.process_id += sample.process_id != 0 ? first_id : 0;
+  for (auto& event : o.events) event.process_id += event.process_id != 0 ? first_id : 0;
+}
+
 }  // namespace migsoak::synthetic

@@ -145,7 +145,9 @@ void top_level(const View& view, const Config& config, Offences& out) {
 
 void no_sleep(const View& view, const Config& /*config*/, Offences& out) {
   if (!in_harness(view.file.path) || !is_cxx(view.file.path)) return;
-  static const std::regex call(R"(\b(sleep_for|sleep_until|usleep|nanosleep|clock_nanosleep|sleep)\s*\()");
+  // A poll of nothing is a sleep by another name.
+  static const std::regex call(
+      R"(\b(sleep_for|sleep_until|usleep|nanosleep|clock_nanosleep|sleep|p?poll(?=\s*\(\s*nullptr\b))\s*\()");
   each_match(view.code, call, [&](const std::smatch& match, int line) {
     out.push_back({"no-sleep", view.file.path, line, "", match[1].str() + ": wait on a condition with a Deadline"});
   });

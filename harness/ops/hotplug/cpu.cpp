@@ -11,11 +11,11 @@ HotplugKind kind_cpu() {
   kind.name = "cpu";
   kind.summary = "a CPU in a socket of its own";
   kind.prefix = "cp";
-  kind.most = 3;
+  kind.count_max = 3;
   kind.first_address = 1;
   kind.unplug_settles = "the number of CPUs is part of the machine's state: both ends have to agree on it";
-  kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
-                 int boot_cpus) -> base::Json {
+  kind.guest_identity = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
+                           int boot_cpus) -> base::Json {
     const auto count = std::count_if(devices.begin(), devices.end(),
                                      [&device](const auto& other) { return other.type == device.type; });
     return {{"what", "cpu"}, {"online", boot_cpus + count}};

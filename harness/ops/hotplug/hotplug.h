@@ -1,6 +1,6 @@
 // HotplugKind: one kind of device that can be plugged into and unplugged from a running guest. One file per kind, one
-// line in kinds.def. What the device is made of says hypervisor/device_type.h; here stands where it may go, how many
-// there may be, and by what the guest shows that it has it.
+// line in kinds.def. hypervisor/device_type.h defines what the device is made of; this defines where it may go, how
+// many there may be, and how the guest proves that it has it.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ struct HotplugKind {
   std::string name;     // in scenarios; also the device's type
   std::string summary;  // one line for `migsoak list hotplug`
   std::string prefix;   // of ids: "vb" makes vb0, vb1 …
-  int most;             // plugged at once
+  int count_max;        // plugged at once
   // For kinds that are not on PCI: the bus, the first address on it, and the device that must be there from the start.
   std::string bus, controller, controller_type;
   int first_address;
@@ -28,7 +28,8 @@ struct HotplugKind {
   std::string unplug_settles;
   // Arguments of the agent's `await` (guest-images/agent/PROTOCOL.md) that name the device, without `state`. What the
   // guest can only count is named by how many the set has of it. `boot_cpus`: it had from the start.
-  base::Json (*sign)(const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int boot_cpus);
+  base::Json (*guest_identity)(const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
+                               int boot_cpus);
 };
 
 const std::vector<HotplugKind>& hotplug_kinds();

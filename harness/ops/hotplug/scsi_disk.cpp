@@ -9,12 +9,12 @@ HotplugKind kind_scsi_disk() {
   kind.name = "scsi-disk";
   kind.summary = "a disk behind a virtio-scsi controller";
   kind.prefix = "sd";
-  kind.most = 6;
+  kind.count_max = 6;
   kind.bus = "scsi0.0";
   kind.controller = "scsi0";
   kind.controller_type = "virtio-scsi";
   kind.first_address = 0;
-  kind.sign = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
+  kind.guest_identity = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
     return {{"what", "disk"}, {"serial", device.id}};
   };
   return kind;

@@ -9,7 +9,7 @@ HotplugKind kind_serial_port() {
   kind.name = "serial-port";
   kind.summary = "a port of a virtio-serial controller";
   kind.prefix = "sp";
-  kind.most = 6;
+  kind.count_max = 6;
   kind.bus = "ports0.0";
   kind.controller = "ports0";
   kind.controller_type = "virtio-serial";
@@ -18,7 +18,7 @@ HotplugKind kind_serial_port() {
       "a port that goes while the state is being sent is missing from the controller's list of ports, and the load is "
       "refused (hw/char/virtio-serial-bus.c, fetch_active_ports_list): the two ends of a migration have to have the "
       "same";
-  kind.sign = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
+  kind.guest_identity = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
     return {{"what", "port"}, {"name", device.id}};
   };
   return kind;

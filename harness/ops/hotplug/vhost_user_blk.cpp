@@ -9,8 +9,9 @@ HotplugKind kind_vhost_user_blk() {
   kind.name = "vhost-user-blk";
   kind.summary = "a disk of a vhost-user target";
   kind.prefix = "vu";
-  kind.most = 4;
-  kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int) -> base::Json {
+  kind.count_max = 4;
+  kind.guest_identity = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
+                           int) -> base::Json {
     return {{"what", "disk"}, {"pci_address", hypervisor::pci_address(devices, device)}};
   };
   return kind;

@@ -9,8 +9,9 @@ HotplugKind kind_virtio_balloon() {
   kind.name = "virtio-balloon";
   kind.summary = "a memory balloon";
   kind.prefix = "ba";
-  kind.most = 1;
-  kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int) -> base::Json {
+  kind.count_max = 1;
+  kind.guest_identity = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
+                           int) -> base::Json {
     return {{"what", "pci"}, {"pci_address", hypervisor::pci_address(devices, device)}};
   };
   return kind;

@@ -9,8 +9,9 @@ HotplugKind kind_virtio_blk() {
   kind.name = "virtio-blk";
   kind.summary = "a virtio-blk disk that QEMU serves from a file";
   kind.prefix = "vb";
-  kind.most = 8;
-  kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int) -> base::Json {
+  kind.count_max = 8;
+  kind.guest_identity = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
+                           int) -> base::Json {
     return {{"what", "disk"}, {"pci_address", hypervisor::pci_address(devices, device)}};
   };
   return kind;

@@ -9,8 +9,8 @@ HotplugKind kind_virtio_net() {
   kind.name = "virtio-net";
   kind.summary = "a network card on a UDP socket";
   kind.prefix = "vn";
-  kind.most = 4;
-  kind.sign = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
+  kind.count_max = 4;
+  kind.guest_identity = [](const hypervisor::DeviceSet&, const hypervisor::DeviceSpec& device, int) -> base::Json {
     return {{"what", "net"}, {"mac", hypervisor::mac_of(device)}};
   };
   return kind;

@@ -9,8 +9,9 @@ HotplugKind kind_virtio_rng() {
   kind.name = "virtio-rng";
   kind.summary = "a source of random numbers";
   kind.prefix = "vr";
-  kind.most = 4;
-  kind.sign = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device, int) -> base::Json {
+  kind.count_max = 4;
+  kind.guest_identity = [](const hypervisor::DeviceSet& devices, const hypervisor::DeviceSpec& device,
+                           int) -> base::Json {
     return {{"what", "pci"}, {"pci_address", hypervisor::pci_address(devices, device)}};
   };
   return kind;

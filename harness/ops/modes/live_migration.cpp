@@ -88,9 +88,9 @@ MigrationOutcome LiveMigration::run() {
 
 // All that is asked of both ends before the migration, in one round trip. A waiting destination answers nothing yet.
 std::optional<MigrationOutcome> LiveMigration::set_up() {
-  SentSettings on_source(*context_.source, settings_);
+  PendingSettings on_source(*context_.source, settings_);
   const auto status_id = context_.source->qmp().send("query-status");
-  std::optional<SentSettings> on_destination;
+  std::optional<PendingSettings> on_destination;
   if (!waiting()) on_destination.emplace(*context_.destination, settings_);
   auto source_set = on_source.confirm(context_.deadline);
   auto status = context_.source->qmp().take_reply(status_id, context_.deadline);

@@ -8,9 +8,9 @@
 #include <optional>
 #include <string>
 
-#include "ops/modes/end_watch.h"
 #include "ops/modes/migration_settings.h"
 #include "ops/modes/mode.h"
+#include "ops/modes/peer_status.h"
 #include "ops/modes/phase_facts.h"
 #include "ops/modes/transport.h"
 
@@ -46,7 +46,7 @@ class LiveMigration {
   MigrationContext& context_;
   const Mode& mode_;
   MigrationSettings settings_;
-  EndWatch source_, destination_;
+  PeerStatus source_, destination_;
   PhaseFacts phases_;
   std::unique_ptr<OpenChannel> channel_;
   bool source_ran_ = false;

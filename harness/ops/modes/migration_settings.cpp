@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kModeParameterSince = "8.2";
 }
 
-SentSettings::SentSettings(hypervisor::Machine& machine, const MigrationSettings& settings) : machine_(machine) {
+PendingSettings::PendingSettings(hypervisor::Machine& machine, const MigrationSettings& settings) : machine_(machine) {
   qmp::Monitor& client = machine.qmp();
   const base::Json shared{{"capability", "x-ignore-shared"}, {"state", settings.ignore_shared}};
   ids_.push_back(client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({shared})}}));
@@ -23,7 +23,7 @@ SentSettings::SentSettings(hypervisor::Machine& machine, const MigrationSettings
   ids_.push_back(client.send("migrate-set-parameters", {{"mode", settings.mode}}));
 }
 
-base::Result<void> SentSettings::confirm(base::Deadline deadline) {
+base::Result<void> PendingSettings::confirm(base::Deadline deadline) {
   base::Result<void> result;
   for (const auto id : std::exchange(ids_, {})) {
     auto reply = machine_.qmp().take_reply(id, deadline);

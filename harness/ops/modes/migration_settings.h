@@ -20,10 +20,10 @@ struct MigrationSettings {
 };
 
 // Sent without waiting, so that it costs no round trip: whatever is sent next is executed after it.
-class SentSettings {
+class PendingSettings {
  public:
   // The mode "normal" is not sent to a QEMU that has no other.
-  SentSettings(hypervisor::Machine& machine, const MigrationSettings& settings);
+  PendingSettings(hypervisor::Machine& machine, const MigrationSettings& settings);
   // kind subject: refused; kind timeout: no answer.
   base::Result<void> confirm(base::Deadline deadline);
 

@@ -20,7 +20,7 @@ std::string to_string(MigrationPhase phase) {
   return "?";
 }
 
-void PhaseFacts::publish(const EndWatch& source, MigrationListener& listener) {
+void PhaseFacts::publish(const PeerStatus& source, MigrationListener& listener) {
   for (std::size_t at = told_; at < kPhases.size(); ++at) {
     if (!source.saw(to_string(kPhases[at]).c_str())) continue;
     told_ = at + 1;

@@ -3,15 +3,15 @@
 
 #include <cstddef>
 
-#include "ops/modes/end_watch.h"
 #include "ops/modes/mode.h"
+#include "ops/modes/peer_status.h"
 
 namespace migsoak::ops {
 
 class PhaseFacts {
  public:
   // Those that `source` has reached since the last call.
-  void publish(const EndWatch& source, MigrationListener& listener);
+  void publish(const PeerStatus& source, MigrationListener& listener);
 
  private:
   std::size_t told_ = 0;  // of all phases in their order

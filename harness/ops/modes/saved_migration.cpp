@@ -61,7 +61,7 @@ void SavedMigration::look_at_migrate() {
 }
 
 std::optional<MigrationOutcome> SavedMigration::set_up() {
-  SentSettings sent(*context_.source, settings_);
+  PendingSettings sent(*context_.source, settings_);
   const auto status_id = context_.source->qmp().send("query-status");
   auto set = sent.confirm(context_.deadline);
   auto status = context_.source->qmp().take_reply(status_id, context_.deadline);
@@ -131,7 +131,7 @@ std::optional<MigrationOutcome> SavedMigration::hand_over() {
 std::optional<MigrationOutcome> SavedMigration::begin_load() {
   qmp::Monitor& client = context_.destination->qmp();
   client.take_events();
-  SentSettings sent(*context_.destination, settings_);
+  PendingSettings sent(*context_.destination, settings_);
   const auto incoming = client.send("migrate-incoming", {{"uri", "file:" + context_.channels.state_file}});
   auto set = sent.confirm(context_.deadline);
   auto reply = client.take_reply(incoming, context_.deadline);

@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "ops/modes/end_watch.h"
 #include "ops/modes/migration_settings.h"
 #include "ops/modes/mode.h"
+#include "ops/modes/peer_status.h"
 #include "ops/modes/phase_facts.h"
 
 namespace migsoak::ops {
@@ -39,7 +39,7 @@ class SavedMigration {
   MigrationContext& context_;
   const Mode& mode_;
   MigrationSettings settings_;
-  std::optional<EndWatch> source_, destination_;
+  std::optional<PeerStatus> source_, destination_;
   PhaseFacts phases_;
   bool source_ran_ = false;
   bool keep_file_ = false;

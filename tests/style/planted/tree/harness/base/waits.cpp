@@ -7,4 +7,5 @@ void waits() {
   const char* text = "usleep(1)";
   std::this_thread::sleep_for(std::chrono::seconds(1));
   std::thread([] {}).detach();
+  ::ppoll(nullptr, 0, &step, nullptr);
 }

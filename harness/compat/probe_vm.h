@@ -1,0 +1,61 @@
+// ProbeVm: a paused QEMU without a guest, of 16 MiB, that lives for one probe. Whatever is done to it harms nobody.
+// A source is saved once (its block devices are inactive afterwards); a destination is loaded once.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/deadline.h"
+#include "base/result.h"
+#include "compat/layout.h"
+#include "compat/qtest_port.h"
+#include "fleet/fleet.h"
+#include "proc/child_process.h"
+#include "proc/containment.h"
+#include "proc/reactor.h"
+#include "qmp/client.h"
+
+namespace migsoak::compat {
+
+// Where throwaway VMs live; one per thread. Borrows everything.
+struct CompatHost {
+  proc::Reactor& reactor;
+  proc::Containment& containment;
+  std::string run_dir;
+  std::string name;  // distinguishes the sockets of this thread's VMs
+  int spawned = 0;
+};
+
+class ProbeVm {
+ public:
+  // Spawns and returns at once. `incoming`: waits for load().
+  static base::Result<std::unique_ptr<ProbeVm>> spawn(CompatHost& lab, const fleet::Build& build,
+                                                      const std::vector<std::string>& arguments, bool incoming);
+  ~ProbeVm();  // kills, reaps, removes its sockets
+
+  // kind subject: it ended first; the message is its last word, lines() all it said. kind timeout: it never answered.
+  base::Result<void> wait_ready(base::Deadline deadline);
+  // Its whole migration stream. kind subject: QEMU refused, or failed; the message says why.
+  base::Result<std::string> save(base::Deadline deadline);
+  // Hands the stream over without waiting for the outcome.
+  base::Result<void> begin_load(std::string stream, base::Deadline deadline);
+  struct Loaded {
+    bool good = false;
+    std::vector<std::string> lines;  // of a refusal, as QEMU said them
+    std::string status;              // of a refusal: how the process ended
+  };
+  base::Result<Loaded> wait_loaded(base::Deadline deadline);
+
+  qmp::Client& qmp();
+  base::Result<QtestAnswers> run(const QtestScript& script, base::Deadline deadline);
+  // What QEMU said, without its warnings.
+  std::vector<std::string> lines() const;
+
+ private:
+  struct Impl;
+  explicit ProbeVm(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace migsoak::compat
