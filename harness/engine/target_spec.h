@@ -1,4 +1,4 @@
-// What the processes of a [[target]] are: one spec for the run, for its rehearsal and for a bench.
+// What the processes of a [[target]] are: one spec for the run, for the check of its command line and for a bench.
 #pragma once
 
 #include <string>

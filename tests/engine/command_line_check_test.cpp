@@ -1,4 +1,4 @@
-// What is rehearsed is what runs.
+// What is checked is what runs.
 #include "engine/command_line_check.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,4 @@
-// What a target's process is made of: the same for the run and for its rehearsal.
+// What a target's process is made of: the same for the run and for the check before it.
 #include "engine/target_spec.h"
 
 #include "engine/command_line_check.h"
