@@ -11,7 +11,7 @@
 #include <fstream>
 
 #include "base/text.h"
-#include "hypervisor/executable.h"
+#include "proc/program.h"
 #include "proc/run_dir.h"
 
 namespace migsoak::hypervisor {
@@ -82,7 +82,7 @@ base::Result<std::string> random_uuid() {
 
 base::Result<std::string> find_libvirtd() {
   for (const char* candidate : {kProgram, kUsualPath}) {
-    if (auto found = find_executable(candidate)) return found;
+    if (auto found = proc::find_program(candidate)) return *found;
   }
   return base::fail(ErrorKind::bad_input,
                     "driver \"libvirt\" needs a libvirtd, and there is none: apt-get install libvirt-daemon");

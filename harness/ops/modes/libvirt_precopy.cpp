@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/text.h"
-#include "ops/modes/end_watch.h"
 #include "ops/modes/mode.h"
+#include "ops/modes/peer_status.h"
 #include "ops/modes/phase_facts.h"
 #include "ops/modes/status.h"
 
@@ -127,7 +127,7 @@ class LibvirtPrecopy {
   }
 
   MigrationContext& context_;
-  EndWatch watch_;
+  PeerStatus watch_;
   PhaseFacts phases_;
   std::unique_ptr<hypervisor::DrivenMigration> migration_;
   std::vector<std::pair<std::string, double>> times_;
