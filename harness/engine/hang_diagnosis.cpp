@@ -64,10 +64,18 @@ Stuck find_stuck(Lineage& lineage) {
   for (const Vm& vm : lineage.vms()) {
     if (stopped(vm.machine->qemu_pid())) return {vm.name, vm.process_id, "is stopped (state T)"};
   }
+  for (const DaemonPlayer& player : lineage.daemons()) {
+    if (!player.lost && stopped(player.daemon.child->pid())) {
+      return {player.daemon.name, player.process_id, "is stopped (state T)"};
+    }
+  }
   for (const TargetPlayer& player : lineage.targets()) {
     if (player.lost || !outside_event_loop(lineage, player.target->pid())) continue;
     return {player.name, player.process_id,
             fmt::format("sits in {} instead of its event loop", wait_channel(player.target->pid()))};
+  }
+  if (const DaemonPlayer* silent = lineage.silent_daemon()) {
+    return {silent->daemon.name, silent->process_id, "does not answer"};
   }
   for (Vm& vm : lineage.vms()) {
     if (!vm.asked_to_quit && qmp_silent(lineage, vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
@@ -83,6 +91,12 @@ base::Json hang_evidence(Lineage& lineage) {
     evidence["stacks"][player.name] =
         proc::capture_stacks(reactor, lineage.context().containment, player.target->pid());
     evidence["log"][player.name] = player.target->child().last_lines();
+  }
+  for (const DaemonPlayer& player : lineage.daemons()) {
+    if (player.lost) continue;
+    evidence["stacks"][player.daemon.name] =
+        proc::capture_stacks(reactor, lineage.context().containment, player.daemon.child->pid());
+    evidence["log"][player.daemon.name] = player.daemon.child->last_lines();
   }
   for (Vm& vm : lineage.vms()) {
     evidence["stacks"][vm.name] = proc::capture_stacks(reactor, lineage.context().containment, vm.machine->qemu_pid());
