@@ -74,6 +74,10 @@ Stuck find_stuck(Lineage& lineage) {
     return {player.name, player.process_id,
             fmt::format("sits in {} instead of its event loop", wait_channel(player.target->pid()))};
   }
+  // The end of a daemon explains the silence of its QEMUs.
+  for (const DaemonPlayer& player : lineage.daemons()) {
+    if (!player.lost && player.daemon.child->exited()) return {};
+  }
   if (const DaemonPlayer* silent = lineage.silent_daemon()) {
     return {silent->daemon.name, silent->process_id, "does not answer"};
   }

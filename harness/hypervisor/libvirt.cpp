@@ -48,6 +48,7 @@ constexpr std::chrono::seconds kDestroyMax{10};
 constexpr std::chrono::seconds kDaemonEndMax{5};
 constexpr std::chrono::seconds kKilledMax{10};
 constexpr std::chrono::seconds kSignOfLifeMax{5};
+constexpr std::chrono::seconds kEndSeenMax{1};
 
 // What a daemon has told of its one domain. Touched on the lane's thread only.
 struct DomainFacts {
@@ -559,7 +560,11 @@ std::vector<std::string> LibvirtDriver::silent_daemons() {
                                              if (virConnectGetLibVersion(connection.get(), &version) == 0) return {};
                                              return libvirt_error("sign of life");
                                            });
-    if (!answer && answer.error().kind != ErrorKind::interrupted) silent.push_back(side->daemon->name());
+    if (answer || answer.error().kind == ErrorKind::interrupted) continue;
+    // The connection of one that ends goes a moment before itself.
+    const auto ended = reactor_.run_until([&] { return side->daemon->child().exited(); },
+                                          base::Deadline::in(kEndSeenMax), kSocketRecheck);
+    if (ended == proc::Wait::timeout) silent.push_back(side->daemon->name());
   }
   return silent;
 }
