@@ -66,11 +66,23 @@ Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
   for (const Vm& vm : lineage.vms()) {
     if (stopped(vm.machine->qemu_pid())) return {vm.name, vm.process_id, "is stopped (state T)"};
   }
+  for (const DaemonInstance& instance : lineage.daemons()) {
+    if (!instance.lost && stopped(instance.daemon.child->pid())) {
+      return {instance.daemon.name, instance.process_id, "is stopped (state T)"};
+    }
+  }
   for (const TargetInstance& instance : lineage.targets()) {
     if (instance.lost || left_out.contains(instance.name) || !outside_event_loop(lineage, instance.target->pid()))
       continue;
     return {instance.name, instance.process_id,
             fmt::format("sits in {} instead of its event loop", wait_channel(instance.target->pid()))};
+  }
+  // The end of a daemon explains the silence of its QEMUs.
+  for (const DaemonInstance& instance : lineage.daemons()) {
+    if (!instance.lost && instance.daemon.child->exited()) return {};
+  }
+  if (const DaemonInstance* silent = lineage.silent_daemon()) {
+    return {silent->daemon.name, silent->process_id, "does not answer"};
   }
   for (Vm& vm : lineage.vms()) {
     if (!vm.asked_to_quit && qmp_silent(lineage, vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
@@ -86,6 +98,12 @@ base::Json hang_evidence(Lineage& lineage) {
     evidence["stacks"][instance.name] =
         proc::capture_stacks(reactor, lineage.context().containment, instance.target->pid());
     evidence["log"][instance.name] = instance.target->child().last_lines();
+  }
+  for (const DaemonInstance& instance : lineage.daemons()) {
+    if (instance.lost) continue;
+    evidence["stacks"][instance.daemon.name] =
+        proc::capture_stacks(reactor, lineage.context().containment, instance.daemon.child->pid());
+    evidence["log"][instance.daemon.name] = instance.daemon.child->last_lines();
   }
   for (Vm& vm : lineage.vms()) {
     evidence["stacks"][vm.name] = proc::capture_stacks(reactor, lineage.context().containment, vm.machine->qemu_pid());

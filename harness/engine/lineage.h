@@ -148,6 +148,8 @@ class Lineage {
   Vm* find(std::int64_t process_id);
   std::list<TargetInstance>& targets() { return targets_; }
   const std::list<DaemonInstance>& daemons() const { return daemons_; }
+  // The first that lives and does not answer; null: none.
+  const DaemonInstance* silent_daemon() const;
   Vm* current() { return current_; }
   void set_current(Vm* vm) { current_ = vm; }
   guest::GuestChannel& channel() { return channel_; }

@@ -97,6 +97,15 @@ Result<void> Lineage::start_daemons(record::Journal& journal, std::string& blame
   return begun;
 }
 
+const DaemonInstance* Lineage::silent_daemon() const {
+  if (daemons_.empty()) return nullptr;
+  const std::vector<std::string> silent = driver_of(context_.scenario.sides.front().name).silent_daemons();
+  const auto found = std::find_if(daemons_.begin(), daemons_.end(), [&](const DaemonInstance& instance) {
+    return !instance.lost && std::find(silent.begin(), silent.end(), instance.daemon.name) != silent.end();
+  });
+  return found != daemons_.end() ? &*found : nullptr;
+}
+
 std::string Lineage::free_slot(const std::string&) const {
   for (int slot = 0; slot < 3; ++slot) {
     std::string name = std::to_string(slot);

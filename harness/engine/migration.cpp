@@ -205,6 +205,15 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
                    "end of the migration",
                    /*explained_by_ends=*/false};
   }
+  // What a daemon says of a peer that hangs is its own words for it; and it leaves behind what the other was about to
+  // do.
+  if (const DaemonInstance* silent = iteration_.lineage.silent_daemon()) {
+    return Trouble{silent->daemon.name,
+                   silent->process_id,
+                   {base::ErrorKind::timeout, outcome.error, {}},
+                   "end of the migration",
+                   /*explained_by_ends=*/false};
+  }
   const Vm* destination = ends_.destination;
   iteration_.lineage.drain_logs(iteration_.journal);
   {

@@ -44,6 +44,8 @@ class Driver {
   // guest outlives end_guest(). kind subject: a daemon ended or does not answer.
   virtual base::Result<void> begin_guest(const GuestPlace& place, base::Deadline deadline);
   virtual std::vector<DriverDaemon> daemons() { return {}; }
+  // Of the daemons that have not ended, those that do not answer.
+  virtual std::vector<std::string> silent_daemons() { return {}; }
   virtual void end_guest() {}
 
   // Starts it and returns at once; wait_ready() tells when QMP answers.

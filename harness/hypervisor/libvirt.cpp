@@ -47,6 +47,8 @@ constexpr std::chrono::seconds kStartMax{60};
 constexpr std::chrono::seconds kDestroyMax{10};
 constexpr std::chrono::seconds kDaemonEndMax{5};
 constexpr std::chrono::seconds kKilledMax{10};
+constexpr std::chrono::seconds kSignOfLifeMax{5};
+constexpr std::chrono::seconds kEndSeenMax{1};
 
 // What a daemon has told of its one domain. Touched on the lane's thread only.
 struct DomainFacts {
@@ -446,6 +448,7 @@ class LibvirtDriver : public Driver {
 
   base::Result<void> begin_guest(const GuestPlace& place, base::Deadline deadline) override;
   std::vector<DriverDaemon> daemons() override;
+  std::vector<std::string> silent_daemons() override;
   void end_guest() override;
   base::Result<std::unique_ptr<Machine>> start(MachineSpec spec) override;
   base::Result<std::unique_ptr<Machine>> take_over(Machine&, MachineSpec) override {
@@ -543,6 +546,27 @@ std::vector<DriverDaemon> LibvirtDriver::daemons() {
     daemons.push_back({side->daemon->name(), side->daemon->directory(), &side->daemon->child()});
   }
   return daemons;
+}
+
+// One that has dropped our connection, or we its, answers nothing any more either.
+std::vector<std::string> LibvirtDriver::silent_daemons() {
+  std::vector<std::string> silent;
+  if (guest_ == nullptr) return silent;
+  for (auto& [name, side] : guest_->sides) {
+    if (side->daemon->child().exited()) continue;
+    const auto answer = call_libvirt<void>(reactor_, guest_->inbox, side->calls, base::Deadline::in(kSignOfLifeMax),
+                                           "sign of life", [connection = side->connection]() -> base::Result<void> {
+                                             unsigned long version = 0;
+                                             if (virConnectGetLibVersion(connection.get(), &version) == 0) return {};
+                                             return libvirt_error("sign of life");
+                                           });
+    if (answer || answer.error().kind == ErrorKind::interrupted) continue;
+    // The connection of one that ends goes a moment before itself.
+    const auto ended = reactor_.run_until([&] { return side->daemon->child().exited(); },
+                                          base::Deadline::in(kEndSeenMax), kSocketRecheck);
+    if (ended == proc::Wait::timeout) silent.push_back(side->daemon->name());
+  }
+  return silent;
 }
 
 void LibvirtDriver::end_guest() {

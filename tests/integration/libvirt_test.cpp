@@ -95,6 +95,24 @@ TEST_F(LibvirtTest, ALeakOfADaemonIsFoundAndNamed) {
   EXPECT_EQ(leak["kind"], "eventfd");
 }
 
+// Whatever its peer and its QEMU make of that.
+TEST_F(LibvirtTest, AStoppedDaemonIsTheOneThatHung) {
+  Running running =
+      start({"run", scenario("[guest]\nworkload = \"idle\"\n"), "--db", db(), "--no-progress", "--iterations", "1000"});
+  ASSERT_TRUE(eventually([this] { return completed() >= 1; }, seconds(120))) << running.err();
+  for (const pid_t pid : processes()) {
+    const std::string environ = read(fmt::format("/proc/{}/environ", pid));
+    if (environ.find("MIGSOAK_PROCESS=libvirtd:b") != std::string::npos) ::kill(pid, SIGSTOP);
+  }
+  const Outcome outcome = running.wait(seconds(200));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json found = findings(db());
+  ASSERT_EQ(found["findings"].size(), 1U) << found.dump(2);
+  EXPECT_EQ(found["findings"][0]["detector"], "hang");
+  EXPECT_EQ(found["findings"][0]["process"], "libvirtd:b");
+  expect_nothing_left();
+}
+
 TEST_F(LibvirtTest, NothingOutlivesAKilledRun) {
   for (const char* level : {"", "marker"}) {
     if (*level != '\0') environment["MIGSOAK_CONTAINMENT"] = level;
