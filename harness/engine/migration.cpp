@@ -58,9 +58,7 @@ base::Result<void> Migration::release_source() {
   }
   iteration_.journal.begin_phase("teardown");
   retire_source();
-  const auto& targets = iteration_.lineage.targets();
-  const auto ended = [](const TargetInstance& instance) { return !instance.lost && instance.target->child().exited(); };
-  if (std::any_of(targets.begin(), targets.end(), ended)) {
+  if (iteration_.lineage.targets().any_ended()) {
     return base::fail(base::ErrorKind::subject, "a process ended while the source quit");
   }
   return {};
