@@ -4,6 +4,7 @@
 
 #include <array>
 #include <fstream>
+#include <vector>
 
 #include "base/text.h"
 #include "proc/proc_fs.h"

@@ -1,7 +1,8 @@
 #include "engine/restart_steps.h"
 
-#include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "engine/hang_diagnosis.h"
