@@ -99,7 +99,7 @@ void Destination::retire_unused() {
 
 void Destination::begin_raising_next() {
   Lineage& lineage = iteration_.lineage;
-  if (next_side_.empty() || !lineage.can_raise_early()) return;
+  if (next_side_.empty() || !lineage.targets().have_spare_slots()) return;
   const std::string side = std::exchange(next_side_, "");  // one attempt
   const base::Result<Vm*> spawned =
       lineage.spawn(lineage.prepare(side, ops::find_mode("precopy"), nullptr, lineage.devices()), iteration_.journal);

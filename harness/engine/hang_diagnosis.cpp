@@ -4,6 +4,7 @@
 
 #include <array>
 #include <fstream>
+#include <vector>
 
 #include "base/text.h"
 #include "proc/proc_fs.h"
@@ -58,30 +59,29 @@ bool qmp_silent(Lineage& lineage, Vm& vm) {
 }  // namespace
 
 Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
-  for (const TargetInstance& instance : lineage.targets()) {
-    if (left_out.contains(instance.name)) continue;
-    if (!instance.lost && stopped(instance.target->pid()))
-      return {instance.name, instance.process_id, "is stopped (state T)"};
+  std::vector<const TargetInstance*> targets = lineage.targets().live();
+  std::erase_if(targets, [&left_out](const TargetInstance* target) { return left_out.contains(target->name); });
+  for (const TargetInstance* instance : targets) {
+    if (stopped(instance->target->pid())) return {instance->name, instance->process_id, "is stopped (state T)"};
   }
   for (const Vm& vm : lineage.vms()) {
     if (stopped(vm.machine->qemu_pid())) return {vm.name, vm.process_id, "is stopped (state T)"};
   }
-  for (const DaemonInstance& instance : lineage.daemons()) {
+  for (const DaemonInstance& instance : lineage.daemons().all()) {
     if (!instance.lost && stopped(instance.daemon.child->pid())) {
       return {instance.daemon.name, instance.process_id, "is stopped (state T)"};
     }
   }
-  for (const TargetInstance& instance : lineage.targets()) {
-    if (instance.lost || left_out.contains(instance.name) || !outside_event_loop(lineage, instance.target->pid()))
-      continue;
-    return {instance.name, instance.process_id,
-            fmt::format("sits in {} instead of its event loop", wait_channel(instance.target->pid()))};
+  for (const TargetInstance* instance : targets) {
+    if (!outside_event_loop(lineage, instance->target->pid())) continue;
+    return {instance->name, instance->process_id,
+            fmt::format("sits in {} instead of its event loop", wait_channel(instance->target->pid()))};
   }
   // The end of a daemon explains the silence of its QEMUs.
-  for (const DaemonInstance& instance : lineage.daemons()) {
+  for (const DaemonInstance& instance : lineage.daemons().all()) {
     if (!instance.lost && instance.daemon.child->exited()) return {};
   }
-  if (const DaemonInstance* silent = lineage.silent_daemon()) {
+  if (const DaemonInstance* silent = lineage.daemons().silent()) {
     return {silent->daemon.name, silent->process_id, "does not answer"};
   }
   for (Vm& vm : lineage.vms()) {
@@ -93,13 +93,12 @@ Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
 base::Json hang_evidence(Lineage& lineage) {
   base::Json evidence = base::Json::object();
   proc::Reactor& reactor = lineage.context().reactor;
-  for (const TargetInstance& instance : lineage.targets()) {
-    if (instance.lost) continue;
-    evidence["stacks"][instance.name] =
-        proc::capture_stacks(reactor, lineage.context().containment, instance.target->pid());
-    evidence["log"][instance.name] = instance.target->child().last_lines();
+  for (const TargetInstance* instance : lineage.targets().live()) {
+    evidence["stacks"][instance->name] =
+        proc::capture_stacks(reactor, lineage.context().containment, instance->target->pid());
+    evidence["log"][instance->name] = instance->target->child().last_lines();
   }
-  for (const DaemonInstance& instance : lineage.daemons()) {
+  for (const DaemonInstance& instance : lineage.daemons().all()) {
     if (instance.lost) continue;
     evidence["stacks"][instance.daemon.name] =
         proc::capture_stacks(reactor, lineage.context().containment, instance.daemon.child->pid());

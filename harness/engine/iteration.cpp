@@ -169,12 +169,11 @@ StepOutcome IterationRunner::start_targets() {
   std::string blamed;
   const auto started = lineage.start_targets(journal_, blamed);
   if (started) return StepResult::ok;
-  const auto instance = std::find_if(lineage.targets().begin(), lineage.targets().end(),
-                                     [&blamed](const TargetInstance& p) { return p.name == blamed; });
-  std::int64_t process_id = instance != lineage.targets().end() ? instance->process_id : 0;
-  for (const DaemonInstance& daemon : lineage.daemons()) {
-    if (daemon.daemon.name == blamed) process_id = daemon.process_id;
-  }
+  const TargetInstance* target = lineage.targets().find(blamed);
+  const DaemonInstance* daemon = lineage.daemons().find(blamed);
+  std::int64_t process_id = 0;
+  if (target != nullptr) process_id = target->process_id;
+  if (daemon != nullptr) process_id = daemon->process_id;
   return Trouble{blamed, process_id, as_subjects(started.error(), !blamed.empty()), "listening socket of " + blamed,
                  /*explained_by_ends=*/false};
 }

@@ -2,18 +2,19 @@
 // Owns them all; destruction leaves nothing behind.
 #pragma once
 
+#include <cstdint>
 #include <list>
-#include <map>
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "engine/disk_images.h"
+#include "engine/driver_daemons.h"
+#include "engine/guest_targets.h"
 #include "engine/guest_view.h"
+#include "engine/lane_context.h"
 #include "engine/plan_types.h"
-#include "engine/recorder.h"
-#include "engine/target_spec.h"
 #include "guest/channel.h"
 #include "guest/console.h"
 #include "hypervisor/config_reader.h"
@@ -22,26 +23,8 @@
 #include "ops/modes/mode.h"
 #include "probes/probe.h"
 #include "record/journal.h"
-#include "target/target.h"
 
 namespace migsoak::engine {
-
-// What all lineages of a lane share. All borrowed.
-struct LaneContext {
-  const Scenario& scenario;
-  const Preflight& preflight;
-  proc::Reactor& reactor;
-  proc::Containment& containment;
-  hypervisor::Drivers& drivers;
-  Recorder& recorder;
-  const proc::StopRequest& stop;
-  int lane = 0;
-  int lanes = 1;
-  std::string run_dir;  // the lane's own, private, short
-  std::string log_dir;  // beside the database
-  record::ProcessInstance harness;
-  std::string memory_dir;  // for files of guest RAM; empty: no mode needs such
-};
 
 // A file that holds a guest's RAM; removed with its last owner.
 class RamFile {
@@ -85,31 +68,10 @@ struct Vm {
   double spawn_ms = 0;  // until it was ready
 };
 
-struct TargetInstance {
-  std::unique_ptr<target::Target> target;
-  std::string name;  // "target:disk0", "target:disk0@a"
-  TargetPlace place;
-  bool serves(const std::string& side, const std::string& slot) const {
-    return (place.side.empty() || place.side == side) && (place.slot.empty() || place.slot == slot);
-  }
-  std::int64_t process_id = 0;
-  bool lost = false;        // its end was recorded
-  bool restarting = false;  // its end is expected
-};
-
-// A process of the driver's that serves the lineage's VMs: a libvirtd.
-struct DaemonInstance {
-  hypervisor::DriverDaemon daemon;
-  std::int64_t process_id = 0;
-  bool lost = false;  // its end was recorded
-};
-
 class Lineage {
  public:
   // `machine`: the type all its QEMUs have. `devices`: what the guest boots with, addresses pinned.
   Lineage(LaneContext context, int number, std::string machine, hypervisor::DeviceSet devices);
-  // Stops everything; nothing is recorded any more.
-  ~Lineage();
 
   int number() const { return number_; }
   const LaneContext& context() const { return context_; }
@@ -131,11 +93,6 @@ class Lineage {
   void retire(Vm& vm, bool by_quit, record::Journal& journal);
   // Records unexpected ends of any process that is still held; true when there was one.
   bool note_unexpected_ends(record::Journal& journal);
-  // A planned restart: the target's process has ended as asked; another one has taken its place.
-  void note_target_stopped(TargetInstance& instance, record::Journal& journal);
-  void note_target_started(TargetInstance& instance, record::Journal& journal);
-  // What the targets count themselves, as samples "target.<figure>".
-  void sample_targets(record::Journal& journal);
   // Log and console lines since the last call become events.
   void drain_logs(record::Journal& journal);
 
@@ -146,10 +103,8 @@ class Lineage {
   std::list<Vm>& vms() { return vms_; }
   // By its id in the record; null: forgotten.
   Vm* find(std::int64_t process_id);
-  std::list<TargetInstance>& targets() { return targets_; }
-  const std::list<DaemonInstance>& daemons() const { return daemons_; }
-  // The first that lives and does not answer; null: none.
-  const DaemonInstance* silent_daemon() const;
+  GuestTargets& targets() { return targets_; }
+  const DriverDaemons& daemons() const { return daemons_; }
   Vm* current() { return current_; }
   void set_current(Vm* vm) { current_ = vm; }
   guest::GuestChannel& channel() { return channel_; }
@@ -158,16 +113,11 @@ class Lineage {
   hypervisor::ConfigReader& config_reader() { return config_reader_; }
   hypervisor::DeviceTreeReader& tree_reader() { return tree_reader_; }
   GuestView& guest_view() { return guest_view_; }
-  bool can_raise_early() const;
   // Hung-up sockets that the targets kept at the last quiet point.
   int hung_up_sockets = 0;
   // Of disks plugged in a sweep: BAR0 has stood on an even and on an odd multiple of its size.
   bool bar0_even = false, bar0_odd = false;
   double last_migration_ms = 0;  // of the last one that completed
-  // PCI address of a disk as the guest sees it -> device id. `serial` decides behind a controller of several disks.
-  std::string device_of_disk(const std::string& pci_address, const std::string& serial) const;
-  // PCI addresses of disks whose writes are settled before a switch-over (device.io).
-  std::vector<std::string> disks_to_settle() const;
 
   const std::string& machine() const { return machine_; }
   // What the guest has now. Hotplug changes it.
@@ -177,25 +127,14 @@ class Lineage {
                                     const std::string& slot) const;
 
  private:
-  base::Result<void> start_target(const TargetScenario& spec, const TargetPlace& place, record::Journal& journal);
-  base::Result<void> start_daemons(record::Journal& journal, std::string& blamed);
-  // Of targets with share = "per-vm": they come before their QEMU and go after it.
-  base::Result<void> start_targets_of(const VmLaunch& prepared, record::Journal& journal);
+  // The targets that serve the QEMU in that slot alone go with it.
   void end_targets_of(const std::string& slot, record::Journal& journal);
-  // Where a QEMU meets the target; the process may be yet to come.
-  base::Result<target::Endpoint> endpoint_for(const TargetScenario& target, const std::string& device,
-                                              const std::string& side, const std::string& slot) const;
   bool ends_with_its_vm(const TargetInstance& instance) const;
-  void note_unexpected_end(const std::string& name, std::int64_t id, const std::optional<proc::ExitStatus>& status,
-                           const std::vector<std::string>& last_lines, record::Journal& journal);
-  std::string free_slot(const std::string& side) const;
+  std::string free_slot() const;
   hypervisor::MachineSpec machine_spec(const std::string& side, const std::string& slot,
                                        const hypervisor::DeviceSet& devices);
   Vm& enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> machine, int generation, record::Journal& journal);
   void forget(Vm& vm);
-  std::string image_of(const std::string& device_id) const;
-  record::ProcessInstance register_process(const std::string& name, const hypervisor::ProcessIdentity& process,
-                                           const std::string& command, std::int64_t iteration);
   hypervisor::Driver& driver_of(const std::string& side) const;
 
   LaneContext context_;
@@ -204,17 +143,17 @@ class Lineage {
   hypervisor::DeviceSet devices_;
   guest::GuestChannel channel_;
   guest::Console console_;
-  std::list<TargetInstance> targets_;
-  bool driver_begun_ = false;
-  std::list<DaemonInstance> daemons_;
-  std::list<Vm> vms_;
-  Vm* current_ = nullptr;
   probes::ProbeState probe_state_;
   hypervisor::ConfigReader config_reader_;
   hypervisor::DeviceTreeReader tree_reader_;
   GuestView guest_view_;
+  // Destroyed from the last on: the QEMUs end first, then who served them, then what was served.
+  DiskImages images_;
+  DriverDaemons daemons_;
+  GuestTargets targets_;
+  std::list<Vm> vms_;
+  Vm* current_ = nullptr;
   std::int64_t spawned_count_ = 0;
-  std::vector<std::string> images_;
 };
 
 }  // namespace migsoak::engine

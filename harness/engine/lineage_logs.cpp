@@ -45,8 +45,10 @@ void Lineage::drain_logs(record::Journal& journal) {
   const auto drain = [&](const std::string& name, std::int64_t id, auto& process) {
     record_lines({name, id, kind::kLogLine, process.take_lines(), process.take_dropped_bytes()}, journal);
   };
-  for (TargetInstance& instance : targets_) drain(instance.name, instance.process_id, instance.target->child());
-  for (DaemonInstance& instance : daemons_) drain(instance.daemon.name, instance.process_id, *instance.daemon.child);
+  for (const TargetInstance& instance : targets_.all())
+    drain(instance.name, instance.process_id, instance.target->child());
+  for (const DaemonInstance& instance : daemons_.all())
+    drain(instance.daemon.name, instance.process_id, *instance.daemon.child);
   for (Vm& vm : vms_) drain(vm.name, vm.process_id, *vm.machine);
   record_lines({"guest", 0, kind::kConsoleLine, console_.take_alarm_lines(), console_.take_dropped_bytes()}, journal);
   (void)console_.take_lines();  // kept in the console's log file; only alarms belong to the record

@@ -6,8 +6,8 @@
 #include <cassert>
 #include <filesystem>
 
-#include "base/text.h"
 #include "engine/lineage.h"
+#include "engine/process_record.h"
 
 namespace migsoak::engine {
 
@@ -20,93 +20,17 @@ namespace {
 constexpr int kHotCpusMax = 3;
 constexpr int kMemorySlots = 4;
 
-void record_unexpected_exit(const std::string& subject, std::int64_t process_id,
-                            const std::optional<proc::ExitStatus>& status, const std::vector<std::string>& lines,
-                            record::Journal& journal) {
-  auto event = journal.event(record::event_kind::kUnexpectedExit, subject);
-  std::string text =
-      fmt::format("{} ended unasked: {}", subject, status ? proc::to_string(*status) : "nobody knows its status");
-  if (!lines.empty()) text += "; last line: " + lines.back();
-  event.process(process_id).text(text).detail({{"last_lines", lines}});
-  if (!status) return;
-  event.detail("core_dumped", status->core_dumped);
-  if (status->signal != 0) {
-    event.detail("signal", status->signal);
-  } else {
-    event.detail("exit_code", status->exit_code);
-  }
-}
-
-record::ProcessEnd process_end(std::int64_t id, bool expected, const proc::ExitStatus& status,
-                               const std::vector<std::string>& lines) {
-  record::ProcessEnd end;
-  end.process_id = id;
-  end.expected = expected;
-  end.exit_code = status.exit_code;
-  end.signal = status.signal;
-  end.core_dumped = status.core_dumped;
-  // A clean end needs no last words; leaving them out keeps a clean iteration small.
-  if (!expected || !lines.empty()) end.last_lines = base::printable(base::join(lines, " | "), 2000);
-  return end;
-}
-
 }  // namespace
 
 RamFile::~RamFile() {
   ::unlink(path_.c_str());
 }
 
-record::ProcessInstance Lineage::register_process(const std::string& name, const hypervisor::ProcessIdentity& process,
-                                                  const std::string& command, std::int64_t iteration) {
-  record::ProcessInstance instance;
-  instance.id = context_.recorder.next_process_id();
-  instance.name = name;
-  instance.pid = process.pid;
-  instance.start_ticks = process.start_ticks;
-  instance.command = base::printable(command, 64);
-  instance.born_iteration = iteration;
-  instance.fd_limit = proc::read_nofile_limit(process.pid).value_or(0);
-  return instance;
-}
-
 hypervisor::Driver& Lineage::driver_of(const std::string& side) const {
   return context_.drivers.named(context_.scenario.side(side).driver);
 }
 
-Result<void> Lineage::start_daemons(record::Journal& journal, std::string& blamed) {
-  const Scenario& scenario = context_.scenario;
-  hypervisor::GuestPlace place{context_.run_dir, context_.log_dir, {}};
-  for (const SideScenario& side : scenario.sides) place.sides.push_back({side.name, side.libvirt_env});
-  hypervisor::Driver& driver = driver_of(scenario.sides.front().name);
-  driver_begun_ = true;
-  const auto begun = driver.begin_guest(place, base::Deadline::in(std::chrono::seconds(scenario.deadline.boot_s)));
-  for (const hypervisor::DriverDaemon& daemon : driver.daemons()) {
-    record::ProcessInstance instance =
-        register_process(daemon.name, {daemon.child->pid(), daemon.child->start_ticks()},
-                         fs::path(daemon.child->spec().argv.back()).filename(), journal.observation().iteration);
-    daemons_.push_back({daemon, instance.id, false});
-    probes::adopt(probe_state_, {daemon.name, instance.id, daemon.child->pid(), {}});
-    journal.born(std::move(instance));
-  }
-  if (begun) return {};
-  const bool subjects =
-      begun.error().kind == base::ErrorKind::subject || begun.error().kind == base::ErrorKind::timeout;
-  for (const DaemonInstance& instance : daemons_) {
-    if (subjects && (blamed.empty() || instance.daemon.child->exited())) blamed = instance.daemon.name;
-  }
-  return begun;
-}
-
-const DaemonInstance* Lineage::silent_daemon() const {
-  if (daemons_.empty()) return nullptr;
-  const std::vector<std::string> silent = driver_of(context_.scenario.sides.front().name).silent_daemons();
-  const auto found = std::find_if(daemons_.begin(), daemons_.end(), [&](const DaemonInstance& instance) {
-    return !instance.lost && std::find(silent.begin(), silent.end(), instance.daemon.name) != silent.end();
-  });
-  return found != daemons_.end() ? &*found : nullptr;
-}
-
-std::string Lineage::free_slot(const std::string&) const {
+std::string Lineage::free_slot() const {
   for (int slot = 0; slot < 3; ++slot) {
     std::string name = std::to_string(slot);
     const bool taken = std::any_of(vms_.begin(), vms_.end(), [&](const Vm& p) { return p.slot == name; });
@@ -149,7 +73,7 @@ hypervisor::MachineSpec Lineage::machine_spec(const std::string& side_name, cons
 VmLaunch Lineage::prepare(const std::string& side, const ops::Mode* mode, const Vm* source,
                           const hypervisor::DeviceSet& devices) {
   VmLaunch prepared;
-  prepared.slot = free_slot(side);
+  prepared.slot = free_slot();
   prepared.devices = devices;
   prepared.spec = machine_spec(side, prepared.slot, devices);
   hypervisor::MachineSpec& spec = prepared.spec;
@@ -194,8 +118,9 @@ Vm& Lineage::enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> mach
   vm.generation = generation;
   vm.machine = std::move(machine);
   vm.spawned = base::Clock::now();
-  record::ProcessInstance instance = register_process(
-      vm.name, vm.machine->process(), fs::path(prepared.spec.qemu).filename(), journal.observation().iteration);
+  record::ProcessInstance instance =
+      register_process(context_.recorder, vm.name, vm.machine->process(), fs::path(prepared.spec.qemu).filename(),
+                       journal.observation().iteration);
   instance.generation = generation;
   vm.process_id = instance.id;
   vm.start_ticks = instance.start_ticks;
@@ -205,7 +130,7 @@ Vm& Lineage::enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> mach
 
 Result<Vm*> Lineage::spawn(VmLaunch prepared, record::Journal& journal) {
   const base::Clock::time_point now = base::Clock::now();
-  MIGSOAK_TRY(start_targets_of(prepared, journal));
+  MIGSOAK_TRY(targets_.start_for({prepared.spec.side, prepared.slot}, journal));
   auto machine = driver_of(prepared.spec.side).start(prepared.spec);
   if (!machine) {
     end_targets_of(prepared.slot, journal);
@@ -266,28 +191,34 @@ void Lineage::retire(Vm& vm, bool by_quit, record::Journal& journal) {
   forget(vm);
 }
 
-void Lineage::note_unexpected_end(const std::string& name, std::int64_t id,
-                                  const std::optional<proc::ExitStatus>& status,
-                                  const std::vector<std::string>& last_lines, record::Journal& journal) {
-  record_unexpected_exit(name, id, status, last_lines, journal);
-  journal.ended(process_end(id, false, status.value_or(proc::ExitStatus{}), last_lines));
+void Lineage::end_targets_of(const std::string& slot, record::Journal& journal) {
+  for (TargetInstance* instance : targets_.live_in(slot)) {
+    const bool well = targets_.stop(*instance);
+    drain_logs(journal);  // its lines go with it
+    if (well) {
+      targets_.note_stopped(*instance, journal);
+    } else {
+      targets_.note_lost(*instance, journal);
+    }
+  }
+  targets_.forget(slot);
+}
+
+// Its QEMU has ended or is about to, and takes it along.
+bool Lineage::ends_with_its_vm(const TargetInstance& instance) const {
+  return !instance.place.slot.empty() && std::any_of(vms_.begin(), vms_.end(), [&instance](const Vm& qemu) {
+    return qemu.slot == instance.place.slot && (qemu.asked_to_quit || !qemu.machine->alive());
+  });
 }
 
 bool Lineage::note_unexpected_ends(record::Journal& journal) {
   bool any = false;
-  for (TargetInstance& instance : targets_) {
-    if (instance.lost || instance.restarting || !instance.target->child().exited() || ends_with_its_vm(instance))
-      continue;
-    any = instance.lost = true;
-    const proc::ChildProcess& child = instance.target->child();
-    note_unexpected_end(instance.name, instance.process_id, child.exit_status(), child.last_lines(), journal);
+  for (TargetInstance* instance : targets_.ended()) {
+    if (ends_with_its_vm(*instance)) continue;
+    any = true;
+    targets_.note_lost(*instance, journal);
   }
-  for (DaemonInstance& instance : daemons_) {
-    const proc::ChildProcess& child = *instance.daemon.child;
-    if (instance.lost || !child.exited()) continue;
-    any = instance.lost = true;
-    note_unexpected_end(instance.daemon.name, instance.process_id, child.exit_status(), child.last_lines(), journal);
-  }
+  any = daemons_.note_unexpected_ends(journal) || any;
   for (auto it = vms_.begin(); it != vms_.end();) {
     if (it->asked_to_quit || it->machine->alive()) {
       ++it;
@@ -295,7 +226,7 @@ bool Lineage::note_unexpected_ends(record::Journal& journal) {
     }
     any = true;
     drain_logs(journal);
-    note_unexpected_end(it->name, it->process_id, it->machine->exit_status(), it->machine->last_lines(), journal);
+    record_unexpected_end(it->name, it->process_id, it->machine->exit_status(), it->machine->last_lines(), journal);
     Vm& gone = *it++;
     end_targets_of(gone.slot, journal);
     forget(gone);

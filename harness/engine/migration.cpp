@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -58,9 +57,7 @@ base::Result<void> Migration::release_source() {
   }
   iteration_.journal.begin_phase("teardown");
   retire_source();
-  const auto& targets = iteration_.lineage.targets();
-  const auto ended = [](const TargetInstance& instance) { return !instance.lost && instance.target->child().exited(); };
-  if (std::any_of(targets.begin(), targets.end(), ended)) {
+  if (iteration_.lineage.targets().any_ended()) {
     return base::fail(base::ErrorKind::subject, "a process ended while the source quit");
   }
   return {};
@@ -207,7 +204,7 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
   }
   // What a daemon says of a peer that hangs is its own words for it; and it leaves behind what the other was about to
   // do.
-  if (const DaemonInstance* silent = iteration_.lineage.silent_daemon()) {
+  if (const DaemonInstance* silent = iteration_.lineage.daemons().silent()) {
     return Trouble{silent->daemon.name,
                    silent->process_id,
                    {base::ErrorKind::timeout, outcome.error, {}},

@@ -30,13 +30,7 @@ StepResult LineageWatch::check() {
       journal.event(kind::kGuestLost, "guest").text(why).detail({{"why", why}});
       return StepResult::guest_lost;
     }
-    const bool target_gone = std::any_of(lineage.targets().begin(), lineage.targets().end(),
-                                         [](const TargetInstance& instance) { return instance.lost; });
-    if (target_gone) return StepResult::guest_lost;
-    const auto& daemons = lineage.daemons();
-    const bool daemon_gone =
-        std::any_of(daemons.begin(), daemons.end(), [](const auto& instance) { return instance.lost; });
-    if (daemon_gone) return StepResult::guest_lost;
+    if (lineage.targets().any_lost() || lineage.daemons().any_lost()) return StepResult::guest_lost;
   }
   if (lineage.console().panicked()) {
     lineage.drain_logs(journal);

@@ -17,19 +17,17 @@ constexpr std::chrono::seconds kSettleMax{3};
 }  // namespace
 
 void DescriptorPeaks::sample() {
-  for (const TargetInstance& instance : lineage_.targets()) {
-    if (instance.lost) continue;
-    const int count = proc::count_fds(instance.target->pid()).value_or(0);
-    int& peak = peaks_[instance.process_id];
+  for (const TargetInstance* instance : lineage_.targets().live()) {
+    const int count = proc::count_fds(instance->target->pid()).value_or(0);
+    int& peak = peaks_[instance->process_id];
     peak = std::max(peak, count);
   }
 }
 
 void DescriptorPeaks::record() const {
   for (const auto& [process_id, peak] : peaks_) {
-    for (const TargetInstance& instance : lineage_.targets()) {
-      if (instance.process_id == process_id) journal_.sample(instance.name, process_id, "fd.peak", peak);
-    }
+    const TargetInstance* instance = lineage_.targets().find(process_id);
+    if (instance != nullptr) journal_.sample(instance->name, process_id, "fd.peak", peak);
   }
 }
 
@@ -49,7 +47,7 @@ StepOutcome QuietPoint::sample() {
   iteration_.readings.finish_tree();  // the answer came while counts settled, at the latest
   journal.observation().context = fmt::format("qemus={}", lineage.vms().size());
   if (!settled_.settled) {
-    for (const TargetInstance& instance : lineage.targets()) {
+    for (const TargetInstance& instance : lineage.targets().all()) {
       journal.event(kind::kUnsettled, instance.name)
           .process(instance.process_id)
           .text("descriptors still changed at the quiet point");
@@ -63,7 +61,7 @@ StepOutcome QuietPoint::sample() {
     scene.subjects.back().own_children.insert(scene.guardian_pid);
   }
   probes::run_probes(scene, lineage.probe_state(), journal.observation());
-  lineage.sample_targets(journal);
+  lineage.targets().sample(journal);
   iteration_.reads.done("samples");
   iteration_.reads.done("sockets");
   for (const SettleReport::Unread& unread : settled_.unread) {

@@ -1,10 +1,12 @@
 #include "engine/restart_steps.h"
 
-#include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "base/text.h"
 #include "engine/hang_diagnosis.h"
+#include "hypervisor/device_type.h"
 
 namespace migsoak::engine {
 
@@ -15,6 +17,18 @@ namespace {
 // So slow that a migration does not come to its end by itself; the guest writes faster.
 constexpr std::int64_t kHeldBytesPerS = 1 << 20;
 constexpr std::int64_t kUnderWayBytes = 64 << 10;
+
+// PCI addresses of disks whose writes are settled before a switch-over (device.io).
+std::vector<std::string> disks_to_settle(const Scenario& scenario, const hypervisor::DeviceSet& devices) {
+  std::vector<std::string> addresses;
+  for (const hypervisor::DeviceSpec& device : devices) {
+    bool settled = hypervisor::endpoint_of(device.type).has_value();
+    if (const DeviceScenario* cold = scenario.find_device(device.id)) settled = !cold->io_through;
+    if (settled && hypervisor::is_disk_type(device.type)) addresses.push_back(hypervisor::pci_address(devices, device));
+  }
+  return addresses;
+}
+
 }  // namespace
 
 StepOutcome RestartSteps::run(const std::string& timing) {
@@ -29,7 +43,7 @@ StepOutcome RestartSteps::give_up(const base::Error& error) const {
 }
 
 Result<void> RestartSteps::ask_to_settle() {
-  const std::vector<std::string> addresses = iteration_.lineage.disks_to_settle();
+  const std::vector<std::string> addresses = disks_to_settle(iteration_.scenario(), iteration_.lineage.devices());
   if (addresses.empty() || !verification_.wanted()) return {};
   constexpr std::int64_t kPatienceMs = 5000;
   MIGSOAK_ASSIGN(const base::Json answer,
@@ -55,8 +69,7 @@ StepOutcome RestartSteps::end_guest_as_declared() {
   Lineage& lineage = iteration_.lineage;
   // A destination may have ended, refusing the broken queue; that the target ends again was not declared, and the check
   // that follows tells of it.
-  const auto ended = [](const TargetInstance& instance) { return !instance.lost && instance.target->child().exited(); };
-  if (std::any_of(lineage.targets().begin(), lineage.targets().end(), ended)) return StepResult::ok;
+  if (lineage.targets().any_ended()) return StepResult::ok;
   // Requests that are never answered are declared of those targets alone. Who hangs besides them is to blame.
   const Stuck stuck = find_stuck(lineage, restarts_.targets_allowed_errors());
   if (!stuck.subject.empty()) {

@@ -66,16 +66,15 @@ bool RestartRunner::planned(const std::string& timing) const {
 Result<void> RestartRunner::run(const std::string& timing) {
   for (const record::PlannedRestart& planned : journal_.plan().restarts) {
     if (planned.timing != timing) continue;
-    for (TargetInstance& instance : lineage_.targets()) {
-      if (instance.lost || instance.target->spec().name != planned.target) continue;
+    for (TargetInstance* instance : lineage_.targets().live_of(planned.target)) {
       Restart& next = restarts_.emplace_back();
       next.planned = planned;
-      next.target = instance.name;
-      next.declared = declared_of(planned, instance.name);
-      for (const target::ServedDevice& device : instance.target->spec().devices) next.disks.push_back(device.id);
+      next.target = instance->name;
+      next.declared = declared_of(planned, instance->name);
+      for (const target::ServedDevice& device : instance->target->spec().devices) next.disks.push_back(device.id);
       next.phase = journal_.phase();
       next.began_at_ms = journal_.at_ms();
-      MIGSOAK_TRY(restart(instance, next));
+      MIGSOAK_TRY(restart(*instance, next));
     }
   }
   return {};
@@ -132,7 +131,8 @@ Result<void> RestartRunner::stop(TargetInstance& instance, Restart& restart) {
     return fail(restart, "lost", {base::ErrorKind::timeout, instance.name + " does not end, even by SIGKILL", {}},
                 trouble);
   }
-  lineage_.note_target_stopped(instance, journal_);
+  lineage_.drain_logs(journal_);  // its lines go with it
+  lineage_.targets().note_stopped(instance, journal_);
   return {};
 }
 
@@ -148,7 +148,7 @@ Result<void> RestartRunner::start(TargetInstance& instance, Restart& restart) {
     return fail(restart, "lost", std::move(started.error()), trouble);
   }
   Result<void> ready = instance.target->wait_ready(Deadline::in(seconds(context.scenario.deadline.spawn_s)));
-  lineage_.note_target_started(instance, journal_);
+  lineage_.targets().note_started(instance, journal_);
   if (ready) return {};
   return fail(restart, "lost", std::move(ready.error()), {trouble.subject, instance.process_id, trouble.waiting_for});
 }
@@ -307,13 +307,12 @@ void RestartRunner::note_stalled(std::int64_t waited_ms, const std::vector<std::
   std::map<std::string, std::optional<std::int64_t>> in_flight;
   std::set<std::string> restarted;
   for (const Restart& restart : restarts_) restarted.insert(restart.target);
-  for (const TargetInstance& instance : lineage_.targets()) {
-    if (instance.lost) continue;
-    std::vector<std::string> disks = disks_of(instance);
+  for (const TargetInstance* instance : lineage_.targets().live()) {
+    std::vector<std::string> disks = disks_of(*instance);
     std::erase_if(disks, [&](const std::string& disk) {
       return std::find(addresses.begin(), addresses.end(), disk) == addresses.end();
     });
-    in_flight[instance.name] = in_flight_to(disks);
+    in_flight[instance->name] = in_flight_to(disks);
   }
   const Stalled stalled = stalled_of(in_flight, restarted);
   for (const std::string& target : stalled.others) {

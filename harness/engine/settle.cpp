@@ -34,11 +34,10 @@ Connections look_at_connections(Lineage& lineage) {
   for (const proc::FdEntry& entry : of_qemu.value_or(std::vector<proc::FdEntry>{})) {
     if (entry.inode != 0) of_guest.insert(entry.inode);
   }
-  for (const TargetInstance& instance : lineage.targets()) {
-    if (instance.lost) continue;
-    const auto of_target = proc::read_fds(instance.target->pid());
+  for (const TargetInstance* instance : lineage.targets().live()) {
+    const auto of_target = proc::read_fds(instance->target->pid());
     if (!of_target) {
-      seen.unread.push_back({instance.name, instance.process_id, of_target.error().describe()});
+      seen.unread.push_back({instance->name, instance->process_id, of_target.error().describe()});
       continue;
     }
     bool connected = false;
@@ -48,8 +47,8 @@ Connections look_at_connections(Lineage& lineage) {
       if (socket->second.peer_inode == 0 && !socket->second.listening) ++seen.hung_up;
       connected = connected || of_guest.contains(socket->second.peer_inode);
     }
-    const bool serves_guest = instance.serves(current->machine->spec().side, current->slot);
-    if (of_qemu && !connected && serves_guest) seen.targets_without_guest.push_back(instance.name);
+    const bool serves_guest = instance->serves(current->machine->spec().side, current->slot);
+    if (of_qemu && !connected && serves_guest) seen.targets_without_guest.push_back(instance->name);
   }
   return seen;
 }

@@ -2,9 +2,28 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
+#include "hypervisor/device_type.h"
+
 namespace migsoak::engine {
 
 namespace kind = record::event_kind;
+
+namespace {
+
+// Of a disk as the guest sees it. `serial` decides behind a controller of several disks.
+std::string device_of_disk(const hypervisor::DeviceSet& devices, const std::string& pci_address,
+                           const std::string& serial) {
+  for (const hypervisor::DeviceSpec& device : devices) {
+    if (device.id == serial) return device.id;
+  }
+  for (const hypervisor::DeviceSpec& device : devices) {
+    if (pci_address == hypervisor::pci_address(devices, device)) return device.id;
+  }
+  return base::printable(pci_address, 40);
+}
+
+}  // namespace
 
 base::Result<void> Verification::begin() {
   if (!wanted()) return {};
@@ -47,7 +66,7 @@ void Verification::record(const guest::VerifyReport& report) {
                  {"first", report.ram.first}});
   }
   for (const guest::DiskReport& disk : report.disks) {
-    const std::string subject = "guest:disk:" + lineage_.device_of_disk(disk.pci_address, disk.id);
+    const std::string subject = "guest:disk:" + device_of_disk(lineage_.devices(), disk.pci_address, disk.id);
     journal_.sample(subject, 0, "verified_bytes", static_cast<double>(disk.verified_bytes));
     journal_.sample(subject, 0, "written_bytes", static_cast<double>(disk.written_bytes));
     record_disk(disk);
@@ -56,7 +75,7 @@ void Verification::record(const guest::VerifyReport& report) {
 
 void Verification::record_disk(const guest::DiskReport& disk) {
   if (disk.good()) return;
-  const std::string device = lineage_.device_of_disk(disk.pci_address, disk.id);
+  const std::string device = device_of_disk(lineage_.devices(), disk.pci_address, disk.id);
   const std::string subject = "guest:disk:" + device;
   restarts_.note_disk(device, disk.io_errors, disk.hangs);
   auto event = journal_.event(kind::kDiskCorruption, subject);

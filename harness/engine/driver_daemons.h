@@ -1,0 +1,53 @@
+// DriverDaemons: the processes of the driver's that serve a guest's VMs, such as libvirtd.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <string>
+
+#include "base/result.h"
+#include "engine/lane_context.h"
+#include "hypervisor/driver.h"
+#include "probes/probe.h"
+#include "record/journal.h"
+
+namespace migsoak::engine {
+
+struct DaemonInstance {
+  hypervisor::DriverDaemon daemon;
+  std::int64_t process_id = 0;
+  bool lost = false;  // its end was recorded
+};
+
+class DriverDaemons {
+ public:
+  // Borrows both.
+  DriverDaemons(const LaneContext& context, probes::ProbeState& probe_state);
+  // The driver ends them; nothing is recorded any more.
+  ~DriverDaemons();
+  DriverDaemons(const DriverDaemons&) = delete;
+  DriverDaemons& operator=(const DriverDaemons&) = delete;
+
+  // What the driver needs beside its VMs; nothing, mostly. Errors of kind subject and timeout name the process:
+  // `blamed` is set to it.
+  base::Result<void> start(record::Journal& journal, std::string& blamed);
+  // Records unexpected ends; true when there was one.
+  bool note_unexpected_ends(record::Journal& journal);
+
+  const std::list<DaemonInstance>& all() const { return instances_; }
+  // Null: none.
+  const DaemonInstance* find(const std::string& name) const;
+  bool any_lost() const;
+  // The first that lives and does not answer; null: none.
+  const DaemonInstance* silent() const;
+
+ private:
+  hypervisor::Driver& driver() const;
+
+  const LaneContext& context_;
+  probes::ProbeState& probe_state_;
+  bool begun_ = false;
+  std::list<DaemonInstance> instances_;
+};
+
+}  // namespace migsoak::engine
