@@ -29,7 +29,7 @@ Result<void> DriverDaemons::start(record::Journal& journal, std::string& blamed)
   hypervisor::GuestPlace place{context_.run_dir, context_.log_dir, {}};
   for (const SideScenario& side : scenario.sides) place.sides.push_back({side.name, side.libvirt_env});
   begun_ = true;
-  const auto begun = driver().begin_guest(place, base::Deadline::in(std::chrono::seconds(scenario.deadline.boot_s)));
+  auto begun = driver().begin_guest(place, base::Deadline::in(std::chrono::seconds(scenario.deadline.boot_s)));
   for (const hypervisor::DriverDaemon& daemon : driver().daemons()) {
     record::ProcessInstance instance =
         register_process(context_.recorder, daemon.name, {daemon.child->pid(), daemon.child->start_ticks()},

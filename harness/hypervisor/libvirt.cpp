@@ -552,7 +552,8 @@ std::vector<DriverDaemon> LibvirtDriver::daemons() {
 std::vector<std::string> LibvirtDriver::silent_daemons() {
   std::vector<std::string> silent;
   if (guest_ == nullptr) return silent;
-  for (auto& [name, side] : guest_->sides) {
+  for (const auto& entry : guest_->sides) {
+    const auto& side = entry.second;
     if (side->daemon->child().exited()) continue;
     const auto answer = call_libvirt<void>(reactor_, guest_->inbox, side->calls, base::Deadline::in(kSignOfLifeMax),
                                            "sign of life", [connection = side->connection]() -> base::Result<void> {

@@ -52,7 +52,7 @@ class DomainXml {
 
   base::Result<std::string> make() {
     MIGSOAK_TRY(check());
-    domain_ = element(document_, "domain");
+    domain_ = document_.append_child("domain");
     attribute(domain_, "type", spec_.accel == "kvm" ? "kvm" : "qemu");
     attribute(domain_, "xmlns:qemu", "http://libvirt.org/schemas/domain/qemu/1.0");
     add_machine();

@@ -25,8 +25,8 @@ class LaneTest : public FakeLineage, public ::testing::Test {
   static LaneOptions options(bool stop_on_finding) {
     return {stop_on_finding, base::Deadline::in(std::chrono::hours(1))};
   }
-  // The VM that has the guest crashes when it is told to migrate for the n-th time. It is the newest on its side, as the
-  // fake wants it, where none is raised early.
+  // The VM that has the guest crashes when it is told to migrate for the n-th time. It is the newest on its side, as
+  // the fake wants it, where none is raised early.
   void crash_at_migration(int n) {
     scenario_.raise_early = false;
     fake_->on_command([this, n](const std::string& side, const std::string& command) {
