@@ -146,9 +146,9 @@ struct Scenario {
   std::string directory;  // relative paths were resolved against this
 
   const std::string& driver() const { return sides.front().driver; }  // of all sides
-  const SideScenario& side(const std::string& name) const;           // asserts that it exists
-  const TargetScenario* find_target(const std::string& name) const;  // null when there is none
-  const DeviceScenario* find_device(const std::string& id) const;    // null when it is none of [[device]]
+  const SideScenario& side(const std::string& name) const;            // asserts that it exists
+  const TargetScenario* find_target(const std::string& name) const;   // null when there is none
+  const DeviceScenario* find_device(const std::string& id) const;     // null when it is none of [[device]]
   bool uses_mode(const std::string& mode) const;
 };
 
