@@ -48,8 +48,7 @@ bool outside_event_loop(Lineage& lineage, pid_t pid) {
   return !seen_in_loop;
 }
 
-bool qmp_silent(Lineage& lineage, Vm& vm) {
-  (void)lineage;
+bool qmp_silent(Vm& vm) {
   if (!vm.machine->qmp().connected()) return true;
   const auto answer = vm.machine->qmp().execute("query-status", base::Json::object(),
                                                 base::Deadline::in(std::chrono::milliseconds(1500)));
@@ -85,7 +84,7 @@ Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
     return {silent->daemon.name, silent->process_id, "does not answer"};
   }
   for (Vm& vm : lineage.vms()) {
-    if (!vm.asked_to_quit && qmp_silent(lineage, vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
+    if (!vm.asked_to_quit && qmp_silent(vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
   }
   return {};
 }

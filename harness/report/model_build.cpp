@@ -152,10 +152,10 @@ base::Result<ReportModel> model_of(const store::Store& store, Extent extent) {
   MIGSOAK_ASSIGN(const store::Store::Summary summary, store.summary());
   MIGSOAK_ASSIGN(const std::vector<record::Finding> findings, findings_with_replay(store));
   model.run = facts_of(store, summary);
-  MIGSOAK_ASSIGN(model.outcome, outcome_of(store, summary, findings));
+  MIGSOAK_ASSIGN(model.reads, reads_of(store));
+  MIGSOAK_ASSIGN(model.outcome, outcome_of(store, summary, findings, model.reads));
   for (const record::Finding& finding : findings) model.findings.push_back(reported(finding));
   MIGSOAK_ASSIGN(model.exclusions, store.exclusions());
-  MIGSOAK_ASSIGN(model.reads, reads_of(store));
   model.iterations = std::make_shared<const StoreCursor>(store);
   if (extent == Extent::cases) {
     MIGSOAK_TRY(take_cases(store, model));

@@ -12,8 +12,9 @@ enum class Extent { findings, cases, page };
 // The model's cursor reads the store, which must outlive it.
 base::Result<ReportModel> model_of(const store::Store& store, Extent extent);
 
+// `reads`: reads_of() the store.
 base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::Summary& summary,
-                                 const std::vector<record::Finding>& findings);
+                                 const std::vector<record::Finding>& findings, const std::vector<ReadCount>& reads);
 // The store's findings with their replay commands filled in.
 base::Result<std::vector<record::Finding>> findings_with_replay(const store::Store& store);
 

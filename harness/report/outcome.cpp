@@ -13,7 +13,8 @@ namespace migsoak::report {
 namespace {
 
 // Why nothing can be said of iterations that were finished; empty when something can.
-base::Result<std::string> why_unjudged(const store::Store& store, const store::Store::Summary& summary) {
+base::Result<std::string> why_unjudged(const store::Store& store, const store::Store::Summary& summary,
+                                       const std::vector<ReadCount>& reads) {
   std::int64_t troubles = 0, first = 0;
   std::string what;
   MIGSOAK_TRY(store.for_each_event(record::event_kind::kHarnessError,
@@ -30,7 +31,6 @@ base::Result<std::string> why_unjudged(const store::Store& store, const store::S
   if (const auto unknown = summary.by_status.find("unknown"); unknown != summary.by_status.end()) {
     return fmt::format("of {} iterations nothing can be said", unknown->second);
   }
-  MIGSOAK_ASSIGN(const std::vector<ReadCount> reads, reads_of(store));
   std::vector<std::string> missed;
   for (const ReadCount& count : reads) {
     if (count.missed() > 0) missed.push_back(missed_text(count));
@@ -40,9 +40,9 @@ base::Result<std::string> why_unjudged(const store::Store& store, const store::S
 }
 
 base::Result<std::string> why_unknown(const store::Store& store, const store::Store::Summary& summary,
-                                      const record::RunEnd& end) {
+                                      const std::vector<ReadCount>& reads, const record::RunEnd& end) {
   if (end.reason.starts_with(record::end_reason::kHarness)) return base::printable(why_unfinished(end), 400);
-  MIGSOAK_ASSIGN(std::string why, why_unjudged(store, summary));
+  MIGSOAK_ASSIGN(std::string why, why_unjudged(store, summary, reads));
   if (!why.empty()) return why;
   if (!came_to_its_end(end)) return base::printable(why_unfinished(end), 400);
   if (end.finished == 0) return "no iteration was finished";
@@ -52,7 +52,7 @@ base::Result<std::string> why_unknown(const store::Store& store, const store::St
 }  // namespace
 
 base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::Summary& summary,
-                                 const std::vector<record::Finding>& findings) {
+                                 const std::vector<record::Finding>& findings, const std::vector<ReadCount>& reads) {
   Outcome outcome;
   MIGSOAK_ASSIGN(outcome.end, store::run_end(store, summary));
   const bool failed = std::any_of(findings.begin(), findings.end(), [](const record::Finding& finding) {
@@ -66,7 +66,7 @@ base::Result<Outcome> outcome_of(const store::Store& store, const store::Store::
     outcome.found += fmt::format(" in {} of {} iterations", outcome.end.finished, outcome.end.planned);
   }
   if (outcome.verdict == record::Verdict::unknown) {
-    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary, outcome.end));
+    MIGSOAK_ASSIGN(const std::string why, why_unknown(store, summary, reads, outcome.end));
     outcome.found += ", but " + why;
   } else if (outcome.end.reason == record::end_reason::kDurationOver) {
     outcome.found += "; the time given by --duration was over";
