@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <csignal>
 #include <iostream>
 #include <set>
@@ -46,20 +47,21 @@ class ConfigReaderTest : public RealQemu {
     }
     return text;
   }
-  // Until firmware has given vd0's BARs their addresses; then paused.
-  void let_firmware_run(Machine& machine) {
+  // Until firmware has given the BARs of these devices their addresses and has them decoded; then paused. A device
+  // behind a port comes after the port itself.
+  void let_firmware_run(Machine& machine, const std::set<std::string>& ids = {"vd0"}) {
     const base::Deadline deadline = soon();
     for (;;) {
       const auto answer = machine.qmp().execute("query-pci", base::Json::object(), deadline);
       ASSERT_TRUE(answer) << answer.error().describe();
       const auto listed = parse_query_pci(*answer);
       ASSERT_TRUE(listed);
-      for (const ListedFunction& function : *listed) {
-        if (function.function.id != "vd0" || function.function.bars.empty()) continue;
-        if (function.function.bars.back().address == 0) continue;
-        ASSERT_TRUE(machine.qmp().execute("stop", base::Json::object(), deadline));
-        return;
-      }
+      const auto placed = std::count_if(listed->begin(), listed->end(), [&](const ListedFunction& one) {
+        return ids.count(one.function.id) != 0 && !one.function.bars.empty() && one.function.bars.back().address != 0;
+      });
+      if (placed != static_cast<std::ptrdiff_t>(ids.size())) continue;
+      ASSERT_TRUE(machine.qmp().execute("stop", base::Json::object(), deadline));
+      return;
     }
   }
   std::string monitor(Machine& machine, const std::string& line) {
@@ -102,7 +104,7 @@ class ConfigReaderTest : public RealQemu {
 TEST_F(ConfigReaderTest, AllFunctionsOfAQ35SourceAndItsLatchStays) {
   auto machine = raise(with_root_port("q1", false));
   ASSERT_TRUE(machine);
-  let_firmware_run(*machine);
+  let_firmware_run(*machine, {"vd0", "vd1"});
   monitor(*machine, "o /w 0xcf8 0x80001234");
   const auto documents = read(*machine, ReadPoint::source);
   EXPECT_THAT(monitor(*machine, "i /w 0xcf8"), HasSubstr("0x80001234"));
@@ -176,7 +178,8 @@ TEST_F(ConfigReaderTest, DeviceConfigurationOnBothEnds) {
     const auto source = made("q1", false);
     const auto destination = made("q2", true);
     ASSERT_TRUE(source && destination);
-    let_firmware_run(*source);
+    let_firmware_run(*source,
+                     ports ? std::set<std::string>{"vd0", "vd1", "nic0"} : std::set<std::string>{"vd0", "nic0"});
     const std::string before = monitor(*destination, "info pci");
     const ConfigSpace there = space_of(read(*destination, ReadPoint::destination));
     const ConfigSpace here = space_of(read(*source, ReadPoint::source));
