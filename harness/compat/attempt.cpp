@@ -112,21 +112,18 @@ base::Result<void> Trial::look_after() {
 
 }  // namespace
 
-base::Result<VmPair> spawn_pair(CompatHost& lab, const BuildPair& builds, const Layout& layout) {
+base::Result<VmPair> start_pair(CompatHost& lab, const BuildPair& builds, const Layout& layout) {
   VmPair pair;
   if (layout.needs_vhost_exports()) {
     MIGSOAK_ASSIGN(pair.exports, VhostExports::start(lab, builds.from, layout, base::Deadline::in(kStepMax)));
   }
-  const auto arguments = [&](Side side) {
-    auto words = layout.arguments(side);
-    for (std::string& word : words) {
-      const auto at = word.find(kVhostSocket);
-      if (at != std::string::npos) word.replace(at, kVhostSocket.size(), pair.exports->socket_stem(side));
-    }
-    return words;
+  const auto start = [&](Side side) -> base::Result<std::unique_ptr<ProbeVm>> {
+    MIGSOAK_ASSIGN(auto hardware, layout.hardware(side, pair.exports ? pair.exports->sockets(side) : VhostSockets{}));
+    return ProbeVm::start(lab, side == Side::from ? builds.from : builds.to, layout.machine(), std::move(hardware),
+                          side == Side::to);
   };
-  MIGSOAK_ASSIGN(pair.source, ProbeVm::spawn(lab, builds.from, arguments(Side::from), false));
-  MIGSOAK_ASSIGN(pair.destination, ProbeVm::spawn(lab, builds.to, arguments(Side::to), true));
+  MIGSOAK_ASSIGN(pair.source, start(Side::from));
+  MIGSOAK_ASSIGN(pair.destination, start(Side::to));
   return pair;
 }
 

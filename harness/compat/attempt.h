@@ -15,7 +15,7 @@ struct VmPair {
   std::unique_ptr<ProbeVm> source, destination;
 };
 // kind subject: the vhost-user backends did not come up.
-base::Result<VmPair> spawn_pair(CompatHost& lab, const BuildPair& builds, const Layout& layout);
+base::Result<VmPair> start_pair(CompatHost& lab, const BuildPair& builds, const Layout& layout);
 
 enum class AttemptOutcome {
   loaded,

@@ -75,7 +75,7 @@ base::Result<void> Batch::run_group(Indices group) {
 base::Result<bool> Batch::first_look(Indices& group) {
   MIGSOAK_ASSIGN(const Layout layout, layout_of(group));
   for (std::size_t i = 0; i < group.size(); ++i) facts_[group[i]].path = layout.devices()[i].path;
-  auto spawned = spawn_pair(lab_, builds_, layout);
+  auto spawned = start_pair(lab_, builds_, layout);
   if (!spawned && spawned.error().kind != ErrorKind::subject) return tl::unexpected<base::Error>(spawned.error());
   if (!spawned) {
     for (const std::size_t index : group) {
@@ -142,7 +142,7 @@ base::Result<void> Batch::split(const Indices& group) {
 base::Result<bool> Batch::bare_machine_loads() {
   if (!bare_loads_) {
     MIGSOAK_ASSIGN(const Layout layout, layout_of({}));
-    MIGSOAK_ASSIGN(VmPair vms, spawn_pair(lab_, builds_, layout));
+    MIGSOAK_ASSIGN(VmPair vms, start_pair(lab_, builds_, layout));
     MIGSOAK_ASSIGN(const Attempt result, attempt(vms, layout, GuestState::untouched, {}, {}, deadline_));
     bare_loads_ = result.outcome == AttemptOutcome::loaded;
     bare_reason_ = reason_text(result.lines);
@@ -170,7 +170,7 @@ base::Result<void> Batch::run_states(const Indices& group) {
       }
     }
     if (round.applicable.empty()) continue;
-    auto spawned = spawn_pair(lab_, builds_, layout);
+    auto spawned = start_pair(lab_, builds_, layout);
     if (!spawned && spawned.error().kind != ErrorKind::subject) return tl::unexpected<base::Error>(spawned.error());
     if (spawned) round.vms = std::move(*spawned);  // else run_state() tries once more
     rounds.push_back(std::move(round));
@@ -195,7 +195,7 @@ base::Result<void> Batch::run_state(VmPair first_pair, const Layout& layout, con
     }
     VmPair vms = std::exchange(first_pair, {});
     if (!vms.source) {
-      auto spawned = spawn_pair(lab_, builds_, layout);
+      auto spawned = start_pair(lab_, builds_, layout);
       if (!spawned && spawned.error().kind != ErrorKind::subject) return tl::unexpected<base::Error>(spawned.error());
       if (!spawned) {
         for (const std::size_t i : subset)

@@ -123,7 +123,7 @@ base::Result<void> Batch::read_visible_properties(ProbeVm& vm, const Layout& lay
 // Devices whose untouched state is refused: the masks and queues of both builds explain it all the same.
 base::Result<void> Batch::look_without_load(const Indices& group) {
   MIGSOAK_ASSIGN(const Layout layout, layout_of(group));
-  MIGSOAK_ASSIGN(VmPair vms, spawn_pair(lab_, builds_, layout));
+  MIGSOAK_ASSIGN(VmPair vms, start_pair(lab_, builds_, layout));
   const auto deadline = base::Deadline::in(std::chrono::seconds(10)).sooner(deadline_);
   const auto all = [&]() -> base::Result<void> {
     MIGSOAK_TRY(vms.source->wait_ready(deadline));

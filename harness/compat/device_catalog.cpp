@@ -37,7 +37,7 @@ struct CatalogLine {
 
 constexpr CatalogLine kDevices[] = {
 #define DEVICE(driver, backend, properties) {driver, BackendKind::backend, properties},
-#define BEHIND(driver, controller, bus)
+#define BEHIND(driver, controller, properties, bus)
 #define UNFIT(driver, reason)
 #include "compat/devices.def"
 #undef UNFIT
@@ -52,7 +52,7 @@ struct BehindLine {
 
 constexpr BehindLine kBehind[] = {
 #define DEVICE(driver, backend, properties)
-#define BEHIND(driver, controller, bus) {driver, {controller, bus}},
+#define BEHIND(driver, controller, properties, bus) {driver, {controller, properties, bus}},
 #define UNFIT(driver, reason)
 #include "compat/devices.def"
 #undef UNFIT
@@ -78,7 +78,7 @@ struct UnfitLine {
 
 constexpr UnfitLine kUnfit[] = {
 #define DEVICE(driver, backend, properties)
-#define BEHIND(driver, controller, bus)
+#define BEHIND(driver, controller, properties, bus)
 #define UNFIT(driver, reason) {driver, reason},
 #include "compat/devices.def"
 #undef UNFIT
@@ -93,46 +93,49 @@ std::string replaced(std::string text, std::string_view what, const std::string&
   return text;
 }
 
-std::vector<std::string> backend_arguments(BackendKind kind, std::size_t index) {
+std::vector<hypervisor::Backend> backends_of(BackendKind kind, std::size_t index, const std::string& socket) {
+  using hypervisor::Properties;
   const std::string id = fmt::format("n{}", index);
-  const auto object = [&](const std::string& type) {
-    return std::vector<std::string>{"-object", fmt::format("{},id={}", type, id)};
+  // Of an option whose first word is its type.
+  const auto typed = [](const std::string& option, const std::string& type, const std::string& of,
+                        const Properties& more = {}) {
+    Properties properties{{"type", type}, {"id", of}};
+    properties.insert(properties.end(), more.begin(), more.end());
+    return hypervisor::Backend{option, of, std::move(properties)};
   };
+  using Backends = std::vector<hypervisor::Backend>;
   const auto characters = [&](std::string_view suffixes) {
-    std::vector<std::string> arguments{"-chardev", "null,id=" + id};
-    for (const char suffix : suffixes) {
-      arguments.insert(arguments.end(), {"-chardev", fmt::format("null,id={}{}", id, suffix)});
-    }
-    return arguments;
+    Backends backends{typed("chardev", "null", id)};
+    for (const char suffix : suffixes) backends.push_back(typed("chardev", "null", id + suffix));
+    return backends;
+  };
+  const auto ram = [&](const Properties& properties) {
+    return Backends{typed("object", "memory-backend-ram", id, properties)};
   };
   switch (kind) {
     case BackendKind::nothing: return {};
-    case BackendKind::block: return {"-blockdev", "null-co,read-zeroes=on,node-name=" + id};
-    case BackendKind::net: return {"-netdev", fmt::format("hubport,id={},hubid={}", id, index)};
-    case BackendKind::rng: return object("rng-builtin");
-    case BackendKind::filesystem: return {"-fsdev", "synth,id=" + id};
-    case BackendKind::crypto: return object("cryptodev-backend-builtin");
-    case BackendKind::memory: return object("memory-backend-ram,size=16M");
-    case BackendKind::shared_memory: return object("memory-backend-ram,size=1M,share=on");
-    case BackendKind::small_memory: return object("memory-backend-ram,size=64K");
+    case BackendKind::block:
+      return {{"blockdev", id, {{"driver", "null-co"}, {"read-zeroes", true}, {"node-name", id}}}};
+    case BackendKind::net: return {typed("netdev", "hubport", id, {{"hubid", index}})};
+    case BackendKind::rng: return {typed("object", "rng-builtin", id)};
+    case BackendKind::filesystem: return {typed("fsdev", "synth", id)};
+    case BackendKind::crypto: return {typed("object", "cryptodev-backend-builtin", id)};
+    case BackendKind::memory: return ram({{"size", "16M"}});
+    case BackendKind::shared_memory: return ram({{"size", "1M"}, {"share", true}});
+    case BackendKind::small_memory: return ram({{"size", "64K"}});
     case BackendKind::character: return characters("");
     case BackendKind::two_characters: return characters("b");
     case BackendKind::four_characters: return characters("bcd");
-    case BackendKind::vhost_user_blk:
-      return {"-chardev", fmt::format("socket,id={},path={}{}", id, kVhostSocket, index)};
-    case BackendKind::audio: return {"-audiodev", "none,id=" + id};
-    case BackendKind::can: return object("can-bus");
-    case BackendKind::bmc: return {"-device", "ipmi-bmc-sim,id=" + id};
+    case BackendKind::vhost_user_blk: {
+      hypervisor::DeviceSpec device;
+      device.socket_path = socket;
+      return {hypervisor::vhost_user_chardev(id, device)};
+    }
+    case BackendKind::audio: return {typed("audiodev", "none", id)};
+    case BackendKind::can: return {typed("object", "can-bus", id)};
+    case BackendKind::bmc: return {typed("device", "ipmi-bmc-sim", id)};
   }
   return {};
-}
-
-std::vector<std::string> keys_of(std::string_view properties) {
-  std::vector<std::string> keys;
-  for (const std::string& property : base::split(properties, ',')) {
-    if (!property.empty()) keys.push_back(property.substr(0, property.find('=')));
-  }
-  return keys;
 }
 
 const CatalogLine* find_line(std::string_view driver) {
@@ -195,19 +198,32 @@ std::string unfit_reason(std::string_view driver) {
   return "";
 }
 
-Backend backend_for(std::string_view driver, std::string_view user_properties, std::size_t index) {
+hypervisor::Properties properties_in(std::string_view text) {
+  hypervisor::Properties properties;
+  for (const std::string& property : base::split(text, ',')) {
+    if (property.empty()) continue;
+    const auto equals = property.find('=');
+    properties.emplace_back(property.substr(0, equals), property.substr(equals + 1));
+  }
+  return properties;
+}
+
+hypervisor::DeviceParts backends_for(std::string_view driver, std::string_view user_properties, std::size_t index,
+                                     const std::string& socket) {
   const CatalogLine* found = find_line(driver);
   if (found == nullptr) return {};
-  const auto user_keys = keys_of(user_properties);
-  std::vector<std::string> properties;
-  for (const std::string& property : base::split(found->properties, ',')) {
-    const std::string key = property.substr(0, property.find('='));
-    if (std::find(user_keys.begin(), user_keys.end(), key) != user_keys.end()) continue;
-    // $i may be a bus or chassis number, which start at 1.
-    properties.push_back(
-        replaced(replaced(property, "$n", fmt::format("n{}", index)), "$i", fmt::format("{}", index + 1)));
+  hypervisor::DeviceParts parts;
+  parts.backends = backends_of(found->backend, index, socket);
+  const auto own = properties_in(user_properties);
+  // $i may be a bus or chassis number, which start at 1.
+  const std::string asked = replaced(replaced(std::string(found->properties), "$n", fmt::format("n{}", index)), "$i",
+                                     fmt::format("{}", index + 1));
+  for (auto& property : properties_in(asked)) {
+    const bool named =
+        std::any_of(own.begin(), own.end(), [&](const auto& one) { return one.first == property.first; });
+    if (!named) parts.frontend.push_back(std::move(property));
   }
-  return {backend_arguments(found->backend, index), base::join(properties, ",")};
+  return parts;
 }
 
 bool needs_vhost_export(std::string_view driver) {

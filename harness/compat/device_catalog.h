@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "hypervisor/device_type.h"
 
 namespace migsoak::compat {
 
@@ -26,21 +27,19 @@ base::Result<DevicePair> parse_device_pair(std::string_view from, std::string_vi
 // Why this type can't be made here; empty when it can.
 std::string unfit_reason(std::string_view driver);
 
-// Command line words for the backends of device number `index`, and the properties that point to them. Backends that
-// the user's properties name themselves are left out.
-struct Backend {
-  std::vector<std::string> arguments;
-  std::string properties;
-};
-Backend backend_for(std::string_view driver, std::string_view user_properties, std::size_t index);
+// "discard=off,write-zeroes=off" as parse_device() has accepted it.
+hypervisor::Properties properties_in(std::string_view text);
 
-// Stands in such a backend's arguments for the beginning of its socket's path, which differs from VM to VM.
-inline constexpr std::string_view kVhostSocket = "@vhost@";
+// The backends of device number `index`, and for its frontend the properties that this type asks for, those that point
+// to them among them; not those that the user names. `socket`: of a vhost-user device.
+hypervisor::DeviceParts backends_for(std::string_view driver, std::string_view user_properties, std::size_t index,
+                                     const std::string& socket);
 bool needs_vhost_export(std::string_view driver);
 
 // Where a device that is no PCI function sits: its controller's driver, and the bus as seen from the controller's id.
 struct Controller {
   std::string_view driver;
+  std::string_view properties;
   std::string_view bus;  // ".0"
 };
 std::optional<Controller> controller_of(std::string_view driver);

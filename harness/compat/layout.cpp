@@ -22,12 +22,8 @@ constexpr std::uint8_t devfn_of(unsigned slot, unsigned function) {
   return static_cast<std::uint8_t>(slot << 3 | function);
 }
 
-std::string join_properties(const std::vector<std::string>& parts) {
-  std::vector<std::string> filled;
-  for (const std::string& part : parts) {
-    if (!part.empty()) filled.push_back(part);
-  }
-  return base::join(filled, ",");
+void add_properties(const hypervisor::Properties& more, hypervisor::Properties& into) {
+  into.insert(into.end(), more.begin(), more.end());
 }
 
 const std::string& properties_of(const DevicePair& device, Side side) {
@@ -106,41 +102,64 @@ bool Layout::needs_vhost_exports() const {
                      [](const PlacedDevice& placed) { return needs_vhost_export(placed.device.driver); });
 }
 
-std::vector<std::string> Layout::arguments(Side side) const {
+std::string Layout::machine() const {
+  return machine_ + (needs_vhost_exports() ? ",memory-backend=ram" : "");
+}
+
+base::Result<std::vector<std::string>> Layout::hardware(Side side, const VhostSockets& sockets) const {
   // maxmem: memory devices (virtio-mem, virtio-pmem) want address space for themselves.
-  std::vector<std::string> words{"-machine", machine_, "-m", "16M,slots=4,maxmem=4G"};
+  std::vector<std::string> words{"-m", "16M,slots=4,maxmem=4G"};
   if (needs_vhost_exports()) {
-    words[1] += ",memory-backend=ram";
     words.insert(words.end(), {"-object", "memory-backend-memfd,id=ram,size=16M,share=on"});
   }
-  const auto device = [&](const std::string& text) { words.insert(words.end(), {"-device", text}); };
   if (placement_ == Placement::bridge) {
-    device(fmt::format("{},id=bridge,addr={:#x}",
-                       chipset_ == Chipset::q35 ? "pcie-pci-bridge" : "pci-bridge,chassis_nr=1", bridge_devfn_ >> 3));
+    hypervisor::DeviceSpec bridge;
+    bridge.id = "bridge";
+    bridge.address = hypervisor::slot_name(bridge_devfn_ >> 3);
+    hypervisor::DeviceParts parts;
+    parts.frontend = pci_frontend(chipset_ == Chipset::q35 ? "pcie-pci-bridge" : "pci-bridge", bridge);
+    if (chipset_ == Chipset::pc) parts.frontend.emplace_back("chassis_nr", 1);
+    MIGSOAK_TRY(append_arguments(parts, words));
   }
-  for (const PlacedDevice& placed : devices_) {
-    if (placement_ == Placement::root_port) {
-      device(fmt::format("pcie-root-port,id=port{0},multifunction=on,chassis={1},slot={1},addr={2:#x}.{3:#x}",
-                         placed.index, placed.index + 100, placed.port_devfn >> 3, placed.port_devfn & 7));
-    }
-    const std::string& own = properties_of(placed.device, side);
-    const Backend backend = backend_for(placed.device.driver, own, placed.index);
-    words.insert(words.end(), backend.arguments.begin(), backend.arguments.end());
-    const std::string bus = placement_ == Placement::root_port ? fmt::format("bus=port{}", placed.index)
-                            : placement_ == Placement::bridge  ? "bus=bridge"
-                            : chipset_ == Chipset::q35         ? "bus=pcie.0"
-                                                               : "bus=pci.0";
-    const std::string address = fmt::format("addr={:#x}", placed.devfn >> 3);
-    const std::string id = fmt::format("id=d{}", placed.index);
-    if (const auto controller = controller_of(placed.device.driver)) {
-      device(join_properties({std::string(controller->driver), fmt::format("id=c{}", placed.index), bus, address}));
-      device(join_properties({placed.device.driver, id, fmt::format("bus=c{}{}", placed.index, controller->bus),
-                              backend.properties, own}));
-      continue;
-    }
-    device(join_properties({placed.device.driver, id, bus, address, backend.properties, own}));
-  }
+  for (const PlacedDevice& placed : devices_) MIGSOAK_TRY(append_device(placed, side, sockets, words));
   return words;
+}
+
+base::Result<void> Layout::append_device(const PlacedDevice& placed, Side side, const VhostSockets& sockets,
+                                         std::vector<std::string>& words) const {
+  hypervisor::DeviceSpec device;
+  device.id = placed.id();
+  device.address = hypervisor::slot_name(placed.devfn >> 3);
+  device.bus = placement_ == Placement::bridge ? "bridge" : chipset_ == Chipset::q35 ? "pcie.0" : "pci.0";
+  if (placement_ == Placement::root_port) {
+    hypervisor::DeviceSpec port;
+    port.id = fmt::format("port{}", placed.index);
+    port.address = fmt::format("{:#x}.{:#x}", placed.port_devfn >> 3, placed.port_devfn & 7);
+    device.bus = port.id;
+    hypervisor::DeviceParts parts;
+    // Above the numbers that devices.def gives to ports which are looked at themselves.
+    parts.frontend = hypervisor::root_port_frontend(port, static_cast<std::int64_t>(placed.index) + 100);
+    parts.frontend.emplace_back("multifunction", true);
+    MIGSOAK_TRY(append_arguments(parts, words));
+  }
+  const std::string& own = properties_of(placed.device, side);
+  if (const auto socket = sockets.find(device.id); socket != sockets.end()) device.socket_path = socket->second;
+  hypervisor::DeviceParts parts = backends_for(placed.device.driver, own, placed.index, device.socket_path);
+  hypervisor::Properties frontend;
+  if (const auto controller = controller_of(placed.device.driver)) {
+    hypervisor::DeviceSpec at = device;
+    at.id = fmt::format("c{}", placed.index);
+    parts.backends.push_back({"device", at.id, pci_frontend(std::string(controller->driver), at)});
+    add_properties(properties_in(controller->properties), parts.backends.back().properties);
+    frontend = {{"driver", placed.device.driver}, {"id", device.id}};
+    frontend.emplace_back("bus", at.id + std::string(controller->bus));
+  } else {
+    frontend = pci_frontend(placed.device.driver, device);
+  }
+  add_properties(parts.frontend, frontend);
+  add_properties(properties_in(own), frontend);
+  parts.frontend = std::move(frontend);
+  return append_arguments(parts, words);
 }
 
 std::size_t Layout::device_in_load_error(const std::vector<std::string>& lines) const {
@@ -173,7 +192,8 @@ std::size_t Layout::device_in_start_error(const std::vector<std::string>& lines)
 }
 
 std::string device_text(const DevicePair& device, Side side) {
-  return join_properties({device.driver, properties_of(device, side)});
+  const std::string& properties = properties_of(device, side);
+  return properties.empty() ? device.driver : device.driver + "," + properties;
 }
 
 }  // namespace migsoak::compat

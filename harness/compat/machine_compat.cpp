@@ -43,7 +43,7 @@ std::set<std::string> lines_for(const std::vector<CompatProperty>& properties, s
 std::optional<std::vector<CompatProperty>> machine_properties(CompatHost& lab, const fleet::Build& build,
                                                               const std::string& machine, base::Deadline deadline) {
   if (!can_tell(build.version)) return std::nullopt;
-  auto vm = ProbeVm::spawn(lab, build, {"-machine", "none"}, false);
+  auto vm = ProbeVm::start(lab, build, "none", {}, false);
   if (!vm || !(*vm)->wait_ready(deadline)) return std::nullopt;
   const auto reply = (*vm)->qmp().execute("query-machines", {{"compat-props", true}}, deadline);
   if (!reply || !reply->is_array()) return std::nullopt;

@@ -13,8 +13,8 @@
 #include <boost/asio/write.hpp>
 #include <cerrno>
 
-#include "base/text.h"
-#include "proc/run_dir.h"
+#include "base/unique_fd.h"
+#include "proc/child_process.h"
 
 namespace migsoak::compat {
 using base::ErrorKind;
@@ -25,8 +25,6 @@ constexpr const char* kWireName = "wire";
 constexpr std::size_t kWireReadBytes = 256u << 10;
 // 16 MiB of zero pages are some 400 KB; video RAM of many cards comes on top.
 constexpr std::size_t kStreamBytesMax = 256u << 20;
-// Before QEMU 9 the default is 128 MiB/s, in slices of 100 ms.
-constexpr std::int64_t kBandwidthBytesPerS = 1LL << 40;
 
 using WireSocket = boost::asio::local::stream_protocol::socket;
 
@@ -65,50 +63,47 @@ struct WireEnd : std::enable_shared_from_this<WireEnd> {
 }  // namespace
 
 struct ProbeVm::Impl {
-  Impl(CompatHost& lab_in, std::string name_in) : lab(lab_in), name(std::move(name_in)), client(lab_in.reactor) {}
+  Impl(CompatHost& lab_in, std::unique_ptr<hypervisor::Machine> machine_in)
+      : lab(lab_in), machine(std::move(machine_in)) {}
   ~Impl() {
     if (wire) wire->close();
-    port.reset();
-    if (child && !child->exited()) child->stop(std::chrono::milliseconds(0));
-    ::unlink(qmp_path().c_str());
-    ::unlink(qtest_path().c_str());
   }
 
-  std::string qmp_path() const { return lab.run_dir + "/" + name + ".q"; }
-  std::string qtest_path() const { return lab.run_dir + "/" + name + ".t"; }
-  bool over() const { return child->exited() || !client.end_reason().empty(); }
+  bool over() const { return !machine->alive() || !machine->qmp().end_reason().empty(); }
   void collect_lines() {
-    for (std::string& line : child->take_lines()) {
+    for (std::string& line : machine->take_lines()) {
       // "hub 5 is not connected to host network", "Machine type ... is deprecated": said by any start of such a VM.
       if (line.find(": warning: ") == std::string::npos) said.push_back(std::move(line));
     }
   }
   std::string last_word();
+  void await_end();
   tl::unexpected<base::Error> ended(const std::string& when);
-  bool migration_is(const char* status) const { return client.has_event("MIGRATION", "status", status); }
+  bool migration_is(const char* status) const { return machine->qmp().has_event("MIGRATION", "status", status); }
   base::Result<base::UniqueFd> open_wire(base::Deadline deadline);
 
   CompatHost& lab;
-  std::string name;
-  qmp::Client client;
-  std::unique_ptr<proc::ChildProcess> child;
+  std::unique_ptr<hypervisor::Machine> machine;
   std::unique_ptr<QtestPort> port;
   std::shared_ptr<WireEnd> wire;
-  std::vector<std::uint64_t> setup_ids;
   std::vector<std::string> said;
 };
 
 std::string ProbeVm::Impl::last_word() {
   collect_lines();
   if (!said.empty()) return said.back();
-  const auto status = child->exit_status();
+  const auto status = machine->exit_status();
   return status ? "it ended with " + proc::to_string(*status) : "it said nothing";
 }
 
+// QMP's end and the process's are learnt apart; the exit says more, so it gets a moment to arrive.
+void ProbeVm::Impl::await_end() {
+  lab.reactor.run_until([&] { return !machine->alive(); }, base::Deadline::in(std::chrono::seconds(2)));
+}
+
 tl::unexpected<base::Error> ProbeVm::Impl::ended(const std::string& when) {
-  // QMP's end and the process's are learnt apart; the exit says more, so it gets a moment to arrive.
-  lab.reactor.run_until([&] { return child->exited(); }, base::Deadline::in(std::chrono::seconds(2)));
-  const auto status = child->exit_status();
+  await_end();
+  const auto status = machine->exit_status();
   return base::fail(ErrorKind::subject,
                     fmt::format("{} ({} {})", last_word(), status ? proc::to_string(*status) : "QMP ended", when));
 }
@@ -116,59 +111,33 @@ tl::unexpected<base::Error> ProbeVm::Impl::ended(const std::string& when) {
 ProbeVm::ProbeVm(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ProbeVm::~ProbeVm() = default;
 
-base::Result<std::unique_ptr<ProbeVm>> ProbeVm::spawn(CompatHost& lab, const fleet::Build& build,
-                                                      const std::vector<std::string>& arguments, bool incoming) {
-  auto impl = std::make_unique<Impl>(lab, fmt::format("{}{}", lab.name, lab.spawned++));
-  MIGSOAK_TRY(proc::check_socket_path(impl->qmp_path()));
-  proc::SpawnSpec spec;
-  spec.name = fmt::format("throwaway {}", build.name.empty() ? build.binary : build.name);
-  spec.argv = {build.binary};
-  spec.argv.insert(spec.argv.end(), build.args.begin(), build.args.end());
-  const std::vector<std::string> fixed{"-S",
-                                       "-nodefaults",
-                                       "-no-user-config",
-                                       "-display",
-                                       "none",
-                                       "-accel",
-                                       "tcg",
-                                       "-qmp",
-                                       fmt::format("unix:{},server=on,wait=off", impl->qmp_path()),
-                                       "-qtest",
-                                       fmt::format("unix:{},server=on,wait=off", impl->qtest_path()),
-                                       "-qtest-log",
-                                       "none"};
-  spec.argv.insert(spec.argv.end(), fixed.begin(), fixed.end());
-  if (incoming) spec.argv.insert(spec.argv.end(), {"-incoming", "defer"});
-  spec.argv.insert(spec.argv.end(), arguments.begin(), arguments.end());
+base::Result<std::unique_ptr<ProbeVm>> ProbeVm::start(CompatHost& lab, const fleet::Build& build,
+                                                      const std::string& machine, std::vector<std::string> hardware,
+                                                      bool incoming) {
+  hypervisor::MachineSpec spec;
+  spec.side = build.name.empty() ? build.binary : build.name;
+  spec.qemu = build.binary;
+  spec.qemu_args = build.args;
   spec.env = build.env;
-  MIGSOAK_ASSIGN(impl->child, proc::ChildProcess::spawn(lab.reactor, lab.containment, std::move(spec)));
-  impl->client.begin_connect(impl->qmp_path());
-  const base::Json events{{"capability", "events"}, {"state", true}};
-  impl->setup_ids = {
-      impl->client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({events})}}),
-      impl->client.send("migrate-set-parameters", {{"max-bandwidth", kBandwidthBytesPerS}}),
-  };
-  return std::unique_ptr<ProbeVm>(new ProbeVm(std::move(impl)));
+  spec.version = build.version;
+  spec.machine = machine;
+  spec.guestless = hypervisor::GuestlessSpec{std::move(hardware)};
+  spec.incoming = incoming;
+  spec.run_dir = lab.run_dir;
+  spec.instance = lab.next_name();
+  MIGSOAK_ASSIGN(auto started, lab.driver.start(std::move(spec)));
+  return std::unique_ptr<ProbeVm>(new ProbeVm(std::make_unique<Impl>(lab, std::move(started))));
 }
 
 base::Result<void> ProbeVm::wait_ready(base::Deadline deadline) {
   Impl& own = *impl_;
   if (own.port) return {};
-  const auto answered = [&] {
-    for (const auto id : own.setup_ids) {
-      if (!own.client.replied(id)) return false;
-    }
-    return true;
-  };
-  const auto waited = own.lab.reactor.run_until([&] { return answered() || own.over(); }, deadline);
-  if (waited == proc::Wait::interrupted) return base::fail(ErrorKind::interrupted, "interrupted");
-  if (waited == proc::Wait::timeout) return base::fail(ErrorKind::timeout, "QEMU did not come up in time");
-  if (own.over()) return own.ended("at its start");
-  for (const auto id : own.setup_ids) {
-    auto reply = own.client.take_reply(id, deadline);
-    if (!reply) return tl::unexpected<base::Error>(std::move(reply.error()).with_context("set up migration"));
+  if (auto ready = own.machine->wait_ready(deadline); !ready) {
+    if (ready.error().kind == ErrorKind::timeout) return base::fail(ErrorKind::timeout, "QEMU did not come up in time");
+    if (own.over()) return own.ended("at its start");
+    return ready;
   }
-  MIGSOAK_ASSIGN(own.port, QtestPort::connect(own.lab.reactor, own.qtest_path()));
+  MIGSOAK_ASSIGN(own.port, QtestPort::connect(own.lab.reactor, own.machine->qtest_socket()));
   return {};
 }
 
@@ -177,7 +146,7 @@ base::Result<base::UniqueFd> ProbeVm::Impl::open_wire(base::Deadline deadline) {
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) return base::fail_errno("socketpair", errno);
   base::UniqueFd ours(ends[0]);
   base::UniqueFd theirs(ends[1]);
-  auto reply = client.execute("getfd", {{"fdname", kWireName}}, deadline, theirs.get());
+  auto reply = machine->qmp().execute("getfd", {{"fdname", kWireName}}, deadline, theirs.get());
   if (!reply) return tl::unexpected<base::Error>(std::move(reply.error()));
   wire = std::make_shared<WireEnd>(lab.reactor);
   boost::system::error_code ec;
@@ -191,7 +160,7 @@ base::Result<std::string> ProbeVm::save(base::Deadline deadline) {
   Impl& own = *impl_;
   { MIGSOAK_ASSIGN(const base::UniqueFd theirs, own.open_wire(deadline)); }
   own.wire->receive();
-  auto started = own.client.execute("migrate", {{"uri", std::string("fd:") + kWireName}}, deadline);
+  auto started = own.machine->qmp().execute("migrate", {{"uri", std::string("fd:") + kWireName}}, deadline);
   if (!started) {
     if (own.over()) return own.ended("when asked to migrate");
     return tl::unexpected<base::Error>(std::move(started.error()));
@@ -203,7 +172,7 @@ base::Result<std::string> ProbeVm::save(base::Deadline deadline) {
   if (waited == proc::Wait::timeout) return base::fail(ErrorKind::timeout, "the source did not finish migrating");
   if (own.over()) return own.ended("while it migrated");
   if (own.migration_is("failed")) {
-    const auto status = own.client.execute("query-migrate", base::Json::object(), deadline);
+    const auto status = own.machine->qmp().execute("query-migrate", base::Json::object(), deadline);
     const std::string why = status ? base::json_get<std::string>(*status, "error-desc", "") : "";
     return base::fail(ErrorKind::subject, "the source failed to migrate: " + (why.empty() ? own.last_word() : why));
   }
@@ -213,7 +182,7 @@ base::Result<std::string> ProbeVm::save(base::Deadline deadline) {
 base::Result<void> ProbeVm::begin_load(std::string stream, base::Deadline deadline) {
   Impl& own = *impl_;
   { MIGSOAK_ASSIGN(const base::UniqueFd theirs, own.open_wire(deadline)); }
-  auto reply = own.client.execute("migrate-incoming", {{"uri", std::string("fd:") + kWireName}}, deadline);
+  auto reply = own.machine->qmp().execute("migrate-incoming", {{"uri", std::string("fd:") + kWireName}}, deadline);
   if (!reply) return tl::unexpected<base::Error>(std::move(reply.error()));
   own.wire->transmit(std::move(stream));
   return {};
@@ -229,16 +198,16 @@ base::Result<ProbeVm::Loaded> ProbeVm::wait_loaded(base::Deadline deadline) {
   loaded.good = own.migration_is("completed") && !own.over();
   if (loaded.good) return loaded;
   // It exits by itself, and what it has to say comes before.
-  own.lab.reactor.run_until([&] { return own.child->exited(); }, base::Deadline::in(std::chrono::seconds(2)));
+  own.await_end();
   own.collect_lines();
   loaded.lines = own.said;
-  const auto status = own.child->exit_status();
+  const auto status = own.machine->exit_status();
   loaded.status = status ? proc::to_string(*status) : "it is still there";
   return loaded;
 }
 
-qmp::Client& ProbeVm::qmp() {
-  return impl_->client;
+qmp::Monitor& ProbeVm::qmp() {
+  return impl_->machine->qmp();
 }
 base::Result<QtestAnswers> ProbeVm::run(const QtestScript& script, base::Deadline deadline) {
   return impl_->port->run(script, deadline);

@@ -1,5 +1,5 @@
-// ProbeVm: a paused QEMU without a guest, of 16 MiB, that lives for one probe. Whatever is done to it harms nobody.
-// A source is saved once (its block devices are inactive afterwards); a destination is loaded once.
+// ProbeVm: a machine without a guest (hypervisor::GuestlessSpec), of 16 MiB, that lives for one probe. Whatever is done
+// to it harms nobody. A source is saved once (its block devices are inactive afterwards); a destination is loaded once.
 #pragma once
 
 #include <memory>
@@ -8,13 +8,12 @@
 
 #include "base/deadline.h"
 #include "base/result.h"
-#include "compat/layout.h"
 #include "compat/qtest_port.h"
 #include "fleet/fleet.h"
-#include "proc/child_process.h"
+#include "hypervisor/driver.h"
 #include "proc/containment.h"
 #include "proc/reactor.h"
-#include "qmp/client.h"
+#include "qmp/monitor.h"
 
 namespace migsoak::compat {
 
@@ -22,17 +21,21 @@ namespace migsoak::compat {
 struct CompatHost {
   proc::Reactor& reactor;
   proc::Containment& containment;
+  hypervisor::Driver& driver;
   std::string run_dir;
   std::string name;  // distinguishes the sockets of this thread's VMs
-  int spawned = 0;
+  int named = 0;
+
+  std::string next_name() { return name + std::to_string(named++); }
 };
 
 class ProbeVm {
  public:
-  // Spawns and returns at once. `incoming`: waits for load().
-  static base::Result<std::unique_ptr<ProbeVm>> spawn(CompatHost& lab, const fleet::Build& build,
-                                                      const std::vector<std::string>& arguments, bool incoming);
-  ~ProbeVm();  // kills, reaps, removes its sockets
+  // Starts it and returns at once. `hardware`: RAM and devices, as options of QEMU. `incoming`: waits for load().
+  static base::Result<std::unique_ptr<ProbeVm>> start(CompatHost& lab, const fleet::Build& build,
+                                                      const std::string& machine, std::vector<std::string> hardware,
+                                                      bool incoming);
+  ~ProbeVm();  // ends it, removes its sockets
 
   // kind subject: it ended first; the message is its last word, lines() all it said. kind timeout: it never answered.
   base::Result<void> wait_ready(base::Deadline deadline);
@@ -47,7 +50,7 @@ class ProbeVm {
   };
   base::Result<Loaded> wait_loaded(base::Deadline deadline);
 
-  qmp::Client& qmp();
+  qmp::Monitor& qmp();
   base::Result<QtestAnswers> run(const QtestScript& script, base::Deadline deadline);
   // What QEMU said, without its warnings.
   std::vector<std::string> lines() const;

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "compat/machine_compat.h"
 #include "compat/vmstate.h"
+#include "fleet/vmstate_dump.h"
 
 namespace migsoak::compat {
 using base::ErrorKind;
@@ -86,8 +87,12 @@ Explanations gather_explanations(CompatHost& lab, const BuildPair& builds, base:
   const bool one_build = builds.from.binary == builds.to.binary && builds.from.args == builds.to.args;
   if (one_build) return explanations;
   const auto own = base::Deadline::in(kExplanationMax).sooner(deadline);
-  auto from = VmstateDump::begin(lab, builds.from, builds.machine);
-  auto to = VmstateDump::begin(lab, builds.to, builds.machine);
+  const auto begin_dump = [&](const fleet::Build& build) {
+    return fleet::VmstateDump::begin({lab.reactor, lab.containment}, build, builds.machine,
+                                     fmt::format("{}/{}.vmstate", lab.run_dir, lab.next_name()));
+  };
+  auto from = begin_dump(builds.from);
+  auto to = begin_dump(builds.to);
   explanations.properties_from = machine_properties(lab, builds.from, builds.machine, own);
   explanations.properties_to = machine_properties(lab, builds.to, builds.machine, own);
   if (from) {
@@ -244,7 +249,8 @@ base::Result<SurveyReport> survey(const SurveyHost& host, const SurveyRequest& r
   proc::StopRequest stop;  // one Ctrl-C is enough here; the Reactor wants two
   const auto run = [&](std::size_t number) {
     proc::Reactor reactor(&stop);
-    CompatHost lab{reactor, host.containment, host.run_dir, fmt::format("{}v", number), 0};
+    hypervisor::Drivers drivers(reactor, host.containment);
+    CompatHost lab{reactor, host.containment, drivers.named("direct"), host.run_dir, fmt::format("{}v", number), 0};
     while (Work::Item* item = work.take()) {
       auto outcome = run_batch(lab, *item->builds, item->devices, deadline);
       auto controls = run_controls(lab, *item->builds, outcome, deadline);
@@ -258,7 +264,8 @@ base::Result<SurveyReport> survey(const SurveyHost& host, const SurveyRequest& r
   std::atomic<bool> explained{false};
   threads.emplace_back([&] {
     proc::Reactor reactor(&stop);
-    CompatHost lab{reactor, host.containment, host.run_dir, "x", 0};
+    hypervisor::Drivers drivers(reactor, host.containment);
+    CompatHost lab{reactor, host.containment, drivers.named("direct"), host.run_dir, "x", 0};
     explanations = gather_explanations(lab, forward, deadline);
     explained = true;
   });

@@ -4,13 +4,12 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "base/deadline.h"
 #include "base/result.h"
 #include "compat/layout.h"
 #include "compat/probe_vm.h"
-#include "proc/child_process.h"
+#include "target/target.h"
 
 namespace migsoak::compat {
 
@@ -20,16 +19,12 @@ class VhostExports {
   // theirs. Returns once all exports listen. kind subject: it ended first, with its last word.
   static base::Result<std::unique_ptr<VhostExports>> start(CompatHost& lab, const fleet::Build& build,
                                                            const Layout& layout, base::Deadline deadline);
-  ~VhostExports();  // kills it, removes its sockets
 
-  // What stands for kVhostSocket in the arguments of that side.
-  std::string socket_stem(Side side) const;
+  VhostSockets sockets(Side side) const;
 
  private:
   VhostExports() = default;
-  std::string stem_;
-  std::vector<std::string> sockets_;
-  std::unique_ptr<proc::ChildProcess> child_;
+  std::unique_ptr<target::Target> daemon_;
 };
 
 }  // namespace migsoak::compat

@@ -1,16 +1,13 @@
 #include "compat/vmstate.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 
 #include "base/text.h"
 
 namespace migsoak::compat {
-using base::ErrorKind;
 using base::Json;
 
 namespace {
@@ -92,33 +89,6 @@ void Compare::description(const std::string& where, const Json& from, const Json
 }
 
 }  // namespace
-
-base::Result<VmstateDump> VmstateDump::begin(CompatHost& lab, const fleet::Build& build, const std::string& machine) {
-  VmstateDump dump;
-  dump.path_ = fmt::format("{}/{}{}.vmstate", lab.run_dir, lab.name, lab.spawned++);
-  proc::SpawnSpec spec;
-  spec.name = "qemu -dump-vmstate";
-  spec.argv = {build.binary};
-  spec.argv.insert(spec.argv.end(), build.args.begin(), build.args.end());
-  spec.argv.insert(spec.argv.end(), {"-nodefaults", "-no-user-config", "-display", "none", "-machine", machine,
-                                     "-dump-vmstate", dump.path_});
-  spec.env = build.env;
-  MIGSOAK_ASSIGN(dump.child_, proc::ChildProcess::spawn(lab.reactor, lab.containment, std::move(spec)));
-  return dump;
-}
-
-base::Result<Json> VmstateDump::finish(base::Deadline deadline) {
-  MIGSOAK_ASSIGN(const auto status, child_->wait_exit(deadline), "-dump-vmstate");
-  if (!status.success()) {
-    const auto lines = child_->last_lines();
-    return base::fail(ErrorKind::subject, fmt::format("-dump-vmstate ended with {}{}", proc::to_string(status),
-                                                      lines.empty() ? "" : ": " + lines.back()));
-  }
-  std::ifstream file(path_, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  ::unlink(path_.c_str());
-  return base::parse_json(text);
-}
 
 std::vector<std::string> vmstate_types(std::string_view driver) {
   std::vector<std::string> types{std::string(driver)};

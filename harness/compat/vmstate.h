@@ -1,5 +1,5 @@
-// vmstate: what two builds say of their migration streams (`-dump-vmstate FILE`, QEMU migration/savevm.c), compared for
-// one device type. It explains, it decides nothing: a field that one build lacks may be optional, or made up for.
+// vmstate: what two builds say of their migration streams (fleet/vmstate_dump.h), compared for one device type. It
+// explains, it decides nothing: a field that one build lacks may be optional, or made up for.
 #pragma once
 
 #include <string>
@@ -7,23 +7,8 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/result.h"
-#include "compat/probe_vm.h"
 
 namespace migsoak::compat {
-
-// A build's dump while it is being made. Borrows the lab.
-class VmstateDump {
- public:
-  static base::Result<VmstateDump> begin(CompatHost& lab, const fleet::Build& build, const std::string& machine);
-  // kind subject: the build would not dump; kind timeout: it did not end.
-  base::Result<base::Json> finish(base::Deadline deadline);
-
- private:
-  VmstateDump() = default;
-  std::unique_ptr<proc::ChildProcess> child_;
-  std::string path_;
-};
 
 // The types whose description counts for a driver: itself, and for a virtio device the one behind the PCI proxy.
 std::vector<std::string> vmstate_types(std::string_view driver);

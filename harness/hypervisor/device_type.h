@@ -69,6 +69,10 @@ base::Result<void> append_properties(const DeviceSpec& device, const std::vector
 
 // driver, id, bus (when it is not the root bus), addr.
 Properties pci_frontend(const std::string& driver, const DeviceSpec& device);
+// Of a PCI Express port. `number`: what the guest shows as the physical slot; unique in the machine.
+Properties root_port_frontend(const DeviceSpec& device, std::int64_t number);
+// The chardev, called `id`, over which a vhost-user device meets its target.
+Backend vhost_user_chardev(const std::string& id, const DeviceSpec& device);
 // An address as a number; 0 when it is none.
 std::int64_t number_of(const std::string& address);
 // A MAC address that depends on the id alone, in QEMU's range 52:54:00.

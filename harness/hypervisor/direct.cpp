@@ -78,6 +78,7 @@ class DirectMachine : public Machine {
   DeviceControl& devices() override { return devices_; }
   std::string agent_socket() const override { return agent_socket_path(spec_); }
   std::string console_socket() const override { return console_socket_path(spec_); }
+  std::string qtest_socket() const override { return spec_.guestless ? qtest_socket_path(spec_) : ""; }
   std::vector<std::string> take_lines() override { return child_->take_lines(); }
   std::uint64_t take_dropped_bytes() override { return child_->take_dropped_bytes(); }
   std::vector<std::string> last_lines() const override { return child().last_lines(); }
@@ -101,9 +102,7 @@ class DirectMachine : public Machine {
   base::Result<void> finish_setup(base::Deadline deadline);
   tl::unexpected<base::Error> exited_error(const char* when) const;
   void remove_sockets() const {
-    for (const auto& path : {qmp_socket_path(spec_), agent_socket_path(spec_), console_socket_path(spec_)}) {
-      ::unlink(path.c_str());
-    }
+    for (const auto& path : socket_paths(spec_)) ::unlink(path.c_str());
   }
 
   proc::Reactor& reactor_;

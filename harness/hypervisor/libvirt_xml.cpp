@@ -71,6 +71,7 @@ class DomainXml {
 
  private:
   base::Result<void> check() const {
+    if (spec_.guestless) return not_by_libvirt("a machine without a guest", "it has no word for qtest");
     if (spec_.memory_bytes == 0 || (spec_.memory_bytes + spec_.memory_extra_bytes) % kXmlMiB != 0) {
       return not_by_libvirt(fmt::format("RAM of {} bytes", spec_.memory_bytes + spec_.memory_extra_bytes),
                             "it rounds RAM up to a whole MiB");

@@ -69,6 +69,8 @@ class Machine {
   // Unix sockets that serve the guest's serial ports.
   virtual std::string agent_socket() const = 0;
   virtual std::string console_socket() const = 0;
+  // The one that serves qtest, of a machine without a guest (GuestlessSpec); empty: it has a guest.
+  virtual std::string qtest_socket() const { return ""; }
 
   // Output lines since the last call (printable, bounded), and how much was dropped.
   virtual std::vector<std::string> take_lines() = 0;

@@ -82,6 +82,48 @@ void append_size(const MachineSpec& spec, std::vector<std::string>& argv) {
   argv.insert(argv.end(), {"-m", memory});
 }
 
+void append_qmp(const MachineSpec& spec, std::vector<std::string>& argv) {
+  append_chardev(argv, "qmp0", qmp_socket_path(spec));
+  argv.insert(argv.end(), {"-mon", "chardev=qmp0,mode=control"});
+}
+
+base::Result<void> append_for_guest(const MachineSpec& spec, std::vector<std::string>& argv) {
+  if (spec.memory_bytes == 0 || spec.memory_bytes % kMiB != 0) {
+    return base::fail(ErrorKind::bad_input,
+                      fmt::format("memory of {} bytes: must be a multiple of 1 MiB", spec.memory_bytes));
+  }
+  if (spec.memory_extra_bytes % kOddMemoryBytes != 0) {
+    return base::fail(ErrorKind::bad_input,
+                      fmt::format("memory of {} bytes more: must be a multiple of 8 KiB", spec.memory_extra_bytes));
+  }
+  if (spec.cpus < 1) return base::fail(ErrorKind::bad_input, fmt::format("{} cpus: at least 1", spec.cpus));
+  // A guest that reboots or triple-faults must not come back as if nothing had been: QEMU ends, which is seen.
+  argv.push_back("-no-reboot");
+  argv.insert(argv.end(),
+              {"-machine", spec.machine + ",memory-backend=ram0" + (spec.aux_ram_share ? ",aux-ram-share=on" : "")});
+  MIGSOAK_TRY(append_accel(spec, argv));
+  append_size(spec, argv);
+  const std::string backend =
+      spec.ram_path.empty() ? "memory-backend-memfd" : "memory-backend-file,mem-path=" + escape_commas(spec.ram_path);
+  argv.insert(argv.end(), {"-object", fmt::format("{},id=ram0,size={},share=on", backend, ram_bytes(spec))});
+  append_qmp(spec, argv);
+  append_chardev(argv, "console", console_socket_path(spec));
+  append_chardev(argv, "agent", agent_socket_path(spec));
+  argv.insert(argv.end(), {"-serial", "chardev:console", "-serial", "chardev:agent"});
+  append_kernel(spec, argv);
+  return append_devices(spec, argv);
+}
+
+base::Result<void> append_guestless(const MachineSpec& spec, std::vector<std::string>& argv) {
+  argv.insert(argv.end(), {"-S", "-machine", spec.machine});
+  MIGSOAK_TRY(append_accel(spec, argv));
+  append_qmp(spec, argv);
+  argv.insert(argv.end(), {"-qtest", fmt::format("unix:{},server=on,wait=off", escape_commas(qtest_socket_path(spec))),
+                           "-qtest-log", "none"});
+  argv.insert(argv.end(), spec.guestless->hardware.begin(), spec.guestless->hardware.end());
+  return {};
+}
+
 bool is_root_bus(const std::string& bus) {
   return bus.empty() || bus == "pci.0" || bus == "pcie.0";
 }
@@ -142,16 +184,8 @@ std::string pci_address(const DeviceSet& devices, const DeviceSpec& device) {
 
 base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
   if (spec.qemu.empty()) return base::fail(ErrorKind::bad_input, "no QEMU executable");
-  if (spec.memory_bytes == 0 || spec.memory_bytes % kMiB != 0) {
-    return base::fail(ErrorKind::bad_input,
-                      fmt::format("memory of {} bytes: must be a multiple of 1 MiB", spec.memory_bytes));
-  }
-  if (spec.memory_extra_bytes % kOddMemoryBytes != 0) {
-    return base::fail(ErrorKind::bad_input,
-                      fmt::format("memory of {} bytes more: must be a multiple of 8 KiB", spec.memory_extra_bytes));
-  }
-  if (spec.cpus < 1) return base::fail(ErrorKind::bad_input, fmt::format("{} cpus: at least 1", spec.cpus));
   if (spec.machine.empty()) return base::fail(ErrorKind::bad_input, "no machine type");
+  for (const auto& path : socket_paths(spec)) MIGSOAK_TRY(proc::check_socket_path(path));
 
   std::vector<std::string> argv = spec.wrapper;
   argv.push_back(spec.qemu);
@@ -159,27 +193,7 @@ base::Result<std::vector<std::string>> command_line(const MachineSpec& spec) {
   // Thread names make stacks readable; the name itself is no part of the machine.
   argv.insert(argv.end(), {"-name", fmt::format("{},debug-threads=on", escape_commas(spec.instance))});
   argv.insert(argv.end(), {"-nodefaults", "-no-user-config", "-display", "none", "-msg", "timestamp=off"});
-  // A guest that reboots or triple-faults must not come back as if nothing had been: QEMU ends, which is seen.
-  argv.push_back("-no-reboot");
-  argv.insert(argv.end(),
-              {"-machine", spec.machine + ",memory-backend=ram0" + (spec.aux_ram_share ? ",aux-ram-share=on" : "")});
-  MIGSOAK_TRY(append_accel(spec, argv));
-  append_size(spec, argv);
-  const std::string backend =
-      spec.ram_path.empty() ? "memory-backend-memfd" : "memory-backend-file,mem-path=" + escape_commas(spec.ram_path);
-  argv.insert(argv.end(), {"-object", fmt::format("{},id=ram0,size={},share=on", backend, ram_bytes(spec))});
-
-  for (const auto& path : {qmp_socket_path(spec), agent_socket_path(spec), console_socket_path(spec)}) {
-    MIGSOAK_TRY(proc::check_socket_path(path));
-  }
-  append_chardev(argv, "qmp0", qmp_socket_path(spec));
-  argv.insert(argv.end(), {"-mon", "chardev=qmp0,mode=control"});
-  append_chardev(argv, "console", console_socket_path(spec));
-  append_chardev(argv, "agent", agent_socket_path(spec));
-  argv.insert(argv.end(), {"-serial", "chardev:console", "-serial", "chardev:agent"});
-
-  append_kernel(spec, argv);
-  MIGSOAK_TRY(append_devices(spec, argv));
+  MIGSOAK_TRY(spec.guestless ? append_guestless(spec, argv) : append_for_guest(spec, argv));
   if (spec.incoming) {
     for (const std::string& channel : spec.incoming_channels) argv.insert(argv.end(), {"-incoming", channel});
   }

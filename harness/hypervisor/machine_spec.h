@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,12 @@ struct DeviceSpec {
 // A guest's device set as a value: what it has now, cold-plugged or not. Both ends' command lines derive from it.
 using DeviceSet = std::vector<DeviceSpec>;
 
+// A VM in which no guest ever runs: paused, with nothing but what stands here. Its I/O ports and memory are reached
+// over QEMU's qtest (Machine::qtest_socket).
+struct GuestlessSpec {
+  std::vector<std::string> hardware;  // RAM, devices and their backends, as options of QEMU
+};
+
 struct MachineSpec {
   std::string side;
   std::string qemu;                    // executable
@@ -49,6 +56,8 @@ struct MachineSpec {
   std::string accel = "tcg";   // "kvm" | "tcg", already resolved
   guest::GuestImage image;
   DeviceSet devices;
+  // Set: what is said above of RAM, CPUs, image and devices is not used.
+  std::optional<GuestlessSpec> guestless = {};
   bool incoming = false;  // waits for a guest; else boots the kernel
   // What `-incoming` says, one after the other: "defer", a URI, or a JSON channel (qapi/migration.json,
   // MigrationChannel).

@@ -3,13 +3,16 @@
 
 namespace migsoak::hypervisor {
 
+Properties root_port_frontend(const DeviceSpec& device, std::int64_t number) {
+  Properties frontend = pci_frontend("pcie-root-port", device);
+  frontend.emplace_back("chassis", number);
+  frontend.emplace_back("slot", number);
+  return frontend;
+}
+
 base::Result<DeviceParts> parts_of_root_port(const DeviceSpec& device) {
   DeviceParts parts;
-  const auto slot = number_of(device.address);
-  parts.frontend = pci_frontend("pcie-root-port", device);
-  // What the guest shows as the physical slot; unique in the machine.
-  parts.frontend.emplace_back("chassis", slot);
-  parts.frontend.emplace_back("slot", slot);
+  parts.frontend = root_port_frontend(device, number_of(device.address));
   MIGSOAK_TRY(append_properties(device, {"bus"}, parts.frontend));
   return parts;
 }

@@ -20,6 +20,17 @@ std::pair<std::string, base::Json> reconnect_option(const DeviceSpec& device) {
 
 }  // namespace
 
+Backend vhost_user_chardev(const std::string& id, const DeviceSpec& device) {
+  Backend chardev{"chardev", id, {{"backend", "socket"}, {"id", id}, {"path", device.socket_path}}};
+  if (device.listens) {
+    // Who listens takes the target's next connection by itself.
+    chardev.properties.emplace_back("server", true);
+  } else if (device.reconnect_ms > 0) {
+    chardev.properties.push_back(reconnect_option(device));
+  }
+  return chardev;
+}
+
 base::Result<DeviceParts> parts_of_vhost_user_blk(const DeviceSpec& device) {
   if (device.socket_path.empty()) {
     return base::fail(base::ErrorKind::bad_input, fmt::format("device {}: vhost-user-blk needs a target", device.id));
@@ -27,14 +38,7 @@ base::Result<DeviceParts> parts_of_vhost_user_blk(const DeviceSpec& device) {
   MIGSOAK_TRY(proc::check_socket_path(device.socket_path), fmt::format("device {}", device.id));
   DeviceParts parts;
   const std::string chardev = chardev_of(device.id);
-  parts.backends.push_back(
-      {"chardev", chardev, {{"backend", "socket"}, {"id", chardev}, {"path", device.socket_path}}});
-  if (device.listens) {
-    // Who listens takes the target's next connection by itself.
-    parts.backends.back().properties.emplace_back("server", true);
-  } else if (device.reconnect_ms > 0) {
-    parts.backends.back().properties.push_back(reconnect_option(device));
-  }
+  parts.backends.push_back(vhost_user_chardev(chardev, device));
   parts.frontend = pci_frontend("vhost-user-blk-pci", device);
   parts.frontend.emplace_back("chardev", chardev);
   MIGSOAK_TRY(append_properties(device, {"bus"}, parts.frontend));

@@ -148,6 +148,7 @@ Result<std::unique_ptr<Target>> start_target(proc::Reactor& reactor, proc::Conta
                                              const TargetKind& kind, TargetSpec spec) {
   for (const ServedDevice& device : spec.devices) {
     struct stat image {};
+    if (device.image.empty() && kind.null_disks) continue;
     if (device.type != EndpointType::block || ::stat(device.image.c_str(), &image) == 0) continue;
     const int error = errno;
     return base::fail(ErrorKind::bad_input, fmt::format("target '{}': image {}: {}", spec.name,

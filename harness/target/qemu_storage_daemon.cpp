@@ -1,4 +1,4 @@
-// qemu-storage-daemon: raw images behind file nodes, one vhost-user-blk export per disk and slot.
+// qemu-storage-daemon: raw images behind file nodes, or disks without any; one vhost-user-blk export per disk and slot.
 //
 // An export serves one client at a time (qemu-storage-daemon(1), "vhost-user-blk"), so source and destination of a
 // migration each need their own; both write to the same node, hence locking=off. Every export answers
@@ -32,15 +32,23 @@ bool supports_direct_io(const std::string& path) {
   return fd.valid();
 }
 
-// One image: its file node, its raw node, one export per slot.
-base::Result<void> append_disk(const TargetSpec& spec, std::size_t index, const std::string& aio, Layout& layout) {
-  const ServedDevice& disk = spec.devices[index];
-  std::vector<std::string>& argv = layout.argv;
+void append_image(const ServedDevice& disk, std::size_t index, const std::string& aio, std::vector<std::string>& argv) {
+  if (disk.image.empty()) {
+    argv.insert(argv.end(), {"--blockdev", fmt::format("driver=null-co,read-zeroes=on,node-name=disk{}", index)});
+    return;
+  }
   argv.insert(
       argv.end(),
       {"--blockdev", fmt::format("driver=file,node-name=f{},filename={},locking=off,cache.direct={},aio={}", index,
                                  option_value(disk.image), supports_direct_io(disk.image) ? "on" : "off", aio)});
   argv.insert(argv.end(), {"--blockdev", fmt::format("driver=raw,node-name=disk{0},file=f{0}", index)});
+}
+
+// One disk: its nodes, one export per slot.
+base::Result<void> append_disk(const TargetSpec& spec, std::size_t index, const std::string& aio, Layout& layout) {
+  const ServedDevice& disk = spec.devices[index];
+  std::vector<std::string>& argv = layout.argv;
+  append_image(disk, index, aio, argv);
   for (const std::string& slot : spec.slots) {
     // A target with one disk needs no second word in its (short) socket paths.
     MIGSOAK_ASSIGN(std::string path, socket_path(spec, (spec.devices.size() == 1 ? "" : "." + disk.id) + "." + slot));
@@ -71,7 +79,7 @@ base::Result<Layout> lay_out_daemon(const TargetSpec& spec, const OptionValues& 
 
 base::Result<void> prepare_daemon(const TargetSpec& spec, const OptionValues& options, const Layout&) {
   for (const ServedDevice& disk : spec.devices) {
-    if (options.text("aio") != "native" || supports_direct_io(disk.image)) continue;
+    if (options.text("aio") != "native" || disk.image.empty() || supports_direct_io(disk.image)) continue;
     return base::fail(base::ErrorKind::environment,
                       fmt::format("aio = 'native' needs O_DIRECT, which the file system of {} refuses", disk.image));
   }
@@ -89,6 +97,7 @@ TargetKind target_kind_qemu_storage_daemon() {
                   // Of aio threads; 0: the daemon's own default.
                   {"workers", OptionType::integer, 0, {}, 0, 1024}};
   kind.serves = {EndpointType::block};
+  kind.null_disks = true;
   kind.restart.fails_requests_when_asked = true;
   kind.lay_out = lay_out_daemon;
   kind.prepare = prepare_daemon;

@@ -51,6 +51,8 @@ struct TargetKind {
   std::vector<OptionSpec> options;
   std::vector<EndpointType> serves;
   std::size_t devices_max = 0;  // of one process; 0: any number
+  // A disk without an image reads as zeros and keeps nothing.
+  bool null_disks = false;
   RestartPolicy restart = {};
 
   // Starts nothing, and needs no file to be there. Kind bad_input: the spec can't be.

@@ -26,7 +26,7 @@ struct TargetSettings {
 // A device that the target serves.
 struct ServedDevice {
   std::string id;     // of the scenario's device
-  std::string image;  // block: a raw file, which exists
+  std::string image;  // block: a raw file, which exists; empty: TargetKind::null_disks
   int queues = 1;     // of its endpoints
   EndpointType type = EndpointType::block;
 };

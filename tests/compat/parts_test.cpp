@@ -13,6 +13,8 @@ namespace {
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Pair;
 
 TEST(CatalogTest, DevicesAsTheUserWritesThem) {
   const auto device = parse_device("virtio-blk-pci,discard=off,write-zeroes=off");
@@ -29,9 +31,9 @@ TEST(CatalogTest, DevicesAsTheUserWritesThem) {
 }
 
 TEST(CatalogTest, BackendsLeaveAloneWhatTheUserNames) {
-  EXPECT_EQ(backend_for("virtio-blk-pci", "", 3).properties, "drive=n3");
-  EXPECT_EQ(backend_for("virtio-blk-pci", "drive=mine", 3).properties, "");
-  EXPECT_TRUE(backend_for("qemu-xhci", "", 0).arguments.empty());
+  EXPECT_THAT(backends_for("virtio-blk-pci", "", 3, "").frontend, ElementsAre(Pair("drive", "n3")));
+  EXPECT_THAT(backends_for("virtio-blk-pci", "drive=mine", 3, "").frontend, IsEmpty());
+  EXPECT_THAT(backends_for("qemu-xhci", "", 0, "").backends, IsEmpty());
   EXPECT_THAT(unfit_reason("vhost-user-scsi-pci"), HasSubstr("vhost"));
   // A line of its own goes before a prefix.
   EXPECT_EQ(unfit_reason("vhost-user-blk-pci"), "");
@@ -56,6 +58,53 @@ TEST(LayoutTest, AnErrorNamesItsDevice) {
   EXPECT_EQ(ports->device_in_load_error({"of device '0000:00:02.1:00.0/e1000'"}), 9u);
   // The port itself is nobody's.
   EXPECT_EQ(ports->device_in_load_error({"of device '0000:00:02.1/pcie-root-port'"}), Layout::kNone);
+}
+
+// To the letter: QEMU's error lines repeat the words of -device.
+TEST(LayoutTest, HardwareIsThatOfTheSide) {
+  const std::vector<DevicePair> devices{{"virtio-blk-pci", "discard=off,serial=x=y", "", true},
+                                        {"pci-serial-2x", "", "", true},
+                                        {"nvme-ns", "", "", true}};
+  const auto layout = Layout::make("pc", Placement::root, devices);
+  ASSERT_TRUE(layout);
+  EXPECT_EQ(layout->machine(), "pc");
+  const auto from = layout->hardware(Side::from, {});
+  ASSERT_TRUE(from) << from.error().describe();
+  EXPECT_THAT(*from,
+              ElementsAre("-m", "16M,slots=4,maxmem=4G", "-blockdev", "driver=null-co,read-zeroes=on,node-name=n0",
+                          "-device", "virtio-blk-pci,id=d0,bus=pci.0,addr=0x2,drive=n0,discard=off,serial=x=y",
+                          "-chardev", "null,id=n1", "-chardev", "null,id=n1b", "-device",
+                          "pci-serial-2x,id=d1,bus=pci.0,addr=0x3,chardev1=n1,chardev2=n1b", "-blockdev",
+                          "driver=null-co,read-zeroes=on,node-name=n2", "-device",
+                          "nvme,id=c2,bus=pci.0,addr=0x4,serial=compat", "-device", "nvme-ns,id=d2,bus=c2,drive=n2"));
+  const auto to = layout->hardware(Side::to, {});
+  ASSERT_TRUE(to);
+  EXPECT_THAT(*to, Contains("virtio-blk-pci,id=d0,bus=pci.0,addr=0x2,drive=n0"));
+}
+
+TEST(LayoutTest, HardwareBehindAPortMeetsItsBackend) {
+  const auto layout = Layout::make("q35", Placement::root_port, {{"vhost-user-blk-pci", "", "num-queues=2", true}});
+  ASSERT_TRUE(layout);
+  EXPECT_EQ(layout->machine(), "q35,memory-backend=ram");
+  const auto to = layout->hardware(Side::to, {{"d0", "/run/a,b"}});
+  ASSERT_TRUE(to) << to.error().describe();
+  EXPECT_THAT(*to,
+              ElementsAre("-m", "16M,slots=4,maxmem=4G", "-object", "memory-backend-memfd,id=ram,size=16M,share=on",
+                          "-device", "pcie-root-port,id=port0,addr=0x1.0x0,chassis=100,slot=100,multifunction=on",
+                          "-chardev", "socket,id=n0,path=/run/a,,b", "-device",
+                          "vhost-user-blk-pci,id=d0,bus=port0,addr=0x0,chardev=n0,num-queues=2"));
+}
+
+TEST(LayoutTest, HardwareBehindABridge) {
+  for (const auto& [machine, bridge] :
+       {std::pair{"pc", "pci-bridge,id=bridge,addr=0x2,chassis_nr=1"}, {"q35", "pcie-pci-bridge,id=bridge,addr=0x1"}}) {
+    const auto layout = Layout::make(machine, Placement::bridge, {{"e1000", "", "", true}});
+    ASSERT_TRUE(layout);
+    const auto words = layout->hardware(Side::from, {});
+    ASSERT_TRUE(words);
+    EXPECT_THAT(*words, Contains(bridge));
+    EXPECT_THAT(*words, Contains("e1000,id=d0,bus=bridge,addr=0x1,netdev=n0"));
+  }
 }
 
 TEST(LayoutTest, PlacementsThatDoNotGoWithTheMachine) {

@@ -73,6 +73,27 @@ TEST(CommandLine, OfABareMachine) {
                           "-serial", "chardev:agent"));
 }
 
+TEST(CommandLine, OfAMachineWithoutAGuest) {
+  MachineSpec spec = plain();
+  spec.run_dir = "/run/a,b";
+  spec.machine = "pc,memory-backend=ram";
+  spec.guestless = GuestlessSpec{{"-m", "16M", "-device", "e1000,id=d0"}};
+  spec.incoming = true;
+  // Of a guest; there is none.
+  spec.memory_bytes = 0;
+  spec.devices = {virtio_disk("vd0")};
+  spec.image.kernel = "/g/vmlinuz";
+  EXPECT_THAT(
+      arguments(spec),
+      ElementsAre("qemu-system-x86_64", "-name", "q1,debug-threads=on", "-nodefaults", "-no-user-config", "-display",
+                  "none", "-msg", "timestamp=off", "-S", "-machine", "pc,memory-backend=ram", "-accel",
+                  "tcg,tb-size=64", "-chardev", "socket,id=qmp0,path=/run/a,,b/q1.q,server=on,wait=off", "-mon",
+                  "chardev=qmp0,mode=control", "-qtest", "unix:/run/a,,b/q1.t,server=on,wait=off", "-qtest-log", "none",
+                  "-m", "16M", "-device", "e1000,id=d0", "-incoming", "defer"));
+  spec.run_dir = "/run/" + std::string(107, 'x');
+  EXPECT_THAT(refusal(spec).message, HasSubstr("the kernel takes 107"));
+}
+
 TEST(CommandLine, WrapsAndAppends) {
   MachineSpec spec = plain();
   spec.wrapper = {"valgrind", "-q"};

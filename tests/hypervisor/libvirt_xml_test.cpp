@@ -183,6 +183,9 @@ TEST_F(DomainXml, WhatLibvirtHasNoWordsForIsRefusedWithTheReason) {
   spec.memory_extra_bytes = kOddMemoryBytes;
   EXPECT_THAT(refusal(spec), HasSubstr("whole MiB"));
   spec = domain_spec();
+  spec.guestless = GuestlessSpec{};
+  EXPECT_THAT(refusal(spec), HasSubstr("a machine without a guest"));
+  spec = domain_spec();
   spec.wrapper = {"valgrind"};
   EXPECT_THAT(refusal(spec), HasSubstr("starts QEMU itself"));
   spec = domain_spec();

@@ -41,6 +41,21 @@ std::string write_script(const std::string& path, const std::string& text) {
   return path;
 }
 
+// For a look at devices: paused, spoken to over qtest, and nothing of it is left.
+TEST_F(MachineTest, WithoutAGuestItStaysPaused) {
+  MachineSpec guestless = spec("q1");
+  guestless.guestless = GuestlessSpec{{"-m", "16M", "-device", "e1000,id=d0"}};
+  auto machine = raise(std::move(guestless));
+  ASSERT_TRUE(machine);
+  EXPECT_EQ(run_state(*machine), "prelaunch");
+  const std::string qtest = machine->qtest_socket();
+  EXPECT_TRUE(exists(qtest)) << qtest;
+  EXPECT_FALSE(exists(machine->agent_socket()));
+  machine.reset();
+  EXPECT_FALSE(exists(qtest));
+  EXPECT_EQ(raise(spec("q2"))->qtest_socket(), "");
+}
+
 TEST_F(MachineTest, ComesUpAndQuits) {
   auto machine = raise(spec("q1"));
   ASSERT_TRUE(machine);

@@ -63,6 +63,18 @@ TEST(TargetLayout, AStorageDaemonHasAnExportForEachDiskAndSlot) {
   EXPECT_EQ(layout_of(spec).endpoints.at(endpoint_key("vd1", "0")).socket, "/r/disk0@a.vd1.0");
 }
 
+TEST(TargetLayout, AStorageDaemonHasDisksWithoutAnImage) {
+  TargetSpec spec = spec_of_kind("qemu-storage-daemon");
+  spec.devices = {{"vd0", "", 1, EndpointType::block}};
+  spec.slots = {"0"};
+  const auto argv = command_line(spec);
+  ASSERT_TRUE(argv) << argv.error().describe();
+  EXPECT_THAT(*argv, ElementsAre("qemu-storage-daemon", "--blockdev", "driver=null-co,read-zeroes=on,node-name=disk0",
+                                 "--export",
+                                 "type=vhost-user-blk,id=e0-0,node-name=disk0,writable=on,num-queues=1,addr.type=unix,"
+                                 "addr.path=/r/disk0@a.0"));
+}
+
 TEST(TargetLayout, OptionsAndBinaryOfAStorageDaemon) {
   TargetSpec spec = spec_of_kind("qemu-storage-daemon");
   spec.binary = "/opt/qsd";

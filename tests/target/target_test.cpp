@@ -230,6 +230,10 @@ TEST_F(TargetTest, bad_input_is_told_apart) {
   spec = daemon();
   spec.devices.front().image = run_dir_->path() + "/missing.raw";
   EXPECT_EQ(refusal(spec).kind, base::ErrorKind::bad_input);
+  // Disks without an image are a matter of the storage daemon.
+  spec = command({"serve", "{socket}"});
+  spec.devices.front().image = "";
+  EXPECT_EQ(refusal(spec).kind, base::ErrorKind::bad_input);
   spec = daemon();
   spec.options["aio"] = "uring";
   EXPECT_EQ(refusal(spec).kind, base::ErrorKind::bad_input);
@@ -238,6 +242,17 @@ TEST_F(TargetTest, bad_input_is_told_apart) {
   EXPECT_EQ(refusal(spec).kind, base::ErrorKind::bad_input);
   EXPECT_EQ(refusal(command({"true"})).kind, base::ErrorKind::bad_input);
   EXPECT_EQ(refusal(command({})).kind, base::ErrorKind::bad_input);
+}
+
+TEST_F(TargetTest, a_disk_without_an_image_is_served) {
+  TargetSpec spec = daemon();
+  spec.devices = {{"d0", "", 1, EndpointType::block}, {"d1", "", 1, EndpointType::block}};
+  const auto target = start(std::move(spec));
+  ASSERT_NE(target, nullptr);
+  const auto ready = target->wait_ready(soon());
+  ASSERT_TRUE(ready) << ready.error().describe();
+  EXPECT_TRUE(connects(target->connect("d0", "a0").socket));
+  EXPECT_TRUE(connects(target->connect("d1", "b1").socket));
 }
 
 TEST_F(TargetTest, a_missing_executable_is_told_by_name) {
