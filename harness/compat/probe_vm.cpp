@@ -134,7 +134,7 @@ base::Result<void> ProbeVm::wait_ready(base::Deadline deadline) {
   if (own.port) return {};
   if (auto ready = own.machine->wait_ready(deadline); !ready) {
     if (ready.error().kind == ErrorKind::timeout) return base::fail(ErrorKind::timeout, "QEMU did not come up in time");
-    if (own.over()) return own.ended("at its start");
+    if (ready.error().kind == ErrorKind::subject && own.over()) return own.ended("at its start");
     return ready;
   }
   MIGSOAK_ASSIGN(own.port, QtestPort::connect(own.lab.reactor, own.machine->qtest_socket()));

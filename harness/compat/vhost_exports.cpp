@@ -1,6 +1,6 @@
 #include "compat/vhost_exports.h"
 
-#include <fmt/format.h>
+#include <utility>
 
 namespace migsoak::compat {
 
@@ -30,11 +30,14 @@ base::Result<std::unique_ptr<VhostExports>> VhostExports::start(CompatHost& lab,
   spec.slots = {slot_of(Side::from), slot_of(Side::to)};
   spec.run_dir = lab.run_dir;
   for (const PlacedDevice& device : layout.devices()) {
-    if (needs_vhost_export(device.device.driver))
-      spec.devices.push_back({device.id(), "", 1, target::EndpointType::block});
+    if (!needs_vhost_export(device.device.driver)) continue;
+    spec.devices.push_back({device.id(), "", 1, target::EndpointType::block});
   }
   std::unique_ptr<VhostExports> exports(new VhostExports);
-  MIGSOAK_ASSIGN(exports->daemon_, target::start_target(lab.reactor, lab.containment, std::move(spec)));
+  auto started = target::start_target(lab.reactor, lab.containment, std::move(spec));
+  // Its context is the target's name, which nobody has given.
+  if (!started) return base::fail(started.error().kind, started.error().message);
+  exports->daemon_ = std::move(*started);
   const auto ready = exports->daemon_->wait_ready(deadline);
   if (ready) return exports;
   if (ready.error().kind == base::ErrorKind::interrupted) return tl::unexpected<base::Error>(ready.error());
