@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "base/version.h"
+#include "compat/device_catalog.h"
 #include "compat/vmstate.h"
 
 namespace migsoak::compat {

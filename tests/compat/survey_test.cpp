@@ -17,8 +17,8 @@ using ::testing::HasSubstr;
 class Survey : public CompatFixture {
  protected:
   // A program in the run directory, to stand in for a QEMU.
-  std::string script(const std::string& text) const {
-    const std::string path = run_dir_->path() + "/stand-in";
+  std::string script(const std::string& text, const std::string& name = "stand-in") const {
+    const std::string path = run_dir_->path() + "/" + name;
     std::ofstream(path) << "#!/bin/sh\n" << text;
     ::chmod(path.c_str(), 0700);
     return path;
@@ -116,6 +116,23 @@ TEST_F(Survey, ABuildThatHangsOrDiesIsUnknown) {
   ASSERT_TRUE(death) << death.error().describe();
   EXPECT_EQ(death->devices.front().verdict, Compatibility::unknown);
   EXPECT_THAT(death->devices.front().reason, HasSubstr("boo"));
+}
+
+// The storage daemon is the source's build's own; the devices that do not need it are tried all the same.
+TEST_F(Survey, AStorageDaemonThatHangsOrDiesIsUnknown) {
+  auto wanted = request({pair_of("vhost-user-blk-pci", "", ""), pair_of("e1000", "", "")});
+  wanted.builds.from.binary = script("exec qemu-system-x86_64 \"$@\"\n", "qemu");
+  script("echo boo; exit 3\n", "qemu-storage-daemon");
+  const auto death = run(wanted);
+  ASSERT_TRUE(death) << death.error().describe();
+  EXPECT_EQ(death->devices[0].verdict, Compatibility::unknown);
+  EXPECT_EQ(death->devices[0].reason, "qemu-storage-daemon: boo");
+  EXPECT_EQ(death->devices[1].verdict, Compatibility::same) << death->devices[1].reason;
+  wanted.devices.pop_back();
+  script("exec sleep 1000\n", "qemu-storage-daemon");
+  const auto hang = run(wanted);
+  ASSERT_TRUE(hang) << hang.error().describe();
+  EXPECT_EQ(hang->devices[0].reason, "qemu-storage-daemon did not come up in time");
 }
 
 TEST_F(Survey, NothingIsLeftBehind) {
