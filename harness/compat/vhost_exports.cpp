@@ -35,8 +35,11 @@ base::Result<std::unique_ptr<VhostExports>> VhostExports::start(CompatHost& lab,
   }
   std::unique_ptr<VhostExports> exports(new VhostExports);
   auto started = target::start_target(lab.reactor, lab.containment, std::move(spec));
-  // Its context is the target's name, which nobody has given.
-  if (!started) return base::fail(started.error().kind, started.error().message);
+  if (!started) {
+    // Outermost stands the target's name, which nobody has given.
+    if (!started.error().context.empty()) started.error().context.pop_back();
+    return tl::unexpected(std::move(started.error()));
+  }
   exports->daemon_ = std::move(*started);
   const auto ready = exports->daemon_->wait_ready(deadline);
   if (ready) return exports;
