@@ -96,7 +96,10 @@ StepOutcome Migration::run() {
   raise_next_after_ms_ = lineage.last_migration_ms / 2;
   began_ = base::Clock::now();
   const ops::MigrationOutcome outcome = iteration_.mode.run(*migration);
-  if (auto restarted = with_.restarts.conclude_during()) return std::move(*restarted);
+  if (auto restarted = with_.restarts.conclude_during()) {
+    if (outcome.result == MigrationResult::hang) clear_cancelled_destination(outcome);
+    return std::move(*restarted);
+  }
   // Where nobody took it, it is all that is left of the guest, and nobody will.
   const std::string& state_file = session_.prepared().state_file;
   if (!state_file.empty()) ::unlink(state_file.c_str());
