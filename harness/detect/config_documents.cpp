@@ -134,10 +134,6 @@ SideDocuments DocumentCache::at(const record::Observation& observation, const st
   return side;
 }
 
-SideDocuments documents_at(const record::Observation& observation, const std::string& point) {
-  return DocumentCache().at(observation, point);
-}
-
 std::vector<std::string> differing_properties(const SideDocuments& source, const SideDocuments& destination,
                                               const std::string& id) {
   const base::Json &before = source.device(id), &after = destination.device(id);
