@@ -17,6 +17,14 @@ using ops::ProcessOrder;
 using std::chrono::seconds;
 namespace kind = record::event_kind;
 
+void Migration::settings_sent(ops::End end, const ops::SentSettings& settings) {
+  settings_[ops::to_string(end)] = {{"capabilities", settings.capabilities}, {"parameters", settings.parameters}};
+}
+
+void Migration::channel_opened(const base::Json& arguments) {
+  channel_ = arguments;
+}
+
 void Migration::started() {
   started_ = base::Clock::now();
   with_.operations.send_refused(*ends_.source);
@@ -225,6 +233,8 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
                  {"from", plan.source_side},
                  {"to", plan.destination_side},
                  {"source_status", outcome.source_status}});
+    if (!settings_.empty()) event.detail("settings", settings_);
+    if (!channel_.empty()) event.detail("channel", channel_);
     if (destination != nullptr) event.detail("destination_log", destination->machine->last_lines());
   }
   clear_destination(outcome);
