@@ -16,6 +16,10 @@ Result<Json> parse_json(std::string_view text) {
   return value;
 }
 
+std::string json_text(const Json& object, std::string_view key, std::size_t bytes_max) {
+  return printable(json_get<std::string>(object, key, ""), bytes_max);
+}
+
 std::string dump_json(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/result.h"
+#include "base/text.h"
 
 namespace migsoak::base {
 
@@ -35,5 +36,9 @@ T json_get(const Json& object, std::string_view key, T fallback) {
     return *it;
   }
 }
+
+// The text under `key`, of a document that anybody may have written: printable, one line, bounded; empty when it is not
+// there or no text.
+std::string json_text(const Json& object, std::string_view key, std::size_t bytes_max = kPrintableBytesMax);
 
 }  // namespace migsoak::base

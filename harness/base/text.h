@@ -9,9 +9,10 @@
 
 namespace migsoak::base {
 
+inline constexpr std::size_t kPrintableBytesMax = 400;
 // Control bytes, DEL and invalid UTF-8 become \xNN; the result is valid UTF-8, at most `bytes_max` long
 // (an ellipsis "…" marks a cut).
-std::string printable(std::string_view untrusted, std::size_t bytes_max = 400);
+std::string printable(std::string_view untrusted, std::size_t bytes_max = kPrintableBytesMax);
 
 // 32 hex digits of XXH3-128: content addressing and fingerprints, not security.
 std::string content_hash(std::string_view bytes);

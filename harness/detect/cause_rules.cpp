@@ -301,6 +301,18 @@ bool told_loss_of_ended_target(const record::Observation& observation, const rec
          });
 }
 
+bool is_ended_for_hung_daemon(const record::Event& end, const record::Event& hang) {
+  constexpr std::string_view kDaemon = "libvirtd:", kQemu = "qemu:";
+  if (hang.kind != kinds::kHang || !starts_with(hang.subject, kDaemon)) return false;
+  const bool unknown_how = detail_int(end, "signal") == 0 && detail_int(end, "exit_code", -1) < 0;
+  return end.kind == kinds::kUnexpectedExit && is_qemu(end.subject) && unknown_how &&
+         end.subject.substr(kQemu.size()) != hang.subject.substr(kDaemon.size());
+}
+
+bool told_end_by_peer_of_hung_daemon(const record::Observation& observation, const record::Event& event) {
+  return any_event(observation, [&](const record::Event& other) { return is_ended_for_hung_daemon(event, other); });
+}
+
 bool told_line_of_failed_migration(const record::Observation& observation, const record::Event& line) {
   if (!has_event(observation, kinds::kMigrationFailed)) return false;
   const LogSignature* const signature = signature_of_line(line);

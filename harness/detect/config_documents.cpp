@@ -67,11 +67,11 @@ DeviceName SideDocuments::name_of(const std::string& path, const std::string& se
     if (name.type.empty()) name.type = function->device;
   } else {
     for (const base::Json& entry : *device_set) {
-      if (path_of_entry(entry) == path) name.id = base::printable(base::json_get<std::string>(entry, "id", ""));
+      if (path_of_entry(entry) == path) name.id = base::json_text(entry, "id");
     }
   }
   const base::Json& entry = device(name.id);
-  const std::string type = base::printable(base::json_get<std::string>(entry, "type", ""));
+  const std::string type = base::json_text(entry, "type");
   if (!type.empty()) name.type = type;
   if (name.type.empty()) name.type = "device";
   return name;
@@ -132,10 +132,6 @@ SideDocuments DocumentCache::at(const record::Observation& observation, const st
     if (made.device_set) side.device_set = made.device_set;
   }
   return side;
-}
-
-SideDocuments documents_at(const record::Observation& observation, const std::string& point) {
-  return DocumentCache().at(observation, point);
 }
 
 std::vector<std::string> differing_properties(const SideDocuments& source, const SideDocuments& destination,

@@ -39,13 +39,11 @@ struct SideDocuments {
   // Of the function at QEMU's device path. `section` is what the stream calls it ("virtio-blk"), when known.
   DeviceName name_of(const std::string& path, const std::string& section = "") const;
 };
-// Documents of `point` ("source", "destination") in the observation; those that can't be read are left out.
-SideDocuments documents_at(const record::Observation& observation, const std::string& point);
-
-// The same for who asks in each iteration: what has the content of an earlier one (Document::content_id) is not made
-// again. Bounded: what does not repeat is forgotten.
+// What has the content of an earlier one (Document::content_id) is not made again. Bounded: what does not repeat is
+// forgotten.
 class DocumentCache {
  public:
+  // Documents of `point` ("source", "destination") in the observation; those that can't be read are left out.
   SideDocuments at(const record::Observation& observation, const std::string& point);
   static constexpr std::size_t kBytesMax = 1 << 20;
   std::size_t bytes() const { return bytes_; }

@@ -101,7 +101,7 @@ void Crash::fold(const record::Observation& observation) {
 void Crash::take_end(const record::Observation& observation, const End& end) {
   if (is_told_elsewhere("crash", observation, event_of(end))) return;
   if (end.signal == 0 && end.exit_code < 0) {  // it may well live on: it broke a promise
-    lose(observation, end.process, "gave-up", detail_text_of(end.detail, "why"), end.detail);
+    lose(observation, end.process, "gave-up", base::json_text(end.detail, "why"), end.detail);
     return;
   }
   const std::string kind = end.signal != 0 ? signal_name(end.signal) : fmt::format("exit-{}", end.exit_code);

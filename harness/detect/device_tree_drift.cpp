@@ -21,9 +21,8 @@ using record::TreePath;
 constexpr std::size_t kDevicesApartMax = 3;
 constexpr std::size_t kOperationsListedMax = 32;
 
-AskedProps asked_props(const record::Observation& observation, const std::string& point) {
+AskedProps asked_props(const SideDocuments& documents) {
   AskedProps asked;
-  const SideDocuments documents = documents_at(observation, point);
   for (const base::Json& device : *documents.device_set) {
     asked[base::json_get<std::string>(device, "id", "")] = base::json_get(device, "props", base::Json::object());
   }
@@ -162,10 +161,11 @@ void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::
   if (known == references_.end()) return;
   const auto tree = tree_at(observation, "plugged");
   if (!tree) return;
-  const AskedProps asked = asked_props(observation, "source");
+  const SideDocuments documents = documents_.at(observation, "source");
+  const AskedProps asked = asked_props(documents);
   Reference& reference = known->second;
   const TreeComparison changed = compared_with(reference, {*tree, asked}, /*other_build=*/false);
-  const TreeHistory story(observation, TreeHistory::At::plugged, evidence_of(observation));
+  const TreeHistory story(observation, TreeHistory::At::plugged, documents, evidence_of(observation));
   for (TreeMismatch& trouble : tell(story, changed.differences)) into.push_back(std::move(trouble));
   std::set<std::string> settled;
   for (const record::PlannedOperation& operation : observation.plan.operations) {
@@ -195,9 +195,10 @@ void DeviceTreeDrift::take_waiting(const record::Observation& observation, std::
   if (parts.contents.empty() || references_.empty() || is_known(&Reference::waiting, parts, plan)) return;
   const auto tree = tree_at(observation, "waiting");
   if (!tree) return;
-  const AskedProps asked = asked_props(observation, "destination");
+  const SideDocuments documents = documents_.at(observation, "destination");
+  const AskedProps asked = asked_props(documents);
   const TreeComparison found = compared_with_both(plan, {*tree, asked});
-  const TreeHistory story(observation, TreeHistory::At::waiting, evidence_of(observation));
+  const TreeHistory story(observation, TreeHistory::At::waiting, documents, evidence_of(observation));
   for (TreeMismatch& trouble : tell(story, found.differences)) into.push_back(std::move(trouble));
   const auto own = references_.find(build_of(plan.destination_side));
   if (found.differences.empty() && own != references_.end()) {
@@ -215,9 +216,10 @@ void DeviceTreeDrift::take_arrived(const record::Observation& observation, std::
   const auto tree = tree_at(observation, "arrived");
   if (!tree) return;
   const std::string build = build_of(observation.plan.destination_side);
-  const AskedProps asked = asked_props(observation, "destination");
+  const SideDocuments documents = documents_.at(observation, "destination");
+  const AskedProps asked = asked_props(documents);
   const TreeComparison found = compared_with_both(observation.plan, {*tree, asked});
-  const TreeHistory story(observation, TreeHistory::At::arrived, evidence_of(observation));
+  const TreeHistory story(observation, TreeHistory::At::arrived, documents, evidence_of(observation));
   std::vector<TreeMismatch> all = tell(story, found.differences);
   check_operations(story, *tree, all);
   keep(build, *tree, asked, found);
@@ -240,7 +242,7 @@ std::vector<TreeMismatch> DeviceTreeDrift::troubles(const record::Observation& o
     Reference& first = references_[build_of(observation.plan.source_side)];
     first = {};
     first.tree = std::move(*tree);
-    first.asked = asked_props(observation, "source");
+    first.asked = asked_props(documents_.at(observation, "source"));
   }
   std::vector<TreeMismatch> found;
   note_operations(observation);

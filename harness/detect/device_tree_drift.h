@@ -14,7 +14,9 @@ namespace migsoak::detect {
 
 class DeviceTreeDrift {
  public:
-  explicit DeviceTreeDrift(const record::Manifest& manifest) : sides_(manifest.sides), compare_(manifest.gate) {}
+  // Borrows `documents`.
+  DeviceTreeDrift(const record::Manifest& manifest, DocumentCache& documents)
+      : sides_(manifest.sides), documents_(documents), compare_(manifest.gate) {}
 
   // Of one iteration; in order. The same trouble may be seen before the load and after it.
   std::vector<TreeMismatch> troubles(const record::Observation& observation);
@@ -65,6 +67,7 @@ class DeviceTreeDrift {
   base::Json evidence_of(const record::Observation& observation) const;
 
   std::vector<record::SideInfo> sides_;
+  DocumentCache& documents_;
   DeviceTreeCompare compare_;
   int lineage_ = -1;
   bool unreadable_ = false;

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "base/text.h"
 
 namespace migsoak::detect {
@@ -33,10 +35,10 @@ std::string more_below(const TreeDifference& difference) {
 
 }  // namespace
 
-TreeHistory::TreeHistory(const record::Observation& observation, At at, base::Json evidence)
+TreeHistory::TreeHistory(const record::Observation& observation, At at, SideDocuments planned, base::Json evidence)
     : evidence_(std::move(evidence)),
       before_load_(at != At::arrived),
-      planned_(documents_at(observation, at == At::plugged ? "source" : "destination")),
+      planned_(std::move(planned)),
       now_("qemu:" + (at == At::plugged ? observation.plan.source_side : observation.plan.destination_side)),
       former_(at == At::plugged ? "it" : "qemu:" + observation.plan.source_side),
       when_(fmt::format("(iteration {}){}", observation.iteration, before_load_ ? "; seen before the load" : "")) {

@@ -26,8 +26,8 @@ class TreeHistory {
   // Where a tree was read: of the QEMU that the guest leaves, once operations of the plan were settled in it; of the
   // one it goes to, before the load and after it.
   enum class At { plugged, waiting, arrived };
-  // `evidence`: what is the same for all of the iteration's troubles.
-  TreeHistory(const record::Observation& observation, At at, base::Json evidence);
+  // `planned`: of that QEMU. `evidence`: what is the same for all of the iteration's troubles.
+  TreeHistory(const record::Observation& observation, At at, SideDocuments planned, base::Json evidence);
 
   TreeMismatch of_device(const TreeDifference& difference) const;  // or bus
   TreeMismatch of_object(const TreeDifference& difference) const;

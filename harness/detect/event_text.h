@@ -13,11 +13,8 @@ namespace kinds = record::event_kind;
 inline std::int64_t detail_int(const record::Event& event, const char* key, std::int64_t fallback = 0) {
   return base::json_get<std::int64_t>(event.detail, key, fallback);
 }
-inline std::string detail_text_of(const base::Json& detail, const char* key) {
-  return base::printable(base::json_get<std::string>(detail, key, ""));
-}
 inline std::string detail_text(const record::Event& event, const char* key) {
-  return detail_text_of(event.detail, key);
+  return base::json_text(event.detail, key);
 }
 inline bool has_event(const record::Observation& observation, const char* kind) {
   for (const record::Event& event : observation.events) {

@@ -1,12 +1,24 @@
 // hang: something did not answer by its deadline.
 #include <fmt/format.h>
 
+#include "detect/causes.h"
 #include "detect/event_text.h"
 #include "detect/finding_set.h"
 
 namespace migsoak::detect {
 
 namespace {
+
+// What the peers of a daemon that hangs ended for it.
+base::Json ended_for(const record::Observation& observation, const record::Event& hang) {
+  base::Json ends = base::Json::array();
+  for (const record::Event& event : observation.events) {
+    if (!is_ended_for_hung_daemon(event, hang)) continue;
+    const std::string why = detail_text(event, "why");
+    ends.push_back(event.subject + " was ended by its libvirtd" + (why.empty() ? "" : ": " + why));
+  }
+  return ends;
+}
 
 class Hang final : public FindingSetDetector {
  public:
@@ -29,6 +41,7 @@ class Hang final : public FindingSetDetector {
       finding.evidence["detail"] = event.detail;
       finding.evidence["phase"] = event.phase;
       finding.evidence["at_ms"] = event.at_ms;
+      if (base::Json ends = ended_for(observation, event); !ends.empty()) finding.evidence["consequences"] = ends;
     }
   }
 };

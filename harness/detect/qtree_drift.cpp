@@ -24,7 +24,7 @@ struct DeviationWords {
 class QtreeDrift final : public FindingSetDetector {
  public:
   explicit QtreeDrift(const record::Manifest& manifest)
-      : FindingSetDetector("qtree-drift"), sides_(manifest.sides), trees_(manifest) {}
+      : FindingSetDetector("qtree-drift"), sides_(manifest.sides), trees_(manifest, documents_) {}
   std::vector<record::Exclusion> exclusions() const override { return trees_.exclusions(); }
   std::uint64_t revision() const override { return FindingSetDetector::revision() + trees_.revision(); }
   bool unreadable() const override { return trees_.unreadable(); }

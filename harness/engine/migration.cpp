@@ -17,6 +17,14 @@ using ops::ProcessOrder;
 using std::chrono::seconds;
 namespace kind = record::event_kind;
 
+void Migration::settings_sent(ops::End end, const ops::SentSettings& settings) {
+  settings_[ops::to_string(end)] = {{"capabilities", settings.capabilities}, {"parameters", settings.parameters}};
+}
+
+void Migration::channel_opened(const base::Json& arguments) {
+  channel_ = arguments;
+}
+
 void Migration::started() {
   started_ = base::Clock::now();
   with_.operations.send_refused(*ends_.source);
@@ -96,7 +104,10 @@ StepOutcome Migration::run() {
   raise_next_after_ms_ = lineage.last_migration_ms / 2;
   began_ = base::Clock::now();
   const ops::MigrationOutcome outcome = iteration_.mode.run(*migration);
-  if (auto restarted = with_.restarts.conclude_during()) return std::move(*restarted);
+  if (auto restarted = with_.restarts.conclude_during()) {
+    if (outcome.result == MigrationResult::hang) clear_cancelled_destination(outcome);
+    return std::move(*restarted);
+  }
   // Where nobody took it, it is all that is left of the guest, and nobody will.
   const std::string& state_file = session_.prepared().state_file;
   if (!state_file.empty()) ::unlink(state_file.c_str());
@@ -222,6 +233,8 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
                  {"from", plan.source_side},
                  {"to", plan.destination_side},
                  {"source_status", outcome.source_status}});
+    if (!settings_.empty()) event.detail("settings", settings_);
+    if (!channel_.empty()) event.detail("channel", channel_);
     if (destination != nullptr) event.detail("destination_log", destination->machine->last_lines());
   }
   clear_destination(outcome);

@@ -42,6 +42,8 @@ class Migration : private ops::MigrationListener {
  private:
   enum class Failure { none, declared, undeclared };
 
+  void settings_sent(ops::End end, const ops::SentSettings& settings) override;
+  void channel_opened(const base::Json& arguments) override;
   void started() override;
   void progress() override;
   void reached(ops::MigrationPhase phase) override;
@@ -66,6 +68,8 @@ class Migration : private ops::MigrationListener {
   base::Clock::time_point began_;
   base::Clock::time_point started_;  // the source was told
   Failure failed_ = Failure::none;
+  base::Json settings_ = base::Json::object();  // as sent, by end: evidence of a failure
+  base::Json channel_ = base::Json::object();   // as the source was told
   base::Clock::time_point quit_began_;
 };
 

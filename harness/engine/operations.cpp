@@ -25,8 +25,7 @@ namespace {
 Result<base::Json> accepted(const Result<base::Json>& answer, const char* command) {
   if (!answer || base::json_get<bool>(*answer, "ok", false)) return answer;
   return base::fail(ErrorKind::environment,
-                    fmt::format("the guest's agent refused {}: {}", command,
-                                base::printable(base::json_get<std::string>(*answer, "error", ""), 200)));
+                    fmt::format("the guest's agent refused {}: {}", command, base::json_text(*answer, "error", 200)));
 }
 
 StepOutcome step_of(const Result<void>& done, const char* waiting_for) {

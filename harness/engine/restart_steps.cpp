@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "engine/hang_diagnosis.h"
 #include "hypervisor/device_type.h"
+#include "qmp/repeated_query.h"
 
 namespace migsoak::engine {
 
@@ -17,6 +18,16 @@ namespace {
 // So slow that a migration does not come to its end by itself; the guest writes faster.
 constexpr std::int64_t kHeldBytesPerS = 1 << 20;
 constexpr std::int64_t kUnderWayBytes = 64 << 10;
+// Bytes sent are announced by nobody.
+constexpr std::chrono::milliseconds kUnderWayEvery{1};
+
+// Or it is over: a mode is about to see that, and there is no "during" any more.
+bool is_under_way(const base::Json& query_migrate) {
+  const auto status = base::json_get<std::string>(query_migrate, "status", "");
+  if (status == "failed" || status == "cancelled" || status == "completed") return true;
+  const base::Json ram = base::json_get(query_migrate, "ram", base::Json::object());
+  return status == "active" && base::json_get<std::int64_t>(ram, "transferred", 0) > kUnderWayBytes;
+}
 
 // PCI addresses of disks whose writes are settled before a switch-over (device.io).
 std::vector<std::string> disks_to_settle(const Scenario& scenario, const hypervisor::DeviceSet& devices) {
@@ -38,8 +49,13 @@ StepOutcome RestartSteps::run(const std::string& timing) {
 
 StepOutcome RestartSteps::give_up(const base::Error& error) const {
   const RestartRunner::Trouble& trouble = restarts_.trouble();
-  return Trouble{trouble.subject.empty() ? "guest" : trouble.subject, trouble.process_id, error, trouble.waiting_for,
-                 /*explained_by_ends=*/false};
+  if (!trouble.subject.empty()) {
+    return Trouble{trouble.subject, trouble.process_id, error, trouble.waiting_for, /*explained_by_ends=*/false};
+  }
+  // None was begun.
+  const Vm* source = iteration_.ends.source;
+  return Trouble{source != nullptr ? source->name : "guest", source != nullptr ? source->process_id : 0, error,
+                 "migration under way, for a restart during it", /*explained_by_ends=*/false};
 }
 
 Result<void> RestartSteps::ask_to_settle() {
@@ -105,16 +121,20 @@ StepOutcome RestartSteps::hold_migration() {
 // RAM is being sent, and what the target writes is logged: a target that goes while QEMU asks it to log is another
 // case, which QEMU 7.2 does not survive (hw/virtio/vhost.c, vhost_log_global_start: abort).
 Result<void> RestartSteps::wait_until_active() {
-  qmp::Monitor& client = iteration_.ends.source->machine->qmp();
-  const Deadline deadline = iteration_.answer_deadline();
-  for (;;) {
-    MIGSOAK_ASSIGN(const base::Json answer, client.execute("query-migrate", base::Json::object(), deadline));
-    const auto status = base::json_get<std::string>(answer, "status", "");
-    const base::Json ram = base::json_get(answer, "ram", base::Json::object());
-    if (status == "active" && base::json_get<std::int64_t>(ram, "transferred", 0) > kUnderWayBytes) return {};
-    // It has failed, and the mode is about to see it: there is no "during" any more.
-    if (status == "failed" || status == "cancelled" || status == "completed") return {};
+  qmp::RepeatedQuery query(iteration_.ends.source->machine->qmp(), "query-migrate", kUnderWayEvery);
+  Result<void> active;
+  const auto over = [&] {
+    const Result<base::Json>* answer = query.poll();
+    if (answer == nullptr) return false;
+    if (!*answer) active = tl::unexpected<base::Error>(answer->error());
+    return !*answer || is_under_way(**answer);
+  };
+  switch (iteration_.lineage.context().reactor.run_until(over, iteration_.answer_deadline(), kUnderWayEvery)) {
+    case proc::Wait::ready: return active;
+    case proc::Wait::interrupted: return base::fail(base::ErrorKind::interrupted, "stopped before a restart");
+    case proc::Wait::timeout: break;
   }
+  return base::fail(base::ErrorKind::timeout, "the migration does not get under way");
 }
 
 void RestartSteps::run_during() {

@@ -70,7 +70,7 @@ bool take_devices(const base::Json& devices, const std::string& bus_path, int de
     record::ConfigFunction& function = listed.function;
     function.address = fmt::format("0000:{:02x}:{:02x}.{:x}", listed.at.bus, listed.at.slot, listed.at.function);
     function.path = fmt::format("{}:{:02x}.{:x}", bus_path, listed.at.slot, listed.at.function);
-    function.id = base::printable(base::json_get<std::string>(device, "qdev_id", ""), kIdBytesMax);
+    function.id = base::json_text(device, "qdev_id", kIdBytesMax);
     function.device = fmt::format("{:04x}:{:04x}", base::json_get(id, "vendor", 0), base::json_get(id, "device", 0));
     take_regions(device, function);
     const base::Json bridge = base::json_get(device, "pci_bridge", base::Json());

@@ -166,18 +166,19 @@ class LibvirtMigration : public DrivenMigration {
     if (!over()) LibvirtMigration::abort();
   }
 
-  struct Wish {
+  struct Parameters {
     std::string destination_uri, destination_xml, migrate_uri, listen_address;
     unsigned long flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER;
     unsigned downtime_limit_ms = 0;  // 0: QEMU's own
   };
-  void begin(Wish wish) {
-    thread_.run([domain = domain_, inbox = guest_->inbox, weak = std::weak_ptr(state_), wish = std::move(wish)] {
-      auto result = std::make_shared<base::Result<void>>(migrate(domain.get(), wish));
-      inbox->post([weak, result] {
-        if (const auto state = weak.lock()) state->emplace(std::move(*result));
-      });
-    });
+  void begin(Parameters parameters) {
+    thread_.run(
+        [domain = domain_, inbox = guest_->inbox, weak = std::weak_ptr(state_), parameters = std::move(parameters)] {
+          auto result = std::make_shared<base::Result<void>>(migrate(domain.get(), parameters));
+          inbox->post([weak, result] {
+            if (const auto state = weak.lock()) state->emplace(std::move(*result));
+          });
+        });
   }
 
   bool has_destination() const override { return guest_->side(to_).facts->starts > starts_before_; }
@@ -192,7 +193,7 @@ class LibvirtMigration : public DrivenMigration {
   std::vector<std::pair<std::string, double>> figures(base::Deadline deadline) override;
 
  private:
-  static base::Result<void> migrate(virDomainPtr domain, const Wish& wish);
+  static base::Result<void> migrate(virDomainPtr domain, const Parameters& parameters);
 
   std::shared_ptr<LibvirtGuest> guest_;
   LibvirtDomain domain_;
@@ -202,23 +203,24 @@ class LibvirtMigration : public DrivenMigration {
   CallThread thread_;
 };
 
-base::Result<void> LibvirtMigration::migrate(virDomainPtr domain, const Wish& wish) {
-  if (wish.downtime_limit_ms > 0 && virDomainMigrateSetMaxDowntime(domain, wish.downtime_limit_ms, 0) != 0) {
+base::Result<void> LibvirtMigration::migrate(virDomainPtr domain, const Parameters& parameters) {
+  if (parameters.downtime_limit_ms > 0 &&
+      virDomainMigrateSetMaxDowntime(domain, parameters.downtime_limit_ms, 0) != 0) {
     return libvirt_error("limit of the downtime");
   }
-  virTypedParameterPtr parameters = nullptr;
+  virTypedParameterPtr typed = nullptr;
   int count = 0, room = 0;
   const auto add = [&](const char* name, const std::string& value) {
-    if (!value.empty()) virTypedParamsAddString(&parameters, &count, &room, name, value.c_str());
+    if (!value.empty()) virTypedParamsAddString(&typed, &count, &room, name, value.c_str());
   };
-  add(VIR_MIGRATE_PARAM_DEST_XML, wish.destination_xml);
-  add(VIR_MIGRATE_PARAM_URI, wish.migrate_uri);
-  add(VIR_MIGRATE_PARAM_LISTEN_ADDRESS, wish.listen_address);
-  const int migrated = virDomainMigrateToURI3(domain, wish.destination_uri.c_str(), parameters,
-                                              static_cast<unsigned>(count), static_cast<unsigned>(wish.flags));
+  add(VIR_MIGRATE_PARAM_DEST_XML, parameters.destination_xml);
+  add(VIR_MIGRATE_PARAM_URI, parameters.migrate_uri);
+  add(VIR_MIGRATE_PARAM_LISTEN_ADDRESS, parameters.listen_address);
+  const int migrated = virDomainMigrateToURI3(domain, parameters.destination_uri.c_str(), typed,
+                                              static_cast<unsigned>(count), static_cast<unsigned>(parameters.flags));
   base::Result<void> result;
   if (migrated != 0) result = libvirt_error("migration");
-  virTypedParamsFree(parameters, count);
+  virTypedParamsFree(typed, count);
   return result;
 }
 
@@ -379,27 +381,27 @@ bool LibvirtMachine::alive() const {
 
 base::Result<std::unique_ptr<DrivenMigration>> LibvirtMachine::begin_migration(const MachineSpec& next,
                                                                                const std::string& transport) {
-  LibvirtMigration::Wish wish;
-  MIGSOAK_ASSIGN(wish.destination_xml, guest_->xml_of(next));
-  wish.destination_uri = guest_->side(next.side).daemon->uri();
+  LibvirtMigration::Parameters parameters;
+  MIGSOAK_ASSIGN(parameters.destination_xml, guest_->xml_of(next));
+  parameters.destination_uri = guest_->side(next.side).daemon->uri();
   if (transport == "unix") {
     const std::string path = next.run_dir + "/" + next.instance + ".m";
     MIGSOAK_TRY(proc::check_socket_path(path));
-    wish.migrate_uri = "unix://" + path;
+    parameters.migrate_uri = "unix://" + path;
   } else if (transport == "tcp") {
     MIGSOAK_ASSIGN(const int port, free_port());
-    wish.migrate_uri = fmt::format("tcp://127.0.0.1:{}", port);
-    wish.listen_address = "127.0.0.1";
+    parameters.migrate_uri = fmt::format("tcp://127.0.0.1:{}", port);
+    parameters.listen_address = "127.0.0.1";
   } else {
     return base::fail(ErrorKind::bad_input, "libvirt has no transport '" + base::printable(transport) + "'");
   }
-  if (spec_.accel == "tcg") wish.downtime_limit_ms = kTcgDowntimeLimitMs;
+  if (spec_.accel == "tcg") parameters.downtime_limit_ms = kTcgDowntimeLimitMs;
   // Both ends are one host: a file that is open here is the file that is open there.
   const bool files = std::any_of(spec_.devices.begin(), spec_.devices.end(),
                                  [](const DeviceSpec& device) { return !device.image_path.empty(); });
-  if (files) wish.flags |= VIR_MIGRATE_UNSAFE;
+  if (files) parameters.flags |= VIR_MIGRATE_UNSAFE;
   auto migration = std::make_unique<LibvirtMigration>(guest_, domain_, spec_.side, next.side);
-  migration->begin(std::move(wish));
+  migration->begin(std::move(parameters));
   return migration;
 }
 

@@ -46,7 +46,7 @@ std::vector<std::pair<std::string, base::Json>> VirtqueueAnswers::commands_for(c
     if (path.empty()) continue;
     record::VirtioDevice device;
     device.id = id_in_path(path);
-    device.type = base::printable(base::json_get<std::string>(listed, "name", ""), kPathBytesMax);
+    device.type = base::json_text(listed, "name", kPathBytesMax);
     device.property = virtqueue_property(device.type);
     const std::size_t index = result_->devices.size();
     for (int queue = 0; queue < kQueuesAsked; ++queue) {

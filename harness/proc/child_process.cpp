@@ -223,7 +223,7 @@ base::Result<std::unique_ptr<ChildProcess>> ChildProcess::spawn(Reactor& reactor
 }
 
 ChildProcess::~ChildProcess() {
-  if (impl_->process.pid == 0 || impl_->status) return;
+  if (impl_ == nullptr || impl_->process.pid == 0 || impl_->status) return;
   if (!impl_->kill_and_reap()) impl_->containment.disown(impl_->process.pid);
 }
 

@@ -50,29 +50,33 @@ class ChildProcess {
  public:
   static base::Result<std::unique_ptr<ChildProcess>> spawn(Reactor& reactor, Containment& containment, SpawnSpec spec);
   // Kills (SIGKILL) and reaps.
-  ~ChildProcess();
+  virtual ~ChildProcess();
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
 
-  pid_t pid() const;
-  std::int64_t start_ticks() const;  // /proc/PID/stat field 22 at birth
-  const SpawnSpec& spec() const;
+  virtual pid_t pid() const;
+  virtual std::int64_t start_ticks() const;  // /proc/PID/stat field 22 at birth
+  virtual const SpawnSpec& spec() const;
   // Learnt from the pidfd as the Reactor runs (also inside exited() itself).
-  bool exited() const;
-  std::optional<ExitStatus> exit_status() const;
+  virtual bool exited() const;
+  virtual std::optional<ExitStatus> exit_status() const;
 
-  base::Result<void> signal(int number);
+  virtual base::Result<void> signal(int number);
   // kind timeout when it is still there at the deadline.
-  base::Result<ExitStatus> wait_exit(base::Deadline deadline);
+  virtual base::Result<ExitStatus> wait_exit(base::Deadline deadline);
   // SIGTERM, up to `grace`, then SIGKILL (and SIGCONT, for a stopped process); always reaps.
-  ExitStatus stop(std::chrono::milliseconds grace);
+  virtual ExitStatus stop(std::chrono::milliseconds grace);
 
   // Output lines (printable, each bounded to 400 bytes) that came since the last call; the oldest are dropped beyond
   // 2000 and counted. After exit the rest of the pipe has been read before exited() turns true.
-  std::vector<std::string> take_lines();
-  std::uint64_t take_dropped_bytes();
+  virtual std::vector<std::string> take_lines();
+  virtual std::uint64_t take_dropped_bytes();
   // The last lines ever seen (at most 40), for evidence.
-  std::vector<std::string> last_lines() const;
+  virtual std::vector<std::string> last_lines() const;
+
+ protected:
+  // For a stand-in that has no process and overrides all of the above: unit tests of those who look after one.
+  ChildProcess() = default;
 
  private:
   struct Impl;

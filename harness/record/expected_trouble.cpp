@@ -30,10 +30,6 @@ std::vector<std::string> outcomes_of_restart(const std::string& expect) {
   return {outcome::kReconnects};
 }
 
-std::string text_of(const base::Json& detail, const char* key) {
-  return base::printable(base::json_get<std::string>(detail, key, ""));
-}
-
 std::vector<std::string> texts_of(const base::Json& detail, const char* key) {
   constexpr std::size_t kTextsMax = 64;
   std::vector<std::string> texts;
@@ -65,11 +61,11 @@ ExpectedTrouble common_of(const Event& event) {
   trouble.phase = event.phase;
   trouble.at_ms = event.at_ms;
   trouble.took_ms = base::json_get<double>(detail, "took_ms", 0);
-  trouble.result = text_of(detail, "result");
-  trouble.mode = text_of(detail, "mode");
-  trouble.from = text_of(detail, "from");
-  trouble.to = text_of(detail, "to");
-  trouble.fate = text_of(detail, "fate");
+  trouble.result = base::json_text(detail, "result");
+  trouble.mode = base::json_text(detail, "mode");
+  trouble.from = base::json_text(detail, "from");
+  trouble.to = base::json_text(detail, "to");
+  trouble.fate = base::json_text(detail, "fate");
   trouble.intact = flag_of(detail, "intact");
   trouble.migrates = flag_of(detail, "migrates");
   trouble.io_errors = count_of(base::json_get(detail, "io_errors", base::Json()));
@@ -81,9 +77,10 @@ ExpectedTrouble common_of(const Event& event) {
 
 ExpectedTrouble from_declared_outcome(const Event& event) {
   ExpectedTrouble trouble = common_of(event);
-  const std::string expect = text_of(event.detail, "expect");
-  trouble.declared = {TroubleCause::edge, trouble.mode, "", {event.subject}, {expect}, text_of(event.detail, "reason")};
-  trouble.why = text_of(event.detail, "error");
+  const std::string expect = base::json_text(event.detail, "expect");
+  trouble.declared = {TroubleCause::edge, trouble.mode, "",
+                      {event.subject},    {expect},     base::json_text(event.detail, "reason")};
+  trouble.why = base::json_text(event.detail, "error");
   trouble.ended_guest = expect == outcome::kLost;
   trouble.fate = trouble.ended_guest ? "lost" : "source";
   return trouble;
@@ -92,13 +89,13 @@ ExpectedTrouble from_declared_outcome(const Event& event) {
 ExpectedTrouble from_upgrade_failure(const Event& event) {
   ExpectedTrouble trouble = common_of(event);
   trouble.declared = {TroubleCause::upgrade_failure,
-                      text_of(event.detail, "failure"),
+                      base::json_text(event.detail, "failure"),
                       "",
                       {event.subject},
                       {outcome::kAttemptFails},
                       ""};
-  trouble.how = text_of(event.detail, "how");
-  trouble.why = text_of(event.detail, "error");
+  trouble.how = base::json_text(event.detail, "how");
+  trouble.why = base::json_text(event.detail, "error");
   trouble.at_ms = std::max(0.0, event.at_ms - trouble.took_ms);  // it was recorded at its end
   trouble.seen = seen_of_upgrade(trouble);
   return trouble;
@@ -107,12 +104,12 @@ ExpectedTrouble from_upgrade_failure(const Event& event) {
 ExpectedTrouble from_target_restart(const Event& event) {
   ExpectedTrouble trouble = common_of(event);
   trouble.declared = {TroubleCause::restart,
-                      text_of(event.detail, "how"),
-                      text_of(event.detail, "timing"),
+                      base::json_text(event.detail, "how"),
+                      base::json_text(event.detail, "timing"),
                       {event.subject},
-                      outcomes_of_restart(text_of(event.detail, "expect")),
+                      outcomes_of_restart(base::json_text(event.detail, "expect")),
                       ""};
-  trouble.why = text_of(event.detail, "why");
+  trouble.why = base::json_text(event.detail, "why");
   trouble.seen = seen_of_restart(trouble);
   return trouble;
 }
@@ -120,19 +117,19 @@ ExpectedTrouble from_target_restart(const Event& event) {
 std::optional<ExpectedTrouble> from_expected_trouble(const Event& event) {
   ExpectedTrouble trouble = common_of(event);
   const base::Json& detail = event.detail;
-  const auto cause = trouble_cause_from(text_of(detail, "cause"));
+  const auto cause = trouble_cause_from(base::json_text(detail, "cause"));
   if (!cause) return std::nullopt;
   trouble.declared = {*cause,
-                      text_of(detail, "what"),
-                      text_of(detail, "when"),
+                      base::json_text(detail, "what"),
+                      base::json_text(detail, "when"),
                       texts_of(detail, "subjects"),
                       texts_of(detail, "allows"),
-                      text_of(detail, "reason")};
-  trouble.how = text_of(detail, "how");
-  trouble.why = text_of(detail, "why");
+                      base::json_text(detail, "reason")};
+  trouble.how = base::json_text(detail, "how");
+  trouble.why = base::json_text(detail, "why");
   // What can't be told was not as declared.
   trouble.seen = TroubleSeen::otherwise;
-  const std::string seen = text_of(detail, "seen");
+  const std::string seen = base::json_text(detail, "seen");
   for (const auto& [value, name] : kSeen) {
     if (seen == name) trouble.seen = value;
   }

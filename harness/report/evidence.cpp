@@ -137,7 +137,7 @@ std::string evidence_of(const record::Finding& finding, Evidence extent) {
 
 std::string known_of(const record::Finding& finding) {
   const base::Json known = base::json_get(finding.evidence, "known", base::Json::object());
-  return base::printable(base::json_get<std::string>(known, "text", ""), kEvidenceBytesMax);
+  return base::json_text(known, "text", kEvidenceBytesMax);
 }
 
 }  // namespace migsoak::report

@@ -84,6 +84,17 @@ TEST(Json, GetFallsBackOnAbsenceAndWrongType) {
   EXPECT_EQ(json_get(Json(), "number", 5), 5);
 }
 
+TEST(Json, TextIsPrintableAndOfTextsOnly) {
+  const Json object = {
+      {"text", "a\nb\x01"}, {"long", std::string(500, 'x')}, {"number", 7}, {"null", nullptr}, {"list", {"x"}}};
+  EXPECT_EQ(json_text(object, "text"), "a\\x0ab\\x01");
+  EXPECT_EQ(json_text(object, "long"), printable(std::string(500, 'x')));
+  EXPECT_LE(json_text(object, "long", 20).size(), 20U);
+  for (const char* key : {"number", "null", "list", "none"}) EXPECT_EQ(json_text(object, key), "") << key;
+  EXPECT_EQ(json_text(Json("x"), "text"), "");
+  EXPECT_EQ(json_text(Json(), "text"), "");
+}
+
 // Plans must be the same on every machine and in every release: these numbers never change.
 TEST(Rng, IsSplitMix64) {
   Rng rng(1234567);  // the reference values of the generator's public test vector

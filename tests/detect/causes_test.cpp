@@ -236,6 +236,21 @@ TEST(ToldElsewhere, EndOfAProcess) {
   EXPECT_FALSE(holds("loss-of-ended-target", with({lost, event(kinds::kHang, "qemu:a")})));
 }
 
+// A libvirtd that is not the QEMU's own hangs, in the same iteration, and nobody learnt how the QEMU ended.
+TEST(ToldElsewhere, EndByThePeerOfAHungDaemon) {
+  const std::string rule = "end-by-peer-of-hung-daemon";
+  const record::Event gave_up = event(kinds::kUnexpectedExit, "qemu:a", "", {{"last_lines", {"terminating"}}});
+  const record::Event hang = event(kinds::kHang, "libvirtd:b", "", {{"waiting_for", "end of the migration"}});
+  EXPECT_TRUE(holds(rule, with({gave_up, hang})));
+  EXPECT_FALSE(holds(rule, with({gave_up}))) << "nobody hung in this iteration";
+  EXPECT_FALSE(holds(rule, with({gave_up, event(kinds::kHang, "libvirtd:a")}))) << "its own libvirtd ends nothing";
+  EXPECT_FALSE(holds(rule, with({gave_up, event(kinds::kHang, "qemu:b")})));
+  EXPECT_FALSE(holds(rule, with({gave_up, event(kinds::kUnexpectedExit, "libvirtd:b")}))) << "it did not hang";
+  EXPECT_FALSE(holds(rule, with({exit_of("qemu:a", 1), hang}))) << "it is known how it ended";
+  EXPECT_FALSE(holds(rule, with({event(kinds::kUnexpectedExit, "qemu:a", "", {{"signal", 11}}), hang})));
+  EXPECT_FALSE(holds(rule, with({event(kinds::kUnexpectedExit, kTarget, "", {{"why", "silent"}}), hang})));
+}
+
 TEST(ToldElsewhere, Lines) {
   const record::Event refused = event(kinds::kLogLine, "qemu:b", "qemu: load of migration failed: x");
   EXPECT_TRUE(holds("line-of-failed-migration", with({refused, event(kinds::kMigrationFailed, "qemu:b")})));

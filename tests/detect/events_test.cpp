@@ -126,6 +126,24 @@ TEST(Crash, ATargetsEndTellsWhatItBroughtAbout) {
   EXPECT_EQ(with_events(all, record::IterationStatus::lost).size(), 2U);
 }
 
+TEST(Hang, OfALibvirtdTellsWhatItsPeerEndedForIt) {
+  const record::Event ended = event(kinds::kUnexpectedExit, "qemu:a", "", {{"why", "libvirtd ended it"}});
+  const record::Event hang = event(kinds::kHang, "libvirtd:b", "", {{"waiting_for", "end of the migration"}});
+  for (const auto& events : {std::vector{ended, hang}, std::vector{hang, ended}}) {
+    const auto findings = with_events(events, record::IterationStatus::lost);
+    ASSERT_EQ(findings.size(), 1U) << describe(findings);
+    EXPECT_EQ(findings[0].detector, "hang");
+    EXPECT_EQ(findings[0].process, "libvirtd:b");
+    EXPECT_EQ(findings[0].evidence["consequences"],
+              base::Json::array({"qemu:a was ended by its libvirtd: libvirtd ended it"}));
+  }
+  // Of the hung one's own side it is trouble of its own.
+  const auto findings = with_events({event(kinds::kUnexpectedExit, "qemu:b", "", {{"why", "gone"}}), hang},
+                                    record::IterationStatus::lost);
+  EXPECT_EQ(of(findings, "crash").size(), 1U) << describe(findings);
+  EXPECT_FALSE(of(findings, "hang").at(0).evidence.contains("consequences"));
+}
+
 TEST(GuestCorruption, APanicIsToldOnce) {
   const auto line = event(kinds::kConsoleLine, "guest", "[    1.2] Kernel panic - not syncing: NMI");
   EXPECT_EQ(with_events({line, event(kinds::kGuestPanic, "guest", "the guest's kernel died", {{"lines", {line.text}}})},

@@ -1,11 +1,10 @@
-// A guest's targets: which of them is asked, which counts. No process is started: none here has one.
+// A guest's targets: which of them is asked, which counts. No process is started.
 #include "engine/guest_targets.h"
 
 #include <gmock/gmock.h>
 
-#include <cstdlib>
-
 #include "engine/fake_lineage.h"
+#include "engine/fake_target.h"
 
 namespace migsoak::engine {
 namespace {
@@ -13,43 +12,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
-
-class TargetWithoutProcess : public target::Target {
- public:
-  TargetWithoutProcess(const std::string& name, const std::string& side) {
-    spec_.name = name;
-    spec_.process = "target:" + name + (side.empty() ? "" : "@" + side);
-    endpoint_.socket = "/" + name + side;
-  }
-  void set_spare_slots(bool spare) { spare_slots_ = spare; }
-
-  base::Result<void> wait_ready(base::Deadline /*deadline*/) override { return {}; }
-  const target::Endpoint& connect(const std::string& /*device*/, const std::string& /*slot*/) const override {
-    return endpoint_;
-  }
-  std::vector<std::string> sockets() const override { return {endpoint_.socket}; }
-  bool has_spare_slots() const override { return spare_slots_; }
-  proc::ChildProcess& child() override {
-    ADD_FAILURE() << "its process is nobody's business";
-    std::abort();
-  }
-  const target::TargetSpec& spec() const override { return spec_; }
-  const target::TargetKind& kind() const override { return *target::find_target_kind("command"); }
-  pid_t pid() const override { return 0; }
-  bool ends_with_client() const override { return false; }
-  base::Result<target::Figures> statistics(base::Deadline /*deadline*/) override {
-    return target::Figures{{"requests", 7}};
-  }
-  proc::ExitStatus stop(std::chrono::milliseconds /*grace*/) override { return {0, 0, false}; }
-  void begin_stop(target::StopHow /*how*/) override {}
-  bool stopped() override { return true; }
-  base::Result<void> start_again() override { return {}; }
-
- private:
-  target::TargetSpec spec_;
-  target::Endpoint endpoint_;
-  bool spare_slots_ = true;
-};
 
 class GuestTargetsTest : public FakeLineage, public ::testing::Test {
  protected:
@@ -61,7 +23,7 @@ class GuestTargetsTest : public FakeLineage, public ::testing::Test {
             "[[device]]\nid = \"net0\"\ntype = \"virtio-net\"\n") {}
 
   TargetInstance& held(const std::string& side, const std::string& slot = "") {
-    TargetInstance& instance = targets_.hold(std::make_unique<TargetWithoutProcess>("disk0", side), {side, slot});
+    TargetInstance& instance = targets_.hold(std::make_unique<FakeTarget>("disk0", side), {side, slot});
     instance.process_id = ++last_id_;
     return instance;
   }
@@ -121,10 +83,17 @@ TEST_F(GuestTargetsTest, ALostOneIsKeptAndNoMoreLookedAt) {
 }
 
 TEST_F(GuestTargetsTest, AnEndIsNoNewsOfALostOneOrOfOneThatRestarts) {
-  held("a").lost = true;
-  held("b").restarting = true;
+  const auto ended = [this](const std::string& side) -> TargetInstance& {
+    TargetInstance& instance = held(side);
+    (void)instance.target->stop(std::chrono::milliseconds(0));
+    return instance;
+  };
+  ended("a").lost = true;
+  ended("b").restarting = true;
   EXPECT_FALSE(targets_.any_ended());
   EXPECT_THAT(targets_.ended(), IsEmpty());
+  ended("c");
+  EXPECT_THAT(names_of(targets_.ended()), ElementsAre("target:disk0@c"));
 }
 
 TEST_F(GuestTargetsTest, OneIsFoundByNameAndByProcess) {
@@ -150,7 +119,7 @@ TEST_F(GuestTargetsTest, ThoseOfASlotAreForgottenTogether) {
 
 TEST_F(GuestTargetsTest, AThirdQemuNeedsRoomAtEachSharedOne) {
   const auto without_room = [this](const std::string& slot) {
-    auto target = std::make_unique<TargetWithoutProcess>("disk0", "a");
+    auto target = std::make_unique<FakeTarget>("disk0", "a");
     target->set_spare_slots(false);
     targets_.hold(std::move(target), {"a", slot});
   };

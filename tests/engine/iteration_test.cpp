@@ -116,6 +116,10 @@ TEST_F(IterationTest, AFailedMigrationStaysOnItsSourceAndTheNextOneGoesThrough) 
   EXPECT_EQ(failed.status, IterationStatus::failed);
   EXPECT_EQ(result_, StepResult::stays_on_source);
   EXPECT_THAT(events_of(failed), ElementsAre("migration-failed qemu:a"));
+  const base::Json& detail = event_of(failed, record::event_kind::kMigrationFailed)->detail;
+  EXPECT_EQ(detail["settings"]["source"]["parameters"]["mode"], "normal");
+  EXPECT_EQ(detail["settings"]["destination"], detail["settings"]["source"]);
+  EXPECT_THAT(detail["channel"]["uri"].get<std::string>(), HasSubstr("unix:"));
   EXPECT_EQ(fake_->guest_side(), "b");
   EXPECT_THAT(lineage_->vms(), SizeIs(1)) << "nothing is left of the attempt";
   fake_->migrations_pass({"setup", "active", "device", "completed"});

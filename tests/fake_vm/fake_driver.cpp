@@ -109,6 +109,7 @@ struct Vm {
   std::deque<std::pair<std::uint64_t, std::pair<std::string, Json>>> queued;  // until QMP is up
   std::vector<std::string> sent;
   std::vector<std::string> fresh_lines, all_lines;
+  std::set<std::string> devices;
   Socket agent, console, cpr;
 
   std::string migration = "none";
@@ -165,7 +166,8 @@ struct World {
 
   // The guest.
   Vm* home = nullptr;
-  bool booted = false, said_so = false, silent = false, corrupt = false;
+  bool booted = false, said_so = false, silent = false, corrupt = false, overlooks = false;
+  LettingGo letting_go = LettingGo::announced;
   std::uint64_t beats = 0;
   base::Clock::time_point next_beat{};
   std::string heard;
@@ -175,6 +177,7 @@ struct World {
   std::optional<proc::ExitStatus> refuses_exec;
   std::optional<base::Error> next_start_fails;
   bool next_never_answers = false;
+  bool plugs_while_migrating = false;
 
   Vm* newest(const std::string& side) {
     for (auto it = vms.rbegin(); it != vms.rend(); ++it) {
@@ -203,6 +206,8 @@ struct World {
   Result<Json> execute(Vm& vm, const std::string& command, const Json& arguments);
   Result<Json> begin_migration(Vm& vm, const Json& arguments);
   Result<Json> begin_incoming(Vm& vm, const Json& arguments);
+  Result<Json> plug(Vm& vm, const std::string& id) const;
+  Result<Json> unplug(Vm& vm, const std::string& id) const;
   std::shared_ptr<Vm> add(MachineSpec spec);
 };
 
@@ -345,6 +350,8 @@ void World::take_request(const std::string& line) {
                      {"pages_misplaced", 0},
                      {"pages_garbage", std::exchange(corrupt, false) ? 1 : 0}};
     answer["disks"] = Json::array();
+  } else if (words[2] == "await") {
+    answer["holds"] = !overlooks;
   }
   home->agent.say(guest::frame_line(fmt::format("A {} 1 1 {}", words[1], base::dump_json(answer))));
 }
@@ -397,7 +404,23 @@ Result<Json> World::begin_migration(Vm& vm, const Json& arguments) {
     return generic_error("Failed to open '" + vm.state_file + "': No such file or directory");
   }
   vm.migration_error.clear();
+  vm.migration = "none";  // what it came by is not what is asked about any more
   vm.to_pass.assign(states.begin(), states.end());
+  return Json::object();
+}
+
+Result<Json> World::plug(Vm& vm, const std::string& id) const {
+  if (vm.under_way() && !plugs_while_migrating) return generic_error("device_add not allowed while migrating");
+  if (!vm.devices.insert(id).second) return generic_error("Duplicate device ID '" + id + "'");
+  return Json::object();
+}
+
+Result<Json> World::unplug(Vm& vm, const std::string& id) const {
+  if (!vm.devices.contains(id)) return base::fail(ErrorKind::subject, "DeviceNotFound: Device '" + id + "' not found");
+  if (vm.under_way() && !plugs_while_migrating) return generic_error("device_del not allowed while migrating");
+  if (letting_go == LettingGo::never) return Json::object();
+  vm.devices.erase(id);
+  if (letting_go == LettingGo::announced) vm.announce("DEVICE_DELETED", {{"device", id}});
   return Json::object();
 }
 
@@ -432,7 +455,13 @@ Result<Json> World::execute(Vm& vm, const std::string& command, const Json& argu
     vm.end({0, 0, false});
     return Json::object();
   }
-  if (command == "device_del") vm.announce("DEVICE_DELETED", {{"device", arguments.value("id", "")}});
+  if (command == "device_add") return plug(vm, arguments.value("id", ""));
+  if (command == "device_del") return unplug(vm, arguments.value("id", ""));
+  if (command == "qom-list" && arguments.value("path", "") == "/machine/peripheral") {
+    Json list = Json::array();
+    for (const std::string& id : vm.devices) list.push_back({{"name", id}});
+    return list;
+  }
   static const std::set<std::string> lists = {"qom-list", "query-chardev", "query-pci", "device-list-properties"};
   return lists.contains(command) ? Json::array() : Json::object();
 }
@@ -441,6 +470,7 @@ std::shared_ptr<Vm> World::add(MachineSpec spec) {
   auto vm = std::make_shared<Vm>(*this, std::move(spec));
   vm->run_state = vm->spec.incoming ? "inmigrate" : "prelaunch";
   vm->never_answers = std::exchange(next_never_answers, false);
+  for (const hypervisor::DeviceSpec& device : vm->spec.devices) vm->devices.insert(device.id);
   const std::string base = vm->spec.run_dir + "/" + vm->spec.instance;
   vm->agent.listen(base + ".a");
   vm->console.listen(base + ".c");
@@ -628,6 +658,18 @@ std::string FakeDriver::guest_side() const {
 }
 void FakeDriver::corrupt_guest() {
   world_->corrupt = true;
+}
+void FakeDriver::panic_guest() {
+  if (world_->home != nullptr) world_->home->console.say("Kernel panic - not syncing: as told\r\n");
+}
+void FakeDriver::lets_go(LettingGo how) {
+  world_->letting_go = how;
+}
+void FakeDriver::guest_overlooks_devices() {
+  world_->overlooks = true;
+}
+void FakeDriver::plug_while_migrating() {
+  world_->plugs_while_migrating = true;
 }
 void FakeDriver::migrations_pass(std::vector<std::string> states) {
   world_->states = std::move(states);

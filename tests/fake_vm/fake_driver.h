@@ -25,6 +25,13 @@ enum class Answer {
   stay_silent  // taken, and never answered
 };
 
+// What becomes of a device once its unplug was asked for.
+enum class LettingGo {
+  announced,    // it goes, and DEVICE_DELETED says so
+  unannounced,  // it goes, as a CPU does under TCG
+  never,
+};
+
 class FakeDriver : public hypervisor::Driver {
  public:
   explicit FakeDriver(proc::Reactor& reactor);
@@ -52,6 +59,12 @@ class FakeDriver : public hypervisor::Driver {
   std::string guest_side() const;  // empty: it is nowhere, or in a file
   // Its memory is found damaged by the next verification.
   void corrupt_guest();
+  void panic_guest();
+  void lets_go(LettingGo how);
+  // It shows nothing of what is plugged, and goes on showing what is unplugged.
+  void guest_overlooks_devices();
+  // QEMU takes device_add and device_del during a migration, as it must not.
+  void plug_while_migrating();
 
   // Migrations to come: the states that the source passes through (QAPI MigrationStatus), each for one turn. The last
   // is what it stays in. By default "setup" "active" "device" "completed".

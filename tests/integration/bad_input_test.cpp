@@ -33,23 +33,11 @@ class BadInput : public MigsoakTest {
   }
   void expect_set_refused(const std::string& set, const std::vector<std::string>& parts) const {
     SCOPED_TRACE(set);
-    const std::string scenario = write("s.toml", kGood);
+    const std::string scenario = write("s.toml", good());
     expect_refused({"run", scenario, "--db", path("never.db"), "--set", set}, parts);
   }
 
-  static constexpr const char* kGood = R"(name = "good"
-iterations = 2
-[[side]]
-name = "a"
-[[side]]
-name = "b"
-[[target]]
-name = "disk0"
-[[device]]
-id = "vd0"
-type = "vhost-user-blk"
-target = "disk0"
-)";
+  static std::string good() { return "name = \"good\"\niterations = 2\n" + two_sides() + served_disk(); }
 };
 
 TEST_F(BadInput, UnknownKeyNamesFileLineAndNearest) {
@@ -147,7 +135,7 @@ TEST_F(BadInput, SetPathsAndValues) {
 }
 
 TEST_F(BadInput, CommandLine) {
-  const std::string scenario = write("s.toml", kGood);
+  const std::string scenario = write("s.toml", good());
   const std::vector<std::vector<std::string>> wrong = {
       {},
       {"frobnicate"},
@@ -179,7 +167,7 @@ TEST_F(BadInput, CommandLine) {
 }
 
 TEST_F(BadInput, SocketPathBeyond107Bytes) {
-  const std::string scenario = write("s.toml", kGood);
+  const std::string scenario = write("s.toml", good());
   const std::string deep = path(std::string(80, 'd'));
   fs::create_directory(deep);
   environment["MIGSOAK_RUN_BASE"] = deep;
@@ -220,7 +208,7 @@ TEST_F(BadInput, DatabasesThatAreNone) {
     expect_refused({"report", db, "--junit", path("out.xml")}, {part});
     expect_refused({"judge", db}, {part});
     expect_refused({"replay", db, "--iteration", "0"}, {part});
-    expect_refused({"run", write("s.toml", kGood), "--db", db, "--resume"}, {part});
+    expect_refused({"run", write("s.toml", good()), "--db", db, "--resume"}, {part});
   }
   EXPECT_FALSE(fs::exists(path("out.xml")));
 }

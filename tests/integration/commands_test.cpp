@@ -22,21 +22,11 @@ summary = "For the tests of the command line"
 iterations = 10
 [guest]
 workload = "idle"
-[[side]]
-name = "a"
-[[side]]
-name = "b"
-[[target]]
-name = "disk0"
-[[device]]
-id = "vd0"
-type = "vhost-user-blk"
-target = "disk0"
 )";
 
 class Commands : public MigsoakTest {
  protected:
-  std::string scenario() const { return write("s.toml", kScenario); }
+  std::string scenario() const { return write("s.toml", kScenario + two_sides() + served_disk()); }
   base::Json json(const std::vector<std::string>& arguments) const {
     const Outcome outcome = migsoak(arguments);
     EXPECT_EQ(outcome.status, 0) << describe(outcome);

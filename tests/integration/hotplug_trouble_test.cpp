@@ -21,10 +21,6 @@ iterations = 3
 [guest]
 machine = "MACHINE"
 workload = "idle"
-[[side]]
-name = "a"
-[[side]]
-name = "b"
 [[device]]
 id = "vd0"
 type = "virtio-blk"
@@ -37,7 +33,7 @@ class Hotplug : public MigsoakTest {
   std::string scenario(const std::string& machine, const std::string& more) const {
     std::string text = kHead;
     text.replace(text.find("MACHINE"), 7, machine);
-    return write("s.toml", text + more);
+    return write("s.toml", text + two_sides() + more);
   }
   std::string db() const { return path("r.db"); }
 

@@ -61,12 +61,9 @@ void KillTest::TearDown() {
 }
 
 std::string KillTest::scenario(const std::string& target_lines) const {
-  return fmt::format(
-      "name = \"{}\"\nseed = 1\n[guest]\nworkload = \"idle\"\n[[side]]\nname = \"a\"\n[[side]]\nname = \"b\"\n"
-      "[[target]]\nname = \"disk0\"\n{}\n[[device]]\nid = \"vd0\"\ntype = \"vhost-user-blk\"\ntarget = \"disk0\"\n"
-      // What it leaves behind is known here and not the question.
-      "[gate]\norphan = \"warn\"\n",
-      name_, target_lines);
+  // What it leaves behind is known here and not the question.
+  return "name = \"" + name_ + "\"\nseed = 1\n[guest]\nworkload = \"idle\"\n" + two_sides() +
+         served_disk(target_lines + "\n") + "[gate]\norphan = \"warn\"\n";
 }
 
 std::vector<std::string> KillTest::run_arguments(const std::string& toml, std::int64_t iterations) const {

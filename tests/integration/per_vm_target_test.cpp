@@ -59,10 +59,8 @@ class PerVmTarget : public MigsoakTest {
   }
 };
 
-constexpr const char* kTwoSides = "[[side]]\nname = \"a\"\n[[side]]\nname = \"b\"\n";
-
 TEST_F(PerVmTarget, ComesBeforeItsQemuAndEndsWithIt) {
-  const Outcome outcome = run(scenario(kTwoSides, ""));
+  const Outcome outcome = run(scenario(two_sides(), ""));
   EXPECT_EQ(outcome.status, 0) << describe(outcome);
   EXPECT_TRUE(findings(db())["findings"].empty()) << findings(db()).dump();
   const Processes seen = processes_of_target();
@@ -96,7 +94,7 @@ std::string one_client_target(int status) {
 }
 
 TEST_F(PerVmTarget, OneThatEndsWithItsClientIsNoCrash) {
-  const Outcome outcome = run(scenario_of(kTwoSides, one_client_target(0)));
+  const Outcome outcome = run(scenario_of(two_sides(), one_client_target(0)));
   EXPECT_EQ(outcome.status, 0) << describe(outcome);
   EXPECT_TRUE(findings(db())["findings"].empty()) << findings(db()).dump();
   const Processes seen = processes_of_target();
@@ -105,7 +103,7 @@ TEST_F(PerVmTarget, OneThatEndsWithItsClientIsNoCrash) {
 }
 
 TEST_F(PerVmTarget, OneThatEndsWithItsClientButNotWellIsFound) {
-  const Outcome outcome = run(scenario_of(kTwoSides, one_client_target(3)), {"iterations=1"});
+  const Outcome outcome = run(scenario_of(two_sides(), one_client_target(3)), {"iterations=1"});
   EXPECT_EQ(outcome.status, 1) << describe(outcome);
   const base::Json crash = only(findings(db()), "crash");
   EXPECT_EQ(crash.value("process", ""), "target:disk0@a");
@@ -115,7 +113,7 @@ TEST_F(PerVmTarget, OneThatEndsWithItsClientButNotWellIsFound) {
 // The finding is the target's, not that of the QEMU which could not be started without it.
 TEST_F(PerVmTarget, OneThatDoesNotComeUpIsFoundByItsOwnName) {
   const Outcome outcome =
-      run(scenario(kTwoSides, ""),
+      run(scenario(two_sides(), ""),
           {"target.disk0.wrapper=[\"/bin/sh\", \"-c\", \"case \\\"$*\\\" in *@b.*) echo no room; exit 9;; esac; exec "
            "\\\"$@\\\"\", \"wrapper\"]"});
   EXPECT_EQ(outcome.status, 1) << describe(outcome);

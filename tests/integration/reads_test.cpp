@@ -10,10 +10,6 @@ iterations = 3
 [guest]
 machine = "q35"
 workload = "idle"
-[[side]]
-name = "a"
-[[side]]
-name = "b"
 [[device]]
 id = "vd0"
 type = "virtio-blk"
@@ -29,7 +25,7 @@ class MissedRead : public MigsoakTest {
     SCOPED_TRACE(command);
     const std::string db = path(read + ".db");
     const Outcome outcome =
-        migsoak({"run", write("s.toml", kScenario), "--db", db, "--no-progress", "--set",
+        migsoak({"run", write("s.toml", kScenario + two_sides()), "--db", db, "--no-progress", "--set",
                  "side.b.env.LD_PRELOAD=" + fault("monitor_refuses"), "--set", "side.b.env.FAULT_COMMAND=" + command,
                  "--set", "side.b.env.FAULT_LIMIT=1", "--set", "side.b.env.FAULT_STATE=" + path(read + ".state")});
     EXPECT_EQ(outcome.status, 3) << describe(outcome);

@@ -17,7 +17,7 @@ class Resume : public MigsoakTest {
     EXPECT_EQ(outcome.status, 0) << describe(outcome);
   }
   static std::string scenario(const std::string& more) {
-    return "name = \"resume\"\n[guest]\nworkload = \"idle\"\n[[side]]\nname = \"a\"\n[[side]]\nname = \"b\"\n" + more;
+    return "name = \"resume\"\n[guest]\nworkload = \"idle\"\n" + two_sides() + more;
   }
 };
 

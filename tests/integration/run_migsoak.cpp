@@ -19,6 +19,25 @@ namespace migsoak::integration {
 namespace fs = std::filesystem;
 using std::chrono::seconds;
 
+std::string two_sides() {
+  return R"([[side]]
+name = "a"
+[[side]]
+name = "b"
+)";
+}
+
+std::string served_disk(const std::string& of_target) {
+  return R"([[target]]
+name = "disk0"
+)" + of_target +
+         R"([[device]]
+id = "vd0"
+type = "vhost-user-blk"
+target = "disk0"
+)";
+}
+
 namespace {
 
 std::string slurp(const std::string& path) {

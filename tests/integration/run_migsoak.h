@@ -23,6 +23,11 @@ struct Outcome {
 // For assertion messages.
 std::string describe(const Outcome& outcome);
 
+// Parts of a test's own scenario: the sides "a" and "b"; a disk "vd0" that a target "disk0" serves, with further lines
+// of the target's.
+std::string two_sides();
+std::string served_disk(const std::string& of_target = "");
+
 using Environment = std::map<std::string, std::string>;
 
 // A migsoak that runs; killed when it goes out of scope unfinished.

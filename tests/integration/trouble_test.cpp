@@ -23,17 +23,6 @@ constexpr const char* kScenario = R"(name = "trouble"
 iterations = 5
 [guest]
 workload = "idle"
-[[side]]
-name = "a"
-[[side]]
-name = "b"
-[[target]]
-name = "disk0"
-TARGET
-[[device]]
-id = "vd0"
-type = "vhost-user-blk"
-target = "disk0"
 [run]
 spawn_deadline_s = 4
 migrate_deadline_s = 6
@@ -44,9 +33,7 @@ quit_deadline_s = 5
 class Trouble : public MigsoakTest {
  protected:
   std::string scenario(const std::string& target_lines = "") const {
-    std::string text = kScenario;
-    text.replace(text.find("TARGET"), 6, target_lines);
-    return write("s.toml", text);
+    return write("s.toml", kScenario + two_sides() + served_disk(target_lines + "\n"));
   }
   std::string db() const { return path("r.db"); }
   // "--set" before each.

@@ -38,7 +38,18 @@ class FakeMigration : public ::testing::TestWithParam<std::string> {
       phases_.push_back(phase);
       if (on_phase_) on_phase_(phase);
     };
+    told_.on_settings = [this](End end, const SentSettings& sent) {
+      base::Json& known = settings_[to_string(end)];
+      EXPECT_TRUE(known.is_null()) << "told twice";
+      known = {{"capabilities", sent.capabilities}, {"parameters", sent.parameters}};
+    };
+    told_.on_channel = [this](const base::Json& arguments) {
+      EXPECT_TRUE(channel_.is_null()) << "told twice";
+      EXPECT_THAT(driver_.commands("a"), Not(Contains("migrate"))) << "told before the source is";
+      channel_ = arguments;
+    };
     told_.on_started = [this] {
+      EXPECT_TRUE(channel_.is_object());
       if (on_started_) on_started_();
     };
     told_.on_release = [this]() -> base::Result<void> {
@@ -102,6 +113,7 @@ class FakeMigration : public ::testing::TestWithParam<std::string> {
   std::function<void()> on_started_;
   std::function<void(MigrationPhase)> on_phase_;
   std::vector<MigrationPhase> phases_;
+  base::Json settings_, channel_;  // as told, by end
   MachineSpec next_;
   std::unique_ptr<Machine> source_, destination_;
 };
@@ -117,6 +129,26 @@ TEST_P(FakeMigration, BringsTheGuestOver) {
   EXPECT_EQ(phases_.back(), MigrationPhase::completed);
   EXPECT_TRUE(std::is_sorted(phases_.begin(), phases_.end()));
   EXPECT_EQ(std::adjacent_find(phases_.begin(), phases_.end()), phases_.end());
+}
+
+TEST_P(FakeMigration, TellsWhatItSetsAndWhatItGoesOver) {
+  ASSERT_EQ(run().result, MigrationResult::completed);
+  const bool ignores_shared = GetParam() == "local" || GetParam() == "cpr-reboot";
+  const std::string mode = GetParam().starts_with("cpr-") ? GetParam() : "normal";
+  const base::Json expected = {{"capabilities", {{"x-ignore-shared", ignores_shared}}},
+                               {"parameters", {{"mode", mode}}}};
+  EXPECT_EQ(settings_["source"], expected);
+  // One that answers only with the guest in it has been sent none.
+  const bool is_sent = order() == ProcessOrder::beside || order() == ProcessOrder::afterwards;
+  EXPECT_EQ(settings_["destination"], is_sent ? expected : base::Json());
+  if (order() == ProcessOrder::waiting) {
+    ASSERT_EQ(channel_["channels"].size(), 2U);
+    EXPECT_EQ(channel_["channels"][1]["addr"]["path"], directory_.file("b.x"));
+  } else if (order() == ProcessOrder::beside) {
+    EXPECT_TRUE(channel_["uri"].get<std::string>().starts_with("unix:" + directory_.path())) << channel_;
+  } else {
+    EXPECT_EQ(channel_["uri"], "file:" + directory_.file("b.state"));
+  }
 }
 
 TEST_P(FakeMigration, ASourceThatFailsKeepsTheGuest) {
@@ -146,6 +178,8 @@ TEST_P(FakeMigration, ASettingThatIsRefusedIsAFailureBeforeAnythingBegins) {
   });
   const MigrationOutcome outcome = run();
   EXPECT_EQ(outcome.result, MigrationResult::failed) << outcome.error;
+  EXPECT_TRUE(settings_["source"].is_object()) << "what is refused was sent";
+  EXPECT_TRUE(channel_.is_null());
   EXPECT_THAT(driver_.commands("a"), Not(Contains("migrate")));
   EXPECT_TRUE(driver_.guest_runs());
 }

@@ -8,11 +8,19 @@
 namespace migsoak::ops {
 
 struct Told : MigrationListener {
+  std::function<void(End, const SentSettings&)> on_settings;
+  std::function<void(const base::Json&)> on_channel;
   std::function<void()> on_started, on_progress;
   std::function<void(MigrationPhase)> on_reached;
   std::function<base::Result<hypervisor::Machine*>(base::Deadline)> on_raise;
   std::function<base::Result<void>()> on_release;
 
+  void settings_sent(End end, const SentSettings& settings) override {
+    if (on_settings) on_settings(end, settings);
+  }
+  void channel_opened(const base::Json& arguments) override {
+    if (on_channel) on_channel(arguments);
+  }
   void started() override {
     if (on_started) on_started();
   }

@@ -79,6 +79,7 @@ MigrationOutcome LiveMigration::run() {
   if (auto failure = set_up()) return std::move(*failure);
   base::Json arguments;
   if (auto failure = open_channel(arguments)) return std::move(*failure);
+  context_.listener.channel_opened(arguments);
 
   began_ = base::Clock::now();
   migrate_id_ = context_.source->qmp().send("migrate", arguments);
@@ -92,6 +93,8 @@ std::optional<MigrationOutcome> LiveMigration::set_up() {
   const auto status_id = context_.source->qmp().send("query-status");
   std::optional<PendingSettings> on_destination;
   if (!waiting()) on_destination.emplace(*context_.destination, settings_);
+  context_.listener.settings_sent(End::source, on_source.sent());
+  if (on_destination) context_.listener.settings_sent(End::destination, on_destination->sent());
   auto source_set = on_source.confirm(context_.deadline);
   auto status = context_.source->qmp().take_reply(status_id, context_.deadline);
   if (!status) return channel_failed({End::source, std::move(status.error())});
@@ -202,8 +205,7 @@ MigrationOutcome LiveMigration::conclude_failed() {
     return finish(MigrationResult::completed, "after the switch-over: " + loss);
   }
   MigrationOutcome outcome = finish(MigrationResult::failed, "");
-  const std::string description =
-      base::printable(base::json_get<std::string>(outcome.source_status, "error-desc", ""), 2000);
+  const std::string description = base::json_text(outcome.source_status, "error-desc", 2000);
   // A destination whose source gives up finds its stream cut and exits as well; that is the source's failure.
   const bool by_signal = outcome.destination_exit && outcome.destination_exit->signal != 0;
   // Cancelled is the source's own word, whatever the destination makes of its cut stream.

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/deadline.h"
+#include "base/json.h"
 #include "base/result.h"
 #include "hypervisor/machine.h"
 
@@ -15,9 +16,23 @@ namespace migsoak::ops {
 enum class MigrationPhase { setup, active, pre_switchover, device, completed };
 std::string to_string(MigrationPhase phase);  // as QAPI spells it
 
+enum class End { source, destination };
+std::string to_string(End end);
+
+// What an end was sent, by QAPI's names. Whether it took that shows in the outcome.
+struct SentSettings {
+  base::Json capabilities = base::Json::object();  // {"x-ignore-shared": true}
+  // {"mode": "cpr-reboot"}. cpr-exec-command is the machine's affair (Machine::send_exec) and not among them.
+  base::Json parameters = base::Json::object();
+};
+
 class MigrationListener {
  public:
   virtual ~MigrationListener() = default;
+  // Once for each end, before it sends or loads. Not of a driver that migrates by itself: it sets and opens what it
+  // will.
+  virtual void settings_sent(End, const SentSettings&) {}
+  virtual void channel_opened(const base::Json&) {}  // once: what the source's `migrate` is given, its uri or channels
   virtual void started() {}                // once: the source was told to migrate, and nothing is waited for yet
   virtual void progress() {}               // now and then
   virtual void reached(MigrationPhase) {}  // once for each, at the earliest opportunity

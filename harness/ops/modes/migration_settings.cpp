@@ -13,14 +13,17 @@ constexpr const char* kModeParameterSince = "8.2";
 
 PendingSettings::PendingSettings(hypervisor::Machine& machine, const MigrationSettings& settings) : machine_(machine) {
   qmp::Monitor& client = machine.qmp();
-  const base::Json shared{{"capability", "x-ignore-shared"}, {"state", settings.ignore_shared}};
-  ids_.push_back(client.send("migrate-set-capabilities", {{"capabilities", base::Json::array({shared})}}));
+  sent_.capabilities = {{"x-ignore-shared", settings.ignore_shared}};
+  base::Json list = base::Json::array();
+  for (const auto& [name, state] : sent_.capabilities.items()) list.push_back({{"capability", name}, {"state", state}});
+  ids_.push_back(client.send("migrate-set-capabilities", {{"capabilities", std::move(list)}}));
   // An unknown version is taken for an older one (MachineSpec::version).
   if (settings.mode == "normal" && base::older_version(machine.spec().version, kModeParameterSince)) return;
   if (settings.execs) {
     if (const auto sent = machine.send_exec()) ids_.push_back(*sent);
   }
-  ids_.push_back(client.send("migrate-set-parameters", {{"mode", settings.mode}}));
+  sent_.parameters = {{"mode", settings.mode}};
+  ids_.push_back(client.send("migrate-set-parameters", sent_.parameters));
 }
 
 base::Result<void> PendingSettings::confirm(base::Deadline deadline) {

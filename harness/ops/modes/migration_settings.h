@@ -10,6 +10,7 @@
 #include "base/deadline.h"
 #include "base/result.h"
 #include "hypervisor/machine.h"
+#include "ops/modes/migration_listener.h"
 
 namespace migsoak::ops {
 
@@ -24,12 +25,14 @@ class PendingSettings {
  public:
   // The mode "normal" is not sent to a QEMU that has no other.
   PendingSettings(hypervisor::Machine& machine, const MigrationSettings& settings);
+  const SentSettings& sent() const { return sent_; }
   // kind subject: refused; kind timeout: no answer.
   base::Result<void> confirm(base::Deadline deadline);
 
  private:
   hypervisor::Machine& machine_;
   std::vector<std::uint64_t> ids_;
+  SentSettings sent_;
 };
 
 }  // namespace migsoak::ops

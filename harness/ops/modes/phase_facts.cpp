@@ -20,6 +20,10 @@ std::string to_string(MigrationPhase phase) {
   return "?";
 }
 
+std::string to_string(End end) {
+  return end == End::source ? "source" : "destination";
+}
+
 void PhaseFacts::publish(const PeerStatus& source, MigrationListener& listener) {
   for (std::size_t at = told_; at < kPhases.size(); ++at) {
     if (!source.saw(to_string(kPhases[at]).c_str())) continue;

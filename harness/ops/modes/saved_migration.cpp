@@ -62,6 +62,7 @@ void SavedMigration::look_at_migrate() {
 
 std::optional<MigrationOutcome> SavedMigration::set_up() {
   PendingSettings sent(*context_.source, settings_);
+  context_.listener.settings_sent(End::source, sent.sent());
   const auto status_id = context_.source->qmp().send("query-status");
   auto set = sent.confirm(context_.deadline);
   auto status = context_.source->qmp().take_reply(status_id, context_.deadline);
@@ -73,7 +74,9 @@ std::optional<MigrationOutcome> SavedMigration::set_up() {
 
 std::optional<MigrationOutcome> SavedMigration::save() {
   began_ = base::Clock::now();
-  migrate_id_ = context_.source->qmp().send("migrate", {{"uri", "file:" + context_.channels.state_file}});
+  const base::Json arguments = {{"uri", "file:" + context_.channels.state_file}};
+  context_.listener.channel_opened(arguments);
+  migrate_id_ = context_.source->qmp().send("migrate", arguments);
   context_.listener.started();
   const auto over = [this] {
     look_at_migrate();
@@ -132,6 +135,7 @@ std::optional<MigrationOutcome> SavedMigration::begin_load() {
   qmp::Monitor& client = context_.destination->qmp();
   client.take_events();
   PendingSettings sent(*context_.destination, settings_);
+  context_.listener.settings_sent(End::destination, sent.sent());
   const auto incoming = client.send("migrate-incoming", {{"uri", "file:" + context_.channels.state_file}});
   auto set = sent.confirm(context_.deadline);
   auto reply = client.take_reply(incoming, context_.deadline);

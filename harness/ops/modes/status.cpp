@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "qmp/repeated_query.h"
 
 namespace migsoak::ops {
 
@@ -14,6 +15,9 @@ namespace {
 constexpr std::chrono::seconds kCollectMax{2};
 constexpr std::chrono::seconds kRestoreMax{3};
 constexpr std::chrono::milliseconds kTimesMax{500};
+constexpr std::chrono::milliseconds kTimesEvery{1};
+constexpr std::chrono::milliseconds kStateEvery{10};
+constexpr std::chrono::milliseconds kResumesWithin{200};
 
 struct Figure {
   const char* group;  // "" or a sub-object of MigrationInfo
@@ -39,9 +43,12 @@ bool settled(const std::string& status) {
   return std::find(all.begin(), all.end(), status) != all.end();
 }
 
-std::string migration_status(qmp::Monitor& client, base::Deadline deadline) {
-  const auto reply = client.execute("query-migrate", base::Json::object(), deadline);
-  return reply ? base::json_get<std::string>(*reply, "status", "") : "unknown";
+std::string status_in(const base::Result<base::Json>& query_migrate) {
+  return query_migrate ? base::json_get<std::string>(*query_migrate, "status", "") : "unknown";
+}
+
+bool runs_in(const base::Result<base::Json>& query_status) {
+  return query_status && base::json_get<bool>(*query_status, "running", false);
 }
 
 // The source announces "completed" before its migration thread has worked out total-time and downtime (QEMU's
@@ -52,8 +59,21 @@ bool lacks_times(const base::Json& status) {
 }
 
 bool runs(qmp::Monitor& client, base::Deadline deadline) {
-  const auto reply = client.execute("query-status", base::Json::object(), deadline);
-  return reply && base::json_get<bool>(*reply, "running", false);
+  return runs_in(client.execute("query-status", base::Json::object(), deadline));
+}
+
+// Until the status is one with its times.
+void await_times(proc::Reactor& reactor, qmp::Monitor& source, base::Json& status, base::Deadline deadline) {
+  if (!lacks_times(status)) return;
+  qmp::RepeatedQuery query(source, "query-migrate", kTimesEvery);
+  const auto over = [&] {
+    const base::Result<base::Json>* answer = query.poll();
+    if (answer == nullptr) return false;
+    if (!*answer) return true;
+    status = **answer;
+    return !lacks_times(status);
+  };
+  reactor.run_until(over, deadline, kTimesEvery);
 }
 
 }  // namespace
@@ -101,13 +121,9 @@ void collect_statuses(MigrationContext& context, MigrationOutcome& outcome) {
     auto reply = destination->take_reply(from_destination, deadline);
     if (reply) outcome.destination_status = std::move(*reply);
   }
-  const auto times_by = base::Deadline::in(kTimesMax).sooner(deadline);
-  while (source != nullptr && lacks_times(outcome.source_status) && !times_by.passed()) {
-    const auto pause = base::Deadline::in(std::chrono::milliseconds(1));
-    if (context.reactor.run_until([] { return false; }, pause) == proc::Wait::interrupted) break;
-    auto reply = source->execute("query-migrate", base::Json::object(), deadline);
-    if (!reply) break;
-    outcome.source_status = std::move(*reply);
+  if (source != nullptr) {
+    const auto times_by = base::Deadline::in(kTimesMax).sooner(deadline);
+    await_times(context.reactor, *source, outcome.source_status, times_by);
   }
   outcome.figures = figures_of(outcome.source_status.is_object() ? outcome.source_status : outcome.destination_status);
   const hypervisor::Machine* machine = context.destination;
@@ -118,32 +134,34 @@ bool restore_source(proc::Reactor& reactor, hypervisor::Machine& source, bool ma
   qmp::Monitor& client = source.qmp();
   const auto deadline = base::Deadline::in(kRestoreMax);
   if (!reachable(source)) return false;
-  std::string status = migration_status(client, deadline);
+  std::string status = status_in(client.execute("query-migrate", base::Json::object(), deadline));
   if (!settled(status)) {
     (void)client.execute("migrate_cancel", base::Json::object(), deadline);
-    while (!settled(status) && reachable(source) && !deadline.passed()) {
-      const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
-      const auto waited = reactor.run_until([&] { return !reachable(source); }, pause);
-      if (waited == proc::Wait::interrupted) return false;
-      status = migration_status(client, deadline);
-    }
+    qmp::RepeatedQuery query(client, "query-migrate", kStateEvery);
+    const auto over = [&] {
+      if (const auto* answer = query.poll()) status = status_in(*answer);
+      return settled(status) || !reachable(source);
+    };
+    if (reactor.run_until(over, deadline, kStateEvery) == proc::Wait::interrupted) return false;
   }
+  if (runs(client, deadline)) return true;
   // A cancelled or failed migration starts its guest again by itself, a little after the status says so (QEMU's
   // migration_iteration_finish runs in a bottom half); a completed one never does.
-  const auto grace = base::Deadline::in(std::chrono::milliseconds(status == "completed" ? 0 : 200)).sooner(deadline);
-  while (!runs(client, deadline)) {
-    if (!reachable(source) || deadline.passed()) return false;
-    if (grace.passed()) {
-      if (!may_continue) return false;
-      (void)client.execute("cont", base::Json::object(), deadline);
-      return runs(client, deadline);
-    }
-    const auto pause = base::Deadline::in(std::chrono::milliseconds(10)).sooner(deadline);
-    const auto waited = reactor.run_until([&] { return client.has_event("RESUME"); }, pause);
+  if (status != "completed") {
+    bool running = false;
+    qmp::RepeatedQuery query(client, "query-status", kStateEvery);
+    const auto over = [&] {
+      if (const auto* answer = query.poll()) running = runs_in(*answer);
+      return running || client.has_event("RESUME") || !reachable(source);
+    };
+    const auto waited = reactor.run_until(over, base::Deadline::in(kResumesWithin).sooner(deadline), kStateEvery);
     if (waited == proc::Wait::interrupted) return false;
-    if (waited == proc::Wait::ready && client.has_event("RESUME")) return runs(client, deadline);
+    if (running) return true;
+    if (reachable(source) && client.has_event("RESUME")) return runs(client, deadline);
   }
-  return true;
+  if (!may_continue || !reachable(source) || deadline.passed()) return false;
+  (void)client.execute("cont", base::Json::object(), deadline);
+  return runs(client, deadline);
 }
 
 }  // namespace migsoak::ops

@@ -23,7 +23,6 @@ struct OpenChannel {
 };
 
 // Which end an error is about, for the outcome.
-enum class End { source, destination };
 struct ChannelError {
   End end = End::destination;
   base::Error error;
