@@ -5,7 +5,7 @@
 #
 #   --tests          also the packages only the tests need
 #   --sanitize WHAT  instead of build/release: address is build/asan (AddressSanitizer, UndefinedBehaviorSanitizer),
-#                    thread is build/tsan (ThreadSanitizer)
+#                    thread is build/tsan (ThreadSanitizer); both by clang, not optimised: a third of the time
 #   --packages-only  no build
 #   --target NAME    build only this target (may be given again); default: everything
 #
@@ -34,7 +34,9 @@ while (($#)); do
         thread) build=$root/build/tsan ;;
         *) say '--sanitize needs a word: address or thread'; exit 2 ;;
       esac
-      cmake_flags=("-DMIGSOAK_SANITIZE=$2")
+      cmake_flags=("-DMIGSOAK_SANITIZE=$2" -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14)
+      # CMake forgets what it was told when the compiler of a tree changes.
+      grep -qs '^CMAKE_CXX_COMPILER:.*clang++-14$' "$build/CMakeCache.txt" || rm -rf "$build"
       shift
       ;;
     --packages-only) packages_only=yes ;;

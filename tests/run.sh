@@ -157,7 +157,7 @@ sanitized_build() {
 }
 threads_build() { set_up --sanitize thread --target test_threads; }
 format() { "$root/tests/style/lint.sh" --format; }
-alone() { "$root/tests/style/alone.sh"; }
+alone() { "$root/tests/style/alone.sh" --lean; }
 tidy() { "$root/tests/style/lint.sh" --tidy --lean; }
 
 if wants tests || wants lint; then

@@ -14,6 +14,7 @@
 #   restarts    scenarios/target-restart.toml, whole: a vhost target killed and stopped under eight writers
 #   starved     two lanes a core under TCG, for each QEMU build: how many guests are lost or corrupted when cores are short.
 #               No demand on builds with a known defect (harness/record/known_defects.def), except where it is avoided
+#   alone       every source and header compiles alone, the tests' own too (tests/style/alone.sh)
 #   fresh       a stranger's machine: minimal Debians, a clone, the README's two commands (tests/fresh.sh); needs root
 #   bench       the soak loop against a bare one (tests/bench): its own figures, and the ratios in the table
 #
@@ -26,7 +27,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 migsoak=$root/build/release/migsoak
 faults=$root/build/release/tests/faults
 scenario=$root/scenarios/vhost-fd-exhaustion.toml
-all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts starved bench fresh)
+all_parts=(exhaustion collapse sparse precision recall kill upgrades restarts starved bench alone fresh)
 # shellcheck source=parts.sh
 source "$root/tests/parts.sh"
 take_parts soak --short "$@"
@@ -231,6 +232,12 @@ part_fresh() {
   tests=$(awk -F '\t' '$2 == "tests" && $4 > most { most = $4 } END { print most }' "$root/build/fresh/table.tsv")
   figure 'clone to the first report, slowest (s)' "$quickstart" '<=' 300
   figure 'tests/run.sh, slowest (s)' "$tests" '<=' 1200
+}
+
+part_alone() {
+  "$root/tests/style/alone.sh" >"$out/alone.log" 2>&1
+  figure 'exit status' $? = 0
+  figure 'sources and headers' "$(sed -nE 's/^compiled alone: ([0-9]+) .*/\1/p' "$out/alone.log")" '>=' 500
 }
 
 part_bench() {

@@ -1,21 +1,26 @@
 #!/usr/bin/env bash
 # Does every source and every header compile alone? The build compiles a room as one file, which hides a missing #include.
 #
-#   tests/style/alone.sh [--build DIR]      default: build/release, configured; nothing of it need be built
+#   tests/style/alone.sh [--lean] [--build DIR]      default: build/release, configured; nothing of it need be built
 #
-# A source is compiled for its syntax with the flags that the build gives it. A header stands alone where the source of its
-# name includes it first; the others are compiled as sources. What passed is remembered in build/alone-cache, under a hash
-# of the flags and of every file of the project that is included.
+#   --lean   without the tests' own sources: half the time, for CI. tests/soak.sh has the whole
 #
-# The two libraries that take longest to read are precompiled for the files that include them, at whatever place. So a
-# file that uses one of them before it includes it would pass; the build itself sees to that for the first file of a room.
+# A source is read by clang with the flags that the build gives it, as a header is: names and types are looked up, and
+# what is left to instantiate at the end is not. A header stands alone where the source of its name includes it first; the
+# others are read by themselves. What passed is remembered in build/alone-cache, under a hash of the flags and of every
+# file of the project that is included.
+#
+# The libraries that take longest to read are precompiled for the files that include them, at whatever place. So a file
+# that uses one of them before it includes it would pass; the build itself sees to that for the first file of a room.
 # The last line is a summary; exit status 1 when a file does not compile alone.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 build=$root/build/release
+lean=no
 while (($#)); do
   case $1 in
+    --lean) lean=yes ;;
     --build)
       build=$2
       shift
@@ -39,6 +44,7 @@ mkdir -p "$cache"
 
 # What the heavy ones are, by the words that include them.
 json='nlohmann/json.hpp'
+fmt='fmt/format.h'
 gmock='gmock/gmock.h'
 
 git -c safe.directory='*' ls-files -- 'harness/**' 'tests/**' 'guest-images/**' | grep -E '\.(cpp|h|c|def)$' |
@@ -73,7 +79,7 @@ awk -v root="$root/" '
   }' "$build/compile_commands.json" >"$work/flags"
 
 # "KEY TAB KIND TAB FILE TAB FLAGS" for what is to be compiled. KIND: the precompiled header it can take, or none.
-awk -F'\t' -v json="$json" -v gmock="$gmock" -v files="$work/files" -v hashes="$work/hashes" '
+awk -F'\t' -v json="$json" -v fmt="$fmt" -v gmock="$gmock" -v lean="$lean" -v files="$work/files" -v hashes="$work/hashes" '
   function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
   function find(from, name,   near) {
     near = folder(from) "/" name
@@ -117,11 +123,12 @@ awk -F'\t' -v json="$json" -v gmock="$gmock" -v files="$work/files" -v hashes="$
     key = ""
     for (path in known) if (path in seen) key = key hash[path]
     kind = "none"
-    if (json in used) kind = gmock in used ? "tests" : "json"
+    # Its macros must be those of the library as it was precompiled.
+    if (json in used) kind = "json" (fmt in used && flags ~ /-DFMT_SHARED/ ? "-fmt" : "") (gmock in used ? "-gmock" : "")
     print key "\t" kind "\t" file "\t" flags
   }
   END {
-    for (path in flags_of) if (path in known) plan(path, flags_of[path])
+    for (path in flags_of) if (path in known && !(lean == "yes" && path ~ /^tests\//)) plan(path, flags_of[path])
     for (path in known) {
       if (path !~ /\.h$/) continue
       twin = path; sub(/\.h$/, ".cpp", twin)
@@ -136,30 +143,34 @@ awk -F'\t' -v json="$json" -v gmock="$gmock" -v files="$work/files" -v hashes="$
 
 # A source that no target compiles would be judged by nobody.
 cut -f3 "$work/plan" | sort >"$work/planned"
-unbuilt=$(grep -E '\.(cpp|c)$' "$work/files" | sort | comm -23 - "$work/planned")
+scope='^'
+[[ $lean == yes ]] && scope='^(harness|guest-images)/'
+unbuilt=$(grep -E '\.(cpp|c)$' "$work/files" | grep -E "$scope" | sort | comm -23 - "$work/planned")
 [[ -z $unbuilt ]] || printf 'alone: no target compiles %s\n' $unbuilt
 
-printf '#include <%s>\n#include <tl/expected.hpp>\n' "$json" >"$work/json.h"
-printf '#include <%s>\n#include <tl/expected.hpp>\n#include <gtest/gtest.h>\n#include <%s>\n' "$json" "$gmock" >"$work/tests.h"
-: >"$work/none.h"
+kinds=(json json-fmt json-gmock json-fmt-gmock)
+for kind in "${kinds[@]}"; do
+  {
+    printf '#include <%s>\n#include <tl/expected.hpp>\n' "$json"
+    [[ $kind != *-fmt* ]] || printf '#include <%s>\n' "$fmt"
+    [[ $kind != *-gmock* ]] || printf '#include <gtest/gtest.h>\n#include <%s>\n' "$gmock"
+  } >"$work/$kind.h"
+done
 : >"$work/failed"
-precompile() { g++ -std=c++20 -O0 -w -x c++-header "$work/$1.h" -o "$work/$1.h.gch"; }
+precompile() {
+  clang++-14 -std=c++20 -O0 -w -DFMT_SHARED -x c++-header -fno-pch-instantiate-templates "$work/$1.h" -o "$work/$1.pch"
+}
 
 # Without what changes nothing about the syntax; the precompiled headers were made at -O0.
 compile_one() {
   local key=$1 kind=$2 file=$3 flags=$4 output
-  local include=()
-  [[ $kind == none ]] || include=(-include "$work/$kind.h")
-  local command=()
-  # The flags are CMake's own, quoted for a shell.
+  # The flags are CMake's own, quoted for a shell; the first is GCC's name.
+  local command=() compiler=clang++-14 as=(-x c++-header -fno-pch-instantiate-templates -o /dev/null)
+  [[ $flags != *'/cc '* ]] || compiler=clang-14 as=(-x c -fsyntax-only)
   eval "command=($flags)"
-  command+=(-O0 -g0 -w -fsyntax-only "${include[@]}")
-  if [[ $file == *.h && $flags != *'/cc '* ]]; then
-    printf '#include "%s"\n' "$PWD/$file" >"$work/$key.cpp"
-    command+=("$work/$key.cpp")
-  else
-    command+=("$file")
-  fi
+  command=("$compiler" "${command[@]:1}" -O0 -g0 -w "${as[@]}")
+  [[ $kind == none ]] || command+=(-include-pch "$work/$kind.pch")
+  command+=("$file")
   if output=$("${command[@]}" 2>&1); then
     : >"$cache/$key"
   else
@@ -167,7 +178,7 @@ compile_one() {
     printf '%s\n' "$file" >>"$work/failed"
   fi
 }
-export -f compile_one
+export -f precompile compile_one
 export work cache
 
 total=0 todo=()
@@ -177,9 +188,7 @@ while IFS=$'\t' read -r key kind file flags; do
   [[ -e $cache/$key ]] || todo+=("$key" "$kind" "$file" "$flags")
 done <"$work/plan"
 if ((${#todo[@]})); then
-  precompile json &
-  precompile tests
-  wait
+  printf '%s\n' "${kinds[@]}" | xargs -n 1 -P "$(nproc)" bash -c 'precompile "$1"' _
   printf '%s\0' "${todo[@]}" | xargs -0 -n 4 -P "$(nproc)" bash -c 'compile_one "$@"' _ || true
 fi
 find "$cache" -type f -mtime +30 -delete
