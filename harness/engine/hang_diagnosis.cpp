@@ -48,8 +48,13 @@ bool outside_event_loop(Lineage& lineage, pid_t pid) {
   return !seen_in_loop;
 }
 
-bool qmp_silent(Vm& vm) {
-  if (!vm.machine->qmp().connected()) return true;
+// One that has closed its monitor is most often about to end: that is learnt a little later, and explains more.
+bool qmp_silent(Lineage& lineage, Vm& vm) {
+  if (!vm.machine->qmp().connected()) {
+    (void)lineage.context().reactor.run_until([&] { return !vm.machine->alive(); },
+                                              base::Deadline::in(std::chrono::seconds(2)));
+    return vm.machine->alive();
+  }
   const auto answer = vm.machine->qmp().execute("query-status", base::Json::object(),
                                                 base::Deadline::in(std::chrono::milliseconds(1500)));
   return !answer && answer.error().kind == base::ErrorKind::timeout;
@@ -84,7 +89,7 @@ Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
     return {silent->daemon.name, silent->process_id, "does not answer"};
   }
   for (Vm& vm : lineage.vms()) {
-    if (!vm.asked_to_quit && qmp_silent(vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
+    if (!vm.asked_to_quit && qmp_silent(lineage, vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
   }
   return {};
 }

@@ -641,6 +641,9 @@ void FakeDriver::end_unseen(const std::string& side) {
 void FakeDriver::end_soon(const std::string& side, proc::ExitStatus status) {
   world_->ends_soon.emplace_back(side, status);
 }
+void FakeDriver::close_qmp(const std::string& side) {
+  if (Vm* vm = world_->newest(side)) vm->close_qmp("the peer closed it");
+}
 void FakeDriver::hang(const std::string& side) {
   if (Vm* vm = world_->newest(side)) vm->hung = true;
 }

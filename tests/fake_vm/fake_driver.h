@@ -50,6 +50,7 @@ class FakeDriver : public hypervisor::Driver {
   void end_soon(const std::string& side, proc::ExitStatus status = {1, 0, false});  // when the reactor runs next
   // Nobody learns how, as of a QEMU that is somebody else's child.
   void end_unseen(const std::string& side);
+  void close_qmp(const std::string& side);                     // its process goes on
   void hang(const std::string& side);                          // answers nothing any more, and its guest stands still
   void say(const std::string& side, const std::string& line);  // on its output
 
