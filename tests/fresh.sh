@@ -58,6 +58,7 @@ make_machine() {
 in_machine() {
   unshare --mount --pid --ipc --fork --kill-child --propagation private bash -c '
     dir=$1
+    mount --bind "$dir" "$dir"  # the root of a machine is a mount, and unshare(1) counts on it
     mount -t proc proc "$dir/proc"
     mount -t sysfs -o ro sysfs "$dir/sys"
     mount -t tmpfs -o mode=0755 tmpfs "$dir/dev"

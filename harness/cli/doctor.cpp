@@ -78,7 +78,7 @@ std::vector<Check> live_checks() {
     if (driver.find_daemon == nullptr) continue;
     const auto daemon = driver.find_daemon(reactor, **containment, base::Deadline::in(std::chrono::seconds(10)));
     checks.push_back({"driver " + driver.name, daemon.has_value(), false, daemon ? *daemon : daemon.error().message,
-                      daemon ? "" : "apt-get install libvirt-daemon"});
+                      daemon ? "" : "apt-get install libvirt-daemon, or do what the line says"});
   }
   const auto image = guest::locate_image();
   if (qemu && image) {

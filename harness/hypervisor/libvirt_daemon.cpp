@@ -88,6 +88,28 @@ base::Result<std::string> find_libvirtd() {
                     "driver \"libvirt\" needs a libvirtd, and there is none: apt-get install libvirt-daemon");
 }
 
+// A system daemon's: nothing that it mounts is seen outside.
+std::vector<std::string> in_mount_namespace(const std::vector<std::string>& command) {
+  std::vector<std::string> argv{"unshare", "--mount", "--propagation", "private"};
+  argv.insert(argv.end(), command.begin(), command.end());
+  return argv;
+}
+
+// Not where the root directory is no mount, as in a bare chroot (EINVAL), nor without CAP_SYS_ADMIN.
+base::Result<void> check_mount_namespace(proc::Reactor& reactor, proc::Containment& containment,
+                                         base::Deadline deadline) {
+  proc::SpawnSpec spec;
+  spec.name = "unshare";
+  spec.argv = in_mount_namespace({"true"});
+  MIGSOAK_ASSIGN(const proc::CommandOutput output, proc::run_command(reactor, containment, spec, deadline));
+  if (output.status.success()) return {};
+  const std::string line = base::printable(output.out.substr(0, output.out.find('\n')), 200);
+  return base::fail(ErrorKind::bad_input,
+                    fmt::format("driver \"libvirt\" gives a libvirtd that runs as root a mount namespace of its own, "
+                                "and there can be none here ({}): run as an ordinary user",
+                                line.empty() ? proc::to_string(output.status) : line));
+}
+
 bool lies_in(const std::string& path, const std::string& directory) {
   std::error_code ignored;
   const std::string real = fs::weakly_canonical(path, ignored).string();
@@ -131,7 +153,7 @@ base::Result<std::unique_ptr<LibvirtDaemon>> LibvirtDaemon::start(proc::Reactor&
   spec.env = place.env;
   spec.log_file = fmt::format("{}/libvirtd-{}.log", place.log_dir, place.side);
   if (system) {
-    spec.argv = {"unshare", "--mount", "--propagation", "private", "sh", own + "/enter.sh", own, program};
+    spec.argv = in_mount_namespace({"sh", own + "/enter.sh", own, program});
   } else {
     spec.argv = {program};
     spec.env["XDG_RUNTIME_DIR"] = own + "/run";
@@ -250,6 +272,7 @@ base::Result<std::string> identify_libvirt(proc::Reactor& reactor, proc::Contain
   if (!output.status.success() || space == std::string::npos || line.find("(libvirt)") == std::string::npos) {
     return base::fail(ErrorKind::bad_input, fmt::format("{} is no libvirtd: its --version said '{}'", program, line));
   }
+  if (::geteuid() == 0) MIGSOAK_TRY(check_mount_namespace(reactor, containment, deadline));
   return "libvirtd " + line.substr(space + 1);
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include "run_migsoak.h"
@@ -23,6 +24,9 @@ class LibvirtTest : public MigsoakTest {
   void SetUp() override {
     MigsoakTest::SetUp();
     if (!fs::exists("/usr/sbin/libvirtd")) GTEST_SKIP() << "no libvirtd here (apt-get install libvirt-daemon)";
+    if (::geteuid() == 0 && std::system("unshare --mount --propagation private true 2>/dev/null") != 0) {
+      GTEST_SKIP() << "root, and no mount namespace here";
+    }
   }
   std::string scenario(const std::string& rest = "", const std::string& of_side = "") const {
     return write("s.toml", fmt::format("name = \"libvirt-{}\"\n"
@@ -136,6 +140,16 @@ TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
   expect_refused(scenario("[guest]\nmachine = \"q35,smm=off\"\n"), "the type alone");
   expect_refused(scenario(), "has one lane", {"--lanes", "2"});
   expect_refused(scenario("[[side]]\nname = \"c\"\n"), "all sides have one driver");
+}
+
+// Such as in a bare chroot, whose root is no mount: that is no crash of libvirtd.
+TEST_F(LibvirtTest, WhereThereCanBeNoMountNamespaceARootsRunIsRefused) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: only a system daemon has a mount namespace of its own";
+  fs::create_directory(path("bin"));
+  write("bin/unshare", "#!/bin/sh\necho 'unshare: cannot change root filesystem propagation' >&2\nexit 1\n");
+  fs::permissions(path("bin/unshare"), fs::perms::owner_all);
+  environment["PATH"] = path("bin") + ":" + std::getenv("PATH");
+  expect_refused(scenario(), "there can be none here (unshare: cannot change root filesystem propagation)");
 }
 
 }  // namespace
