@@ -247,14 +247,15 @@ TEST(PlannedRestarts, WhatIsSaidOfTheCutConnection) {
       event(kinds::kLogLine, "qemu:a", "qemu-system-x86_64: Failed to set msg fds."),
       event(kinds::kLogLine, "qemu:a",
             "qemu-system-x86_64: vhost VQ 0 ring restore failed: -22: Invalid argument (22)"),
+      event(kinds::kLogLine, "qemu:a", "qemu-system-x86_64: Error starting vhost: Input/output error"),
       event(kinds::kLogLine, kTarget, "qemu-storage-daemon: vu_panic: Error while writing: Broken pipe")};
-  EXPECT_EQ(of(told_of(lines).findings, "log-signature").size(), 3U);
+  EXPECT_EQ(of(told_of(lines).findings, "log-signature").size(), 4U);
   std::vector<record::Event> restarted = lines;
   restarted.push_back(restart("recovers"));
   const Told told = told_of(restarted);
   EXPECT_TRUE(told.findings.empty()) << describe(told.findings);
-  EXPECT_EQ(excluded_times(told, "restart-cut-connection", "log-signature"), 3);
-  EXPECT_EQ(of(told_of(restarted, {"restart-cut-connection"}).findings, "log-signature").size(), 3U);
+  EXPECT_EQ(excluded_times(told, "restart-cut-connection", "log-signature"), 4);
+  EXPECT_EQ(of(told_of(restarted, {"restart-cut-connection"}).findings, "log-signature").size(), 4U);
 }
 
 // A successor that its client talks to as to the one before.
