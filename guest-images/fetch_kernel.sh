@@ -31,13 +31,21 @@ fetch() {
   local ready=$work/ready
   mkdir -p "$ready/modules"
   cp "$work/tree/boot/vmlinuz-$release" "$ready/vmlinuz" || return 1
+  # Debian 13 has them in /usr, each compressed.
+  local modules=$work/tree/lib/modules/$release
+  [[ -d $modules ]] || modules=$work/tree/usr/lib/modules/$release
   # All virtio drivers: few and small, so that another device needs no other download.
-  find "$work/tree/lib/modules/$release" -name 'virtio*.ko' -exec cp {} "$ready/modules/" \; || return 1
+  find "$modules" \( -name 'virtio*.ko' -o -name 'virtio*.ko.xz' \) -exec cp {} "$ready/modules/" \; || return 1
   local needed="failover net_failover scsi_mod scsi_common sd_mod"
   local module
   for module in $needed; do
-    find "$work/tree/lib/modules/$release" -name "$module.ko" -exec cp {} "$ready/modules/" \;
+    find "$modules" \( -name "$module.ko" -o -name "$module.ko.xz" \) -exec cp {} "$ready/modules/" \;
   done
+  if compgen -G "$ready/modules/*.xz" >/dev/null; then
+    xz --decompress "$ready"/modules/*.xz || return 1
+  fi
+  # What is no module there.
+  cp "$modules/modules.builtin" "$ready/builtin" 2>/dev/null || : >"$ready/builtin"
   echo "$release" >"$ready/release"
   echo "$package $version" >"$ready/package"
   chmod -R u=rwX,go=rX "$ready"

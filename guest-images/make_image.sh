@@ -22,9 +22,11 @@ modinfo() {
   objcopy -O binary --only-section=.modinfo "$1" "$work/modinfo"
   tr '\0' '\n' <"$work/modinfo"
 }
-# The module after all that it depends on, one a line.
+is_built_in() { [[ ! -f $kernel/modules/$1.ko ]] && grep -qs "/$1\.ko$" "$kernel/builtin"; }
+# The module after all that it depends on, one a line. Nothing for what the kernel has built in.
 with_dependencies() {
   local file=$kernel/modules/$1.ko dependency
+  is_built_in "$1" && return 0
   [[ -f $file ]] || { echo "make_image: no module $1 in $kernel/modules" >&2; exit 1; }
   for dependency in $(modinfo "$file" | sed -n 's/^depends=//p' | tr ',' ' '); do
     with_dependencies "$dependency"
@@ -34,6 +36,7 @@ with_dependencies() {
 : >"$root/lib/modules/order"
 : >"$root/lib/modules/on-demand"
 while read -r module when; do
+  is_built_in "$module" && continue
   files=$(with_dependencies "$module" | awk '!seen[$0]++')
   for file in $files; do
     install -m 0644 "$kernel/modules/$file.ko" "$root/lib/modules/$file.ko"
