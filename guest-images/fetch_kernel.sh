@@ -35,11 +35,9 @@ fetch() {
   local modules=$work/tree/lib/modules/$release
   [[ -d $modules ]] || modules=$work/tree/usr/lib/modules/$release
   # All virtio drivers: few and small, so that another device needs no other download.
-  find "$modules" \( -name 'virtio*.ko' -o -name 'virtio*.ko.xz' \) -exec cp {} "$ready/modules/" \; || return 1
-  local needed="failover net_failover scsi_mod scsi_common sd_mod"
   local module
-  for module in $needed; do
-    find "$modules" \( -name "$module.ko" -o -name "$module.ko.xz" \) -exec cp {} "$ready/modules/" \;
+  for module in 'virtio*' failover net_failover scsi_mod scsi_common sd_mod; do
+    find "$modules" \( -name "$module.ko" -o -name "$module.ko.xz" \) -exec cp {} "$ready/modules/" \; || return 1
   done
   if compgen -G "$ready/modules/*.xz" >/dev/null; then
     xz --decompress "$ready"/modules/*.xz || return 1

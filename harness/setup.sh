@@ -35,6 +35,7 @@ while (($#)); do
         *) say '--sanitize needs a word: address or thread'; exit 2 ;;
       esac
       cmake_flags=("-DMIGSOAK_SANITIZE=$2" -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14)
+      groups='build run tests'  # clang is one of the tests' packages
       # CMake forgets what it was told when the compiler of a tree changes.
       grep -qs '^CMAKE_CXX_COMPILER:.*clang++-14$' "$build/CMakeCache.txt" || rm -rf "$build"
       shift
