@@ -53,8 +53,12 @@ class DiskCorruption final : public FindingSetDetector {
       }
       if (kind.empty() && declared > 0) continue;
       if (kind.empty()) kind = "blocks";
-      // Device ids are the scenario's names: they stay as they are, "vd0" and "vd1" are two findings.
-      const auto reported = found_.report(observation.iteration, "guest", disk + ":" + kind, "");
+      // Device ids are the scenario's names: they stay as they are, "vd0" and "vd1" are two findings. So are what
+      // follows a target's SIGKILL and what follows its orderly end: the one may be known and waived, and say nothing
+      // of the other.
+      const std::string restart = excusals_.restarts_of(disk);
+      const std::string which = disk + ":" + kind + (restart.empty() ? "" : ":" + restart);
+      const auto reported = found_.report(observation.iteration, "guest", which, "");
       if (!reported.fresh) continue;
       record::Finding& finding = reported.finding;
       finding.kind = kind;
@@ -68,6 +72,7 @@ class DiskCorruption final : public FindingSetDetector {
       finding.evidence["from"] = observation.plan.source_side;
       finding.evidence["to"] = observation.plan.destination_side;
       finding.evidence["mode"] = observation.plan.mode;
+      if (!restart.empty()) finding.evidence["restart"] = restart;
       put_restarts(finding);
     }
   }

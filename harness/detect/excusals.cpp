@@ -1,6 +1,9 @@
 #include "detect/excusals.h"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "detect/catalog.h"
@@ -79,6 +82,16 @@ void Excusals::begin_iteration(const record::Observation& observation) {
 bool Excusals::has(record::TroubleCause cause) const {
   return std::any_of(troubles_.begin(), troubles_.end(),
                      [cause](const record::ExpectedTrouble& one) { return one.declared.cause == cause; });
+}
+
+std::string Excusals::restarts_of(std::string_view disk) const {
+  std::set<std::string> hows;
+  for (const record::ExpectedTrouble& trouble : troubles_) {
+    const bool is_its = trouble.declared.cause == record::TroubleCause::restart && serves(trouble.declared, disk) &&
+                        trouble.result != record::kNotReached;
+    if (is_its) hows.insert(trouble.declared.what);
+  }
+  return fmt::format("{}", fmt::join(hows, ", "));
 }
 
 bool Excusals::serves(const record::Declaration& declared, std::string_view disk) const {

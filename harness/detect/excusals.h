@@ -35,6 +35,9 @@ class Excusals {
   // What the scenario declared of this iteration and was brought about, and what came of it.
   const std::vector<record::ExpectedTrouble>& troubles() const { return troubles_; }
   bool has(record::TroubleCause cause) const;
+  // How this iteration ended the targets that serve a disk, before it started them again: "kill", "graceful",
+  // "graceful, kill"; empty when it did not.
+  std::string restarts_of(std::string_view disk) const;
   // Does a declaration of this iteration excuse it? Then it is counted.
   bool excuse(const Symptom& symptom, std::int64_t times = 1);
 

@@ -20,8 +20,8 @@ using record::Verdict;
 
 constexpr std::size_t kTitleBytesMax = 800;
 
-// A waive's device, from and to are matched against what the detector put into the evidence; `from` and `to` may name
-// the side or the build.
+// A waive's device, from, to and restart are matched against what the detector put into the evidence; `from` and `to`
+// may name the side or the build.
 bool matches(const record::Waive& waive, const Finding& finding) {
   const auto is = [](const std::string& wanted, const std::string& value) { return wanted.empty() || wanted == value; };
   const auto in = [&](const std::string& wanted, const char* key, const char* other) {
@@ -30,7 +30,8 @@ bool matches(const record::Waive& waive, const Finding& finding) {
   };
   return is(waive.detector, finding.detector) && is(waive.kind, finding.kind) && is(waive.process, finding.process) &&
          (in(waive.device, "device", "disk") || in(waive.device, "device", "device_id")) &&
-         in(waive.from, "from", "from_qemu") && in(waive.to, "to", "to_qemu");
+         in(waive.from, "from", "from_qemu") && in(waive.to, "to", "to_qemu") &&
+         is(waive.restart, base::json_get<std::string>(finding.evidence, "restart", ""));
 }
 
 void merge_into(Finding& into, const Finding& other) {

@@ -132,6 +132,7 @@ base::Json to_json(const GatePolicy& policy) {
                       {"to", waive.to},
                       {"kind", waive.kind},
                       {"process", waive.process},
+                      {"restart", waive.restart},
                       {"reason", waive.reason}});
   }
   return {
@@ -160,6 +161,7 @@ base::Result<GatePolicy> gate_policy_from_json(const base::Json& json) {
         !read_field(item, "process", waive.process) || !read_field(item, "reason", waive.reason)) {
       return wrong_field("gate waive");
     }
+    waive.restart = base::json_get<std::string>(item, "restart", "");  // older records have none
     policy.waives.push_back(waive);
   }
   const base::Json benign = base::json_get(json, "report_benign", base::Json::array());

@@ -124,6 +124,7 @@ std::string waive_text(const record::Waive& waive) {
   for (const std::string& part : {waive.detector, waive.kind, waive.process, waive.device}) {
     if (!part.empty()) what.push_back(base::printable(part, 60));
   }
+  if (!waive.restart.empty()) what.push_back("after a restart (" + base::printable(waive.restart, 40) + ")");
   if (!waive.from.empty()) what.push_back("from " + base::printable(waive.from, 40));
   if (!waive.to.empty()) what.push_back("to " + base::printable(waive.to, 40));
   return base::join(what, " ") + ": " + base::printable(waive.reason);

@@ -142,6 +142,7 @@ const std::vector<KeySpec>& scenario_keys() {  // NOLINT(readability-function-si
                                  {"gate.waive.*.to", string},
                                  {"gate.waive.*.kind", string},
                                  {"gate.waive.*.process", string},
+                                 {"gate.waive.*.restart", string},
                                  {"gate.waive.*.reason", string}};
     for (const auto& info : detect::detectors()) list.push_back({"gate." + info.name, string});
     for (const auto& limit : detect::gate_limits()) list.push_back({"gate." + limit.name, integer});

@@ -131,6 +131,8 @@ Result<void> read_gate(const TableReader& in, record::GatePolicy& gate) {
     item.read("to", waive.to);
     item.read("kind", waive.kind);
     item.read("process", waive.process);
+    item.read("restart", waive.restart);
+    if (!waive.restart.empty()) MIGSOAK_TRY(item.check_choice("restart", waive.restart, {"kill", "graceful"}));
     item.read("reason", waive.reason);
     if (waive.reason.empty()) return in.error("waive", "each [[gate.waive]] needs a reason = \"…\"");
     gate.waives.push_back(waive);

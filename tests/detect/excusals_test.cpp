@@ -15,9 +15,10 @@ namespace {
 using namespace testing;
 namespace kinds = record::event_kind;
 
-record::Event restart(const std::string& expect, const std::string& target = kTarget) {
-  return event(kinds::kTargetRestart, target, "restart (graceful, after the migration) of " + target,
-               {{"how", "graceful"}, {"timing", "after"}, {"expect", expect}, {"result", "io-errors"}});
+record::Event restart(const std::string& expect, const std::string& target = kTarget,
+                      const std::string& how = "graceful") {
+  return event(kinds::kTargetRestart, target, "restart (" + how + ", after the migration) of " + target,
+               {{"how", how}, {"timing", "after"}, {"expect", expect}, {"result", "io-errors"}});
 }
 
 record::Event disk(base::Json detail, const std::string& device = "vd0") {
@@ -106,6 +107,39 @@ TEST(PlannedRestarts, LostWritesAreFindingsWhateverIsDeclared) {
   const Told told = told_of({disk({{"io_errors", 1}, {"gone", true}}), restart("io-errors")});
   ASSERT_EQ(told.findings.size(), 1U);
   EXPECT_EQ(told.findings[0].evidence["restarts"].size(), 1U);
+}
+
+// Known of a daemon's orderly end, corruption is waived for that; a SIGKILL's, or another disk's, is not.
+TEST(PlannedRestarts, AWaiveIsForOneWayToEndTheTarget) {
+  record::Manifest m = manifest();
+  record::Waive waive;
+  waive.detector = "disk-corruption";
+  waive.restart = "graceful";
+  waive.reason = "the successor does requests once more";
+  m.gate.waives = {waive};
+  const auto told = [&m](const std::vector<record::Event>& of_2, const std::vector<record::Event>& of_3) {
+    Judge judge(m);
+    Soak soak;
+    run(judge, soak, 4, in_todays_form([&](record::Observation& o, Soak&) {
+          if (o.iteration == 2) o.events = of_2;
+          if (o.iteration == 3) o.events = of_3;
+        }));
+    return Told{judge.findings(), judge.exclusions()};
+  };
+  const record::Event misplaced = disk({{"misplaced", 2}});
+  const Told graceful = told({misplaced, restart("io-errors")}, {});
+  EXPECT_TRUE(graceful.findings.empty()) << describe(graceful.findings);
+  EXPECT_EQ(excluded_times(graceful, "waive:disk-corruption", "disk-corruption"), 1);
+
+  const Told both = told({misplaced, restart("io-errors")}, {misplaced, restart("recovers", kTarget, "kill")});
+  ASSERT_EQ(both.findings.size(), 1U) << describe(both.findings);
+  EXPECT_EQ(both.findings[0].first_iteration, 3);
+  EXPECT_EQ(both.findings[0].evidence["restart"], "kill");
+
+  EXPECT_EQ(told({misplaced}, {}).findings.size(), 1U) << "without a restart";
+  EXPECT_EQ(told({disk({{"misplaced", 2}}, "plain0"), restart("io-errors")}, {}).findings.size(), 1U);
+  EXPECT_EQ(told({misplaced, restart("io-errors"), restart("recovers", kTarget, "kill")}, {}).findings.size(), 1U)
+      << "it may have been either";
 }
 
 TEST(PlannedRestarts, ADeclaredEndOfTheGuestIsNone) {

@@ -113,7 +113,7 @@ TEST(UpgradeFailure, AGuestThatLivesIsNotEnough) {
 
 TEST(UpgradeFailure, AWaiveIsForOneModeAndOneFailure) {
   record::Manifest waived = manifest();
-  waived.gate.waives = {{"upgrade-failure", "", "", "", "cpr-exec:exits-at-once:lost", "", "there is no way back"}};
+  waived.gate.waives = {{"upgrade-failure", "", "", "", "cpr-exec:exits-at-once:lost", "", "", "there is no way back"}};
   const auto lost = upgrade({attempt("lost")}, IterationStatus::lost);
   EXPECT_TRUE(judged_both(4, lost, waived).empty());
   const auto left_out = exclusions_of(lost, waived);

@@ -102,7 +102,7 @@ TEST(GatePolicyJson, RoundTrips) {
   GatePolicy policy;
   policy.severity = {{"downtime", Severity::warn}, {"hang", Severity::fail}};
   policy.limits = {{"downtime_ms_max", 250.5}};
-  policy.waives = {{"fd-leak", "vd0", "a", "b", "eventfd", "target:disk0", "known, bug 12"}};
+  policy.waives = {{"fd-leak", "vd0", "a", "b", "eventfd", "target:disk0", "kill", "known, bug 12"}};
   policy.report_benign = {"vu-panic-eventfd"};
   const auto back = gate_policy_from_json(to_json(policy));
   ASSERT_TRUE(back);
@@ -118,7 +118,7 @@ TEST(GatePolicyJson, RoundTrips) {
 TEST(ManifestJson, RoundTripsUpToTheLargestSeed) {
   Manifest manifest = synthetic::manifest();
   manifest.seed = std::numeric_limits<std::uint64_t>::max();
-  manifest.gate.waives = {{"fd-leak", "", "", "", "", "", "reason"}};
+  manifest.gate.waives = {{"fd-leak", "", "", "", "", "", "", "reason"}};
   const auto back = manifest_from_json(*base::parse_json(base::dump_json(to_json(manifest))));
   ASSERT_TRUE(back);
   EXPECT_EQ(to_json(*back), to_json(manifest));
