@@ -58,7 +58,7 @@ base::Result<std::unique_ptr<LiveGuest::Qemu>> LiveGuest::start_qemu(bool incomi
                                    "-initrd",
                                    image.initramfs,
                                    "-append",
-                                   "console=ttyS0 loglevel=4 panic=0 no_timer_check"};
+                                   "console=ttyS0 loglevel=4 panic=0 no_timer_check cryptomgr.notests"};
   for (const char* port : {"console", "agent", "monitor"}) {
     argv.insert(argv.end(), {"-chardev", fmt::format("socket,id={0},path={1}.{0},server=on,wait=off", port, base)});
   }
