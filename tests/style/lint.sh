@@ -6,8 +6,9 @@
 #   --lean   tidy without clang-analyzer, without checks that cost much and find next to nothing, and without the tests' own
 #            sources: half the time, for CI
 #
-# tidy takes seconds per file, so what passed is remembered in build/tidy-cache, under a hash of the file, every header
-# of the project it includes (as ninja recorded them), .clang-tidy, the flags and clang-tidy's version.
+# Most of the time goes into the libraries' headers, so the rooms are read several at a time, as one file each time.
+# What passed is remembered in build/tidy-cache, under a hash of the files, every header of the project they include (as
+# ninja recorded them), .clang-tidy, the flags and clang-tidy's version.
 # The last line is a summary; exit status 1 when anything is wrong.
 set -euo pipefail
 
@@ -50,8 +51,8 @@ check_format() {
 }
 
 # The flags are GCC's: clang does not know all of them.
-tidy_flags=(--quiet -p "$build" --extra-arg=-Wno-unknown-warning-option)
-export root cache lean
+tidy_flags=(--quiet --extra-arg=-Wno-unknown-warning-option)
+export root build cache lean
 
 # "KEY UNIT" for each translation unit that the build compiled: a source, or several of them put together by a unity
 # build. Leaves the sources they cover in $cache/covered.
@@ -97,14 +98,21 @@ tidy_keys() {
 }
 
 tidy_one() {
-  local key=$1 unit=$2 output checks=
+  local key=$1 unit=$2 output checks= database=$build room
   shift 2
   [[ $lean == yes ]] && checks+=',-clang-analyzer-*,-bugprone-reserved-identifier,-bugprone-stringview-nullptr' &&
     checks+=',-bugprone-suspicious-semicolon,-bugprone-multiple-statement-macro,-bugprone-sizeof-expression'
-  # A unity build's file includes sources: that is what it is for.
-  [[ $unit == */Unity/unity_* ]] && checks+=',-bugprone-suspicious-include'
-  if output=$(clang-tidy-14 "$@" "--checks=$checks" "$unit" 2>/dev/null); then
+  # These include sources: that is what they are for.
+  [[ $unit == */Unity/unity_* || $unit == "$cache"/groups/* ]] && checks+=',-bugprone-suspicious-include'
+  [[ $unit != "$cache"/groups/* ]] || database=$cache/groups
+  if output=$(clang-tidy-14 "$@" -p "$database" "--checks=$checks" "$unit" 2>/dev/null); then
     : >"$cache/$key"
+  elif [[ $unit == "$cache"/groups/* && $output == *clang-diagnostic-error* ]]; then
+    printf 'clang-tidy: these rooms do not compile as one file, so each is read by itself: %s\n' \
+      "$(sed -nE 's|.*/CMakeFiles/([^/]*)\.dir/.*|\1|p' "$unit" | tr '\n' ' ')"
+    while read -r room; do
+      tidy_one "$key.$(basename "$(dirname "$(dirname "$room")")")" "$room" "$@"
+    done < <(sed -n 's/^#include "\(.*\)"$/\1/p' "$unit")
   else
     printf '%s\n%s\n' "${unit#"$root"/}" "${output:-clang-tidy failed without a word}"
     printf '%s\n' "$unit" >>"$cache/failed"
@@ -112,10 +120,44 @@ tidy_one() {
 }
 export -f tidy_one
 
+# Of "KEY UNIT" lines, a room's files are put together: "KEY GROUP" for each group, and what there is no use to group as it
+# was. Each room has a namespace of its own, so they don't disturb each other, and their flags differ in definitions
+# that no other room looks at. $cache/groups becomes the folder of the groups and of their compile commands.
+groups=4
+group_units() {
+  rm -rf "$cache/groups"
+  mkdir -p "$cache/groups"
+  # The largest first, each into the smallest group so far.
+  while read -r key unit; do
+    if [[ $unit == "$build"/harness/*/Unity/unity_* ]]; then
+      printf '%d %s %s\n' "$(sed -n 's/^#include "\(.*\)"$/\1/p' "$unit" | xargs -d '\n' cat | wc -c)" "$key" "$unit"
+    else
+      printf '%s %s\n' "$key" "$unit" >&3
+    fi
+  done 3>"$cache/single" | sort -rn | awk -v groups="$groups" -v folder="$cache/groups" '{
+      for (best = i = 1; i <= groups; ++i) if (size[i] < size[best]) best = i
+      size[best] += $1
+      print $2 >(folder "/" best ".keys")
+      print "#include \"" $3 "\"" >(folder "/" best ".cpp")
+    }'
+  local source keys flags
+  for source in "$cache"/groups/*.cpp; do
+    [[ -e $source ]] || continue
+    # The definitions and folders of all.
+    flags=$(sed -n 's/^#include "\(.*\)"$/\1/p' "$source" | while read -r unit; do
+      grep -m1 -F "\"file\": \"$unit\"" -B1 "$build/compile_commands.json" | sed -n 's/.*"command": //p'
+    done | grep -oE ' -(D|I|isystem |std=|W)[^ ]+' | awk '!seen[$0]++' | tr -d '\n')
+    printf '{"directory": "%s", "file": "%s", "command": "c++%s -c %s"}\n' "$build" "$source" "$flags" "$source"
+    keys=$(cat "${source%.cpp}.keys")
+    printf '%s %s\n' "$(printf '%s' "$keys$flags" | sha256sum | cut -c1-64)" "$source" >>"$cache/single"
+  done | sed '1s/^/[/; $!s/$/,/; $s/$/]/' >"$cache/groups/compile_commands.json"
+  cat "$cache/single"
+}
+
 check_tidy() {
   mkdir -p "$cache"
   : >"$cache/failed"
-  tidy_keys >"$cache/keys"
+  tidy_keys | group_units >"$cache/keys"
   local todo=() key unit total=0
   while read -r key unit; do
     total=$((total + 1))
