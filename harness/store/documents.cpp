@@ -6,7 +6,8 @@
 #include <map>
 
 #include "base/text.h"
-#include "store/impl.h"
+#include "store/reader.h"
+#include "store/writer.h"
 
 namespace migsoak::store {
 
@@ -17,8 +18,8 @@ constexpr std::size_t kCachedDocumentSetsMax = 256;
 
 }  // namespace
 
-std::int64_t Store::Impl::document_set_id(const std::string& documents) {
-  if (const auto it = cache.document_sets.find(documents); it != cache.document_sets.end()) return it->second;
+std::int64_t Writer::document_set_id(const std::string& documents) {
+  if (const auto it = cache_.document_sets.find(documents); it != cache_.document_sets.end()) return it->second;
   std::int64_t id = 0;
   {
     Query found(statement("SELECT id FROM document_set WHERE hash = ? AND documents = ?"));
@@ -28,14 +29,14 @@ std::int64_t Store::Impl::document_set_id(const std::string& documents) {
     Query(statement("INSERT INTO document_set (hash, documents) VALUES (?, ?)"))
         .bind(hash_of(documents), documents)
         .run();
-    id = db->getLastInsertRowid();
+    id = last_id();
   }
-  if (cache.document_sets.size() >= kCachedDocumentSetsMax) cache.document_sets.clear();
-  cache.document_sets.emplace(documents, id);
+  if (cache_.document_sets.size() >= kCachedDocumentSetsMax) cache_.document_sets.clear();
+  cache_.document_sets.emplace(documents, id);
   return id;
 }
 
-void Store::Impl::write_documents(const record::Observation& observation) {
+void Writer::write_documents(const record::Observation& observation) {
   if (observation.documents.empty()) return;
   base::Json documents = base::Json::array();
   std::vector<std::int64_t> processes;
@@ -52,21 +53,21 @@ void Store::Impl::write_documents(const record::Observation& observation) {
       .run();
 }
 
-base::Result<Store::Impl::DocumentSet> Store::Impl::document_set(std::int64_t id) const {
+base::Result<Reader::DocumentSet> Reader::document_set(std::int64_t id) {
   std::string documents;
   {
     Query row(statement("SELECT documents FROM document_set WHERE id = ?"));
-    if (!row.bind(id).step()) return damaged(path, "document set missing");
+    if (!row.bind(id).step()) return damaged(connection_.path, "document set missing");
     documents = row.text(0);
   }
-  const std::string context = "database " + base::printable(path) + ", document";
+  const std::string context = "database " + base::printable(connection_.path) + ", document";
   MIGSOAK_ASSIGN(const base::Json json, parse_stored(documents), context);
-  if (!json.is_array()) return damaged(path, "document set is no list");
+  if (!json.is_array()) return damaged(connection_.path, "document set is no list");
   DocumentSet set;
   for (const base::Json& item : json) {
     if (!item.is_array() || item.size() != 5 || !item[0].is_string() || !item[1].is_string() || !item[2].is_string() ||
         !item[3].is_number_integer() || !item[4].is_number_unsigned()) {
-      return damaged(path, "document set incomplete");
+      return damaged(connection_.path, "document set incomplete");
     }
     record::Document& document = set.documents.emplace_back();
     document.kind = item[0].get<std::string>();
@@ -75,15 +76,16 @@ base::Result<Store::Impl::DocumentSet> Store::Impl::document_set(std::int64_t id
     set.slots.push_back(item[4].get<std::size_t>());
     document.content_id = item[3].get<std::int64_t>();
     Query content(statement("SELECT value FROM text WHERE id = ?"));
-    if (!content.bind(document.content_id).step()) return damaged(path, "document without content");
+    if (!content.bind(document.content_id).step()) return damaged(connection_.path, "document without content");
     MIGSOAK_ASSIGN(document.content, parse_stored(content.view(0)), context);
   }
   return set;
 }
 
-base::Result<void> Store::Impl::load_document_lists(Block& into) const {
-  if (schema < 2 || into.size == 0) return {};
-  const std::string context = "database " + base::printable(path) + ", processes of an iteration's documents";
+base::Result<void> Reader::load_document_lists(Block& into) {
+  if (connection_.schema < 2 || into.size == 0) return {};
+  const std::string context =
+      "database " + base::printable(connection_.path) + ", processes of an iteration's documents";
   Query rows(
       statement("SELECT iteration, document_set, processes FROM document_list WHERE iteration BETWEEN ? AND ? ORDER BY "
                 "iteration"));
@@ -95,9 +97,10 @@ base::Result<void> Store::Impl::load_document_lists(Block& into) const {
   });
 }
 
-base::Result<void> Store::Impl::name_processes(const Loaded& loaded, DocumentSet& set) const {
+base::Result<void> Reader::name_processes(const Loaded& loaded, DocumentSet& set) const {
   for (std::size_t i = 0; i < set.documents.size(); ++i) {
-    if (set.slots[i] >= loaded.document_processes.size()) return damaged(path, "document without its process");
+    if (set.slots[i] >= loaded.document_processes.size())
+      return damaged(connection_.path, "document without its process");
     set.documents[i].process_id = loaded.document_processes[set.slots[i]];
   }
   return {};

@@ -29,19 +29,19 @@ void put_volatile(base::Json& json, std::int64_t count, const std::optional<std:
 
 }  // namespace
 
-void Store::Impl::write_finding(const record::Finding& finding) {
+void Writer::write_finding(const record::Finding& finding) {
   base::Json json = record::to_json(finding);
   const std::optional<std::int64_t> last_iteration = take_volatile(json);
   const std::string text = base::dump_json(json);
   const std::int64_t hash = hash_of(text);
-  const auto known = cache.findings.find(finding.fingerprint);
-  if (known != cache.findings.end() && known->second == hash) {
+  const auto known = cache_.findings.find(finding.fingerprint);
+  if (known != cache_.findings.end() && known->second == hash) {
     Query(statement("UPDATE finding SET count = ?, last_iteration = ? WHERE fingerprint = ?"))
         .bind(finding.count, last_iteration, finding.fingerprint)
         .run();
     return;
   }
-  if (known == cache.findings.end()) {
+  if (known == cache_.findings.end()) {
     Query(statement("INSERT INTO finding (position, detector, severity, blame, process, kind, count, title, "
                     "fingerprint, json) SELECT coalesce(max(position), -1) + 1, '', '', '', '', '', 0, '', ?, '' "
                     "FROM finding"))
@@ -57,25 +57,25 @@ void Store::Impl::write_finding(const record::Finding& finding) {
             finding.rate_per_iteration, finding.exhausts_at_iteration, finding.title, last_iteration, text,
             finding.fingerprint)
       .run();
-  cache.findings[finding.fingerprint] = hash;
+  cache_.findings[finding.fingerprint] = hash;
 }
 
-void Store::Impl::write_findings(const FindingChanges& changes) {
+void Writer::write_findings(const Store::FindingChanges& changes) {
   for (const record::Finding& finding : changes.changed) {
-    if (!cache.findings.contains(finding.fingerprint)) {  // of an earlier session, or before an error
+    if (!cache_.findings.contains(finding.fingerprint)) {  // of an earlier session, or before an error
       Query(statement("DELETE FROM finding WHERE fingerprint = ?")).bind(finding.fingerprint).run();
     }
     write_finding(finding);
   }
   for (const std::string& fingerprint : changes.gone) {
     Query(statement("DELETE FROM finding WHERE fingerprint = ?")).bind(fingerprint).run();
-    cache.findings.erase(fingerprint);
+    cache_.findings.erase(fingerprint);
   }
   for (const record::Exclusion& exclusion : changes.exclusions) {
     Query(statement("UPDATE exclusion SET count = ? WHERE name = ? AND detector = ? AND reason = ?"))
         .bind(exclusion.count, exclusion.name, exclusion.detector, exclusion.reason)
         .run();
-    if (::sqlite3_changes(db->getHandle()) > 0) continue;
+    if (::sqlite3_changes(connection_.db->getHandle()) > 0) continue;
     Query(
         statement("INSERT INTO exclusion (position, name, detector, reason, count) SELECT coalesce(max(position), -1) "
                   "+ 1, ?, ?, ?, ? FROM exclusion"))
@@ -84,23 +84,27 @@ void Store::Impl::write_findings(const FindingChanges& changes) {
   }
 }
 
+void Writer::replace_findings(const std::vector<record::Finding>& findings,
+                              const std::vector<record::Exclusion>& exclusions) {
+  Query(statement("DELETE FROM finding")).run();
+  Query(statement("DELETE FROM exclusion")).run();
+  cache_.findings.clear();
+  for (const record::Finding& finding : findings) {
+    cache_.findings.erase(finding.fingerprint);  // each has its row, whoever else is called so
+    write_finding(finding);
+  }
+  int position = 0;
+  for (const record::Exclusion& exclusion : exclusions) {
+    Query(statement("INSERT INTO exclusion (position, name, detector, reason, count) VALUES (?, ?, ?, ?, ?)"))
+        .bind(position++, exclusion.name, exclusion.detector, exclusion.reason, exclusion.count)
+        .run();
+  }
+}
+
 base::Result<void> Store::replace_findings(const std::vector<record::Finding>& findings,
                                            const std::vector<record::Exclusion>& exclusions) {
   return impl_->in_transaction([&]() -> base::Result<void> {
-    Impl& impl = *impl_;
-    Query(impl.statement("DELETE FROM finding")).run();
-    Query(impl.statement("DELETE FROM exclusion")).run();
-    impl.cache.findings.clear();
-    for (const record::Finding& finding : findings) {
-      impl.cache.findings.erase(finding.fingerprint);  // each has its row, whoever else is called so
-      impl.write_finding(finding);
-    }
-    int position = 0;
-    for (const record::Exclusion& exclusion : exclusions) {
-      Query(impl.statement("INSERT INTO exclusion (position, name, detector, reason, count) VALUES (?, ?, ?, ?, ?)"))
-          .bind(position++, exclusion.name, exclusion.detector, exclusion.reason, exclusion.count)
-          .run();
-    }
+    impl_->writer.replace_findings(findings, exclusions);
     return {};
   });
 }
@@ -114,7 +118,7 @@ base::Result<std::vector<record::Finding>> Store::findings() const {
         "SELECT json, count, last_iteration FROM finding ORDER BY severity = 'warn', coalesce(first_iteration, -1), "
         "detected_iteration, fingerprint, position";
     static const char* const kOld = "SELECT json, count, NULL FROM finding ORDER BY position";
-    Query rows(impl_->statement(impl_->schema < 3 ? kOld : kWithColumns));
+    Query rows(impl_->statement(impl_->connection.schema < 3 ? kOld : kWithColumns));
     while (rows.step()) {
       MIGSOAK_ASSIGN(base::Json json, parse_stored(rows.text(0)), context);
       std::optional<std::int64_t> last_iteration;

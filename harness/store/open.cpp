@@ -63,7 +63,7 @@ base::Result<void> check_file(const std::string& path) {
 
 }  // namespace
 
-Store::Impl::~Impl() {
+Connection::~Connection() {
   statements.clear();
   db.reset();
   if (!scratch_directory.empty()) {
@@ -72,13 +72,13 @@ Store::Impl::~Impl() {
   }
 }
 
-const Statement& Store::Impl::statement(const char* sql) const {
+const Statement& Connection::statement(const char* sql) const {
   auto& slot = statements[sql];
   if (!slot) slot = std::make_unique<Statement>(*db, sql);
   return *slot;
 }
 
-base::Result<void> Store::Impl::check_schema() {
+base::Result<void> Connection::check_schema() {
   const std::string shown = base::printable(path);
   const int application = db->execAndGet("PRAGMA application_id").getInt();
   const int version = db->execAndGet("PRAGMA user_version").getInt();
@@ -157,33 +157,35 @@ base::Result<std::unique_ptr<Store>> Store::create(const std::string& path, cons
   }
   reserved.reset();
   auto impl = std::make_unique<Impl>();
-  impl->path = path;
-  impl->manifest = manifest;
-  impl->writable = true;
-  impl->schema = kSchemaVersion;
+  Connection& connection = impl->connection;
+  connection.path = path;
+  connection.manifest = manifest;
+  connection.writable = true;
+  connection.schema = kSchemaVersion;
   bool published = false;
-  base::Result<void> made = impl->guarded([&]() -> base::Result<void> {
-    impl->db = std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
+  base::Result<void> made = connection.guarded([&]() -> base::Result<void> {
+    connection.db =
+        std::make_unique<SQLite::Database>(temporary, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
     {
       // Before WAL, so that the file itself is complete.
-      SQLite::Transaction transaction(*impl->db);
-      impl->db->exec(kSchemaSql);
-      impl->db->exec(kSchema2Sql);
-      impl->db->exec(kSchema3Sql);
-      Query(impl->statement("INSERT INTO run (id, run, scenario, seed, iterations_planned, started_unix_ms, "
-                            "migsoak_version, manifest) VALUES (1, ?, ?, ?, ?, ?, ?, ?)"))
+      SQLite::Transaction transaction(*connection.db);
+      connection.db->exec(kSchemaSql);
+      connection.db->exec(kSchema2Sql);
+      connection.db->exec(kSchema3Sql);
+      Query(connection.statement("INSERT INTO run (id, run, scenario, seed, iterations_planned, started_unix_ms, "
+                                 "migsoak_version, manifest) VALUES (1, ?, ?, ?, ?, ?, ?, ?)"))
           .bind(manifest.run, manifest.scenario, std::to_string(manifest.seed), manifest.iterations_planned,
                 manifest.started_unix_ms, manifest.migsoak_version, base::dump_json(record::to_json(manifest)))
           .run();
       transaction.commit();
     }
-    impl->statements.clear();
-    impl->db.reset();
+    connection.statements.clear();
+    connection.db.reset();
     MIGSOAK_TRY(publish(temporary, path));
     published = true;
-    impl->db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
-    impl->db->exec("PRAGMA journal_mode = WAL");
-    configure(*impl->db);
+    connection.db = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kBusyMs);
+    connection.db->exec("PRAGMA journal_mode = WAL");
+    configure(*connection.db);
     return {};
   });
   if (!made) impl.reset();
@@ -203,7 +205,7 @@ bool is_damage(const SQLite::Exception& exception) {
 
 }  // namespace
 
-base::Result<void> Store::Impl::connect_as(const std::string& name, int flags) {
+base::Result<void> Connection::open_as(const std::string& name, int flags) {
   statements.clear();
   // Our own mutex is held around each use; SQLite's would be taken for each column of each row.
   db = std::make_unique<SQLite::Database>(name, flags | SQLite::OPEN_NOMUTEX, kBusyMs);
@@ -215,7 +217,7 @@ base::Result<void> Store::Impl::connect_as(const std::string& name, int flags) {
 // A reader opens for writing where it may: SQLite then tidies up after a killed run (recovers and empties the -wal
 // file). Where that fails (read-only or full file system): for reading; as a last resort `immutable`, which ignores the
 // -wal file, so the two are copied first when that holds something.
-base::Result<void> Store::Impl::connect() {
+base::Result<void> Connection::open() {
   const bool may_write =
       ::access(path.c_str(), W_OK) == 0 && ::access(std::filesystem::absolute(path).parent_path().c_str(), W_OK) == 0;
   if (writable && !may_write)
@@ -223,7 +225,7 @@ base::Result<void> Store::Impl::connect() {
   for (const int flags : {SQLite::OPEN_READWRITE, SQLite::OPEN_READONLY}) {
     if (flags == SQLite::OPEN_READWRITE && !may_write) continue;
     try {
-      return connect_as(path, flags);
+      return open_as(path, flags);
     } catch (const SQLite::Exception& exception) {
       // Without a -shm file to be had: CANTOPEN, READONLY or IOERR, by version of SQLite.
       if (writable || is_damage(exception)) throw;
@@ -232,7 +234,7 @@ base::Result<void> Store::Impl::connect() {
   std::error_code missing;
   const auto wal_bytes = std::filesystem::file_size(path + "-wal", missing);
   if (missing || wal_bytes == 0) {
-    return connect_as(uri_of(path, "?immutable=1"), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
+    return open_as(uri_of(path, "?immutable=1"), SQLite::OPEN_READONLY | SQLite::OPEN_URI);
   }
   std::string scratch = std::filesystem::temp_directory_path() / "migsoak-read-XXXXXX";
   if (::mkdtemp(scratch.data()) == nullptr) return base::fail_errno("cannot create " + scratch, errno);
@@ -243,15 +245,16 @@ base::Result<void> Store::Impl::connect() {
     std::filesystem::permissions(copy + suffix, std::filesystem::perms::owner_write,
                                  std::filesystem::perm_options::add);
   }
-  return connect_as(copy, SQLite::OPEN_READWRITE);
+  return open_as(copy, SQLite::OPEN_READWRITE);
 }
 
 base::Result<std::unique_ptr<Store>> Store::open(const std::string& path, bool writable) {
   MIGSOAK_TRY(check_file(path));
   auto impl = std::make_unique<Impl>();
-  impl->path = path;
-  impl->writable = writable;
-  base::Result<void> opened = impl->guarded([&] { return impl->connect(); });
+  Connection& connection = impl->connection;
+  connection.path = path;
+  connection.writable = writable;
+  base::Result<void> opened = connection.guarded([&] { return connection.open(); });
   if (!opened) return tl::unexpected<base::Error>(std::move(opened.error()));
   return std::unique_ptr<Store>(new Store(std::move(impl)));
 }

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "base/text.h"
-#include "store/impl.h"
+#include "store/reader.h"
 
 namespace migsoak::store {
 
@@ -51,53 +51,53 @@ base::Result<base::Json> parse_stored(std::string_view text) {
   return value;
 }
 
-const std::string& Store::Impl::text_of(std::int64_t id) const {
-  if (const auto it = texts_by_id.find(id); it != texts_by_id.end()) return it->second;
-  if (texts_by_id.size() >= kKeptTextsMax) texts_by_id.clear();
+const std::string& Reader::text_of(std::int64_t id) {
+  if (const auto it = texts_by_id_.find(id); it != texts_by_id_.end()) return it->second;
+  if (texts_by_id_.size() >= kKeptTextsMax) texts_by_id_.clear();
   Query row(statement("SELECT value FROM text WHERE id = ?"));
   std::string value;
   if (row.bind(id).step()) value = row.text(0);
-  if (value.size() <= kKeptTextBytesMax) return texts_by_id.emplace(id, std::move(value)).first->second;
-  return texts_by_id.insert_or_assign(0, std::move(value)).first->second;  // ids count from 1: this one is not kept
+  if (value.size() <= kKeptTextBytesMax) return texts_by_id_.emplace(id, std::move(value)).first->second;
+  return texts_by_id_.insert_or_assign(0, std::move(value)).first->second;  // ids count from 1: this one is not kept
 }
 
 // Until the next call. A text that is not there is {}, as one that is NULL.
-base::Result<const base::Json*> Store::Impl::json_of(std::int64_t id, const char* what) const {
-  if (const auto it = json_by_id.find(id); it != json_by_id.end()) return &it->second;
-  if (json_by_id.size() >= kKeptJsonMax) json_by_id.clear();
+base::Result<const base::Json*> Reader::json_of(std::int64_t id, const char* what) {
+  if (const auto it = json_by_id_.find(id); it != json_by_id_.end()) return &it->second;
+  if (json_by_id_.size() >= kKeptJsonMax) json_by_id_.clear();
   Query row(statement("SELECT value FROM text WHERE id = ?"));
   base::Json value = base::Json::object();
   std::size_t bytes = 0;
   if (row.bind(id).step()) {
     bytes = row.view(0).size();
-    MIGSOAK_ASSIGN(value, parse_stored(row.view(0)), "database " + base::printable(path) + ", " + what);
+    MIGSOAK_ASSIGN(value, parse_stored(row.view(0)), "database " + base::printable(connection_.path) + ", " + what);
   }
-  return &json_by_id.insert_or_assign(bytes <= kKeptJsonBytesMax ? id : 0, std::move(value)).first->second;
+  return &json_by_id_.insert_or_assign(bytes <= kKeptJsonBytesMax ? id : 0, std::move(value)).first->second;
 }
 
-const SeriesKey& Store::Impl::series_of(std::int64_t id) const {
+const SeriesKey& Reader::series_of(std::int64_t id) {
   static const SeriesKey kMissing;
-  if (const auto it = series_by_id.find(id); it != series_by_id.end()) return it->second;
+  if (const auto it = series_by_id_.find(id); it != series_by_id_.end()) return it->second;
   Query row(statement("SELECT subject, metric, lane, ordinal FROM series WHERE id = ?"));
   if (!row.bind(id).step()) return kMissing;
-  return series_by_id.emplace(id, SeriesKey{row.text(0), row.text(1), row.small(2), row.small(3)}).first->second;
+  return series_by_id_.emplace(id, SeriesKey{row.text(0), row.text(1), row.small(2), row.small(3)}).first->second;
 }
 
-base::Result<const Store::Impl::SampleSet*> Store::Impl::sample_set(std::int64_t id) const {
-  if (const auto it = sets_by_id.find(id); it != sets_by_id.end()) return &it->second;
-  const std::string context = "database " + base::printable(path) + ", sample set";
+base::Result<const Reader::SampleSet*> Reader::sample_set(std::int64_t id) {
+  if (const auto it = sets_by_id_.find(id); it != sets_by_id_.end()) return &it->second;
+  const std::string context = "database " + base::printable(connection_.path) + ", sample set";
   Query row(statement("SELECT series, slots FROM sample_set WHERE id = ?"));
-  if (!row.bind(id).step()) return damaged(path, "sample set missing");
+  if (!row.bind(id).step()) return damaged(connection_.path, "sample set missing");
   SampleSet set;
   MIGSOAK_ASSIGN(set.series, integers_of(row.view(0)), context);
   MIGSOAK_ASSIGN(const std::vector<std::int64_t> slots, integers_of(row.view(1)), context);
   for (const std::int64_t slot : slots) set.slots.push_back(static_cast<std::size_t>(slot));
-  if (set.slots.size() != set.series.size()) return damaged(path, "sample set incomplete");
-  return &sets_by_id.emplace(id, std::move(set)).first->second;
+  if (set.slots.size() != set.series.size()) return damaged(connection_.path, "sample set incomplete");
+  return &sets_by_id_.emplace(id, std::move(set)).first->second;
 }
 
 // Columns: source destination mode transport machine plan.
-base::Result<record::Plan> Store::Impl::plan_of(std::int64_t iteration, const Query& row, int first_column) const {
+base::Result<record::Plan> Reader::plan_of(std::int64_t iteration, const Query& row, int first_column) {
   record::Plan plan;
   plan.iteration = iteration;
   plan.source_side = row.text(first_column);
@@ -108,13 +108,12 @@ base::Result<record::Plan> Store::Impl::plan_of(std::int64_t iteration, const Qu
   if (row.is_null(first_column + 5)) return plan;
   MIGSOAK_ASSIGN(const base::Json* beyond, json_of(row.integer(first_column + 5), "plan"));
   base::Json json = record::to_json(plan);
-  if (!beyond->is_object()) return damaged(path, "plan is no object");
+  if (!beyond->is_object()) return damaged(connection_.path, "plan is no object");
   json.update(*beyond);
   return record::plan_from_json(json);
 }
 
-base::Result<void> Store::Impl::load_rows(std::int64_t first, std::int64_t last, std::size_t rows_max,
-                                          Block& into) const {
+base::Result<void> Reader::load_rows(std::int64_t first, std::int64_t last, std::size_t rows_max, Block& into) {
   static const char* const kSelect =
       "SELECT iteration, lane, lineage, status, source, destination, mode, transport, machine, plan, phase, context, "
       "started_unix_ms, duration_ms, sample_set, processes, first_descriptor, descriptor_count FROM iteration "
@@ -123,8 +122,8 @@ base::Result<void> Store::Impl::load_rows(std::int64_t first, std::int64_t last,
       "SELECT iteration, lane, lineage, status, source, destination, mode, transport, NULL, plan, phase, context, "
       "started_unix_ms, duration_ms, sample_set, processes, first_descriptor, descriptor_count FROM iteration "
       "WHERE iteration BETWEEN ? AND ? AND status <> 'started' ORDER BY iteration LIMIT ?";
-  const std::string context = "database " + base::printable(path) + ", processes of an iteration";
-  Query row(statement(schema < 3 ? kOld : kSelect));
+  const std::string context = "database " + base::printable(connection_.path) + ", processes of an iteration";
+  Query row(statement(connection_.schema < 3 ? kOld : kSelect));
   row.bind(first, last, static_cast<std::int64_t>(rows_max));
   into.size = 0;
   while (row.step()) {
@@ -158,7 +157,7 @@ base::Result<void> Store::Impl::load_rows(std::int64_t first, std::int64_t last,
   return {};
 }
 
-base::Result<void> Store::Impl::load_processes(Block& into) const {
+base::Result<void> Reader::load_processes(Block& into) {
   if (into.size == 0) return {};
   static const char* const kSelect =
       "SELECT p.iteration, p.position, p.id, p.name, p.pid, p.start_ticks, p.generation, p.command, p.born_iteration, "
@@ -172,7 +171,7 @@ base::Result<void> Store::Impl::load_processes(Block& into) const {
   const std::int64_t first = into.rows.front().observation.iteration;
   const std::int64_t last = into.rows[into.size - 1].observation.iteration;
   {
-    Query rows(statement(schema < 3 ? kOld : kSelect));
+    Query rows(statement(connection_.schema < 3 ? kOld : kSelect));
     rows.bind(first, last);
     MIGSOAK_TRY(beside(rows, 0, into, [&](Loaded& loaded) -> base::Result<void> {
       loaded.observation.processes_born.push_back({rows.integer(2), rows.text(3), rows.integer(4), rows.integer(5),
@@ -191,7 +190,7 @@ base::Result<void> Store::Impl::load_processes(Block& into) const {
   });
 }
 
-base::Result<void> Store::Impl::load_descriptors(Block& into) const {
+base::Result<void> Reader::load_descriptors(Block& into) {
   if (into.size == 0) return {};
   for (std::size_t i = 0; i < into.size; ++i) {
     const Loaded& loaded = into.rows[i];
@@ -219,7 +218,7 @@ base::Result<void> Store::Impl::load_descriptors(Block& into) const {
 }
 
 // Columns: kind subject process_id phase at_ms text detail took_ms.
-void Store::Impl::read_event(const Query& row, record::Event& into) const {
+void Reader::read_event(const Query& row, record::Event& into) {
   into.kind = row.view(0);
   into.subject = row.view(1);
   into.process_id = row.integer(2);
@@ -229,7 +228,7 @@ void Store::Impl::read_event(const Query& row, record::Event& into) const {
   if (!row.is_null(5)) into.text = text_of(row.integer(5));
 }
 
-base::Result<void> Store::Impl::read_detail(const Query& row, base::Json& into) const {
+base::Result<void> Reader::read_detail(const Query& row, base::Json& into) {
   into = base::Json::object();
   if (!row.is_null(6)) {
     MIGSOAK_ASSIGN(const base::Json* detail, json_of(row.integer(6), "event"));
@@ -239,7 +238,7 @@ base::Result<void> Store::Impl::read_detail(const Query& row, base::Json& into) 
   return {};
 }
 
-base::Result<void> Store::Impl::load_events(Block& into) const {
+base::Result<void> Reader::load_events(Block& into) {
   if (into.size == 0) return {};
   static const char* const kSelect =
       "SELECT kind, subject, process_id, phase, at_ms, text, detail, took_ms, iteration FROM event WHERE iteration "
@@ -247,7 +246,7 @@ base::Result<void> Store::Impl::load_events(Block& into) const {
   static const char* const kOld =
       "SELECT kind, subject, process_id, phase, at_ms, text, detail, NULL, iteration FROM event WHERE iteration "
       "BETWEEN ? AND ? ORDER BY iteration, position";
-  Query rows(statement(schema < 3 ? kOld : kSelect));
+  Query rows(statement(connection_.schema < 3 ? kOld : kSelect));
   rows.bind(into.rows.front().observation.iteration, into.rows[into.size - 1].observation.iteration);
   return beside(rows, 8, into, [&](Loaded& loaded) {
     record::Event& event = loaded.observation.events.emplace_back();
@@ -256,7 +255,7 @@ base::Result<void> Store::Impl::load_events(Block& into) const {
   });
 }
 
-void Store::Impl::carry_to(std::int64_t series, std::int64_t first, std::int64_t last, Carried& carried) const {
+void Reader::carry_to(std::int64_t series, std::int64_t first, std::int64_t last, Carried& carried) {
   if (carried.loaded_to < 0) {
     Query before(
         statement("SELECT value FROM sample WHERE series = ? AND iteration <= ? ORDER BY iteration DESC LIMIT 1"));
@@ -275,7 +274,7 @@ void Store::Impl::carry_to(std::int64_t series, std::int64_t first, std::int64_t
   carried.loaded_to = last;
 }
 
-base::Result<void> Store::Impl::load_samples(Carry& carry, Block& into) const {
+base::Result<void> Reader::load_samples(Carry& carry, Block& into) {
   if (into.size == 0) return {};
   const std::int64_t first = into.rows.front().observation.iteration;
   const std::int64_t last = into.rows[into.size - 1].observation.iteration;
@@ -289,14 +288,15 @@ base::Result<void> Store::Impl::load_samples(Carry& carry, Block& into) const {
     MIGSOAK_ASSIGN(const SampleSet* set, sample_set(loaded.sample_set));
     samples.resize(set->series.size());
     for (std::size_t at = 0; at < samples.size(); ++at) {
-      if (set->slots[at] >= loaded.sample_processes.size()) return damaged(path, "sample without its process");
+      if (set->slots[at] >= loaded.sample_processes.size())
+        return damaged(connection_.path, "sample without its process");
       Carried& carried = carry[set->series[at]];
       carry_to(set->series[at], first, last, carried);
       while (carried.next < carried.changes.size() &&
              carried.changes[carried.next].first <= loaded.observation.iteration) {
         carried.value = carried.changes[carried.next++].second;
       }
-      if (!carried.value) return damaged(path, "sample without a value");
+      if (!carried.value) return damaged(connection_.path, "sample without a value");
       const SeriesKey& key = series_of(set->series[at]);
       record::Sample& sample = samples[at];
       sample.subject = key.subject;
@@ -308,8 +308,8 @@ base::Result<void> Store::Impl::load_samples(Carry& carry, Block& into) const {
   return {};
 }
 
-base::Result<void> Store::Impl::load_block(std::int64_t first, std::int64_t last, std::size_t rows_max, Carry& carry,
-                                           Block& into) const {
+base::Result<void> Reader::load_block(std::int64_t first, std::int64_t last, std::size_t rows_max, Carry& carry,
+                                      Block& into) {
   MIGSOAK_TRY(load_rows(first, last, rows_max, into));
   MIGSOAK_TRY(load_processes(into));
   MIGSOAK_TRY(load_samples(carry, into));

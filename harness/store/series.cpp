@@ -37,33 +37,33 @@ class Changes {
   std::optional<double> value_;
 };
 
-}  // namespace
-
 // The values of series by name, one series for each lane. Beyond the first sample of a name in an iteration nobody
 // looks here.
-class Store::Impl::ValueReader {
+class ValueReader {
  public:
-  ValueReader(const Impl& impl, const std::vector<SeriesName>& names) : impl_(impl), names_(names.size()) {
+  // Borrows both.
+  ValueReader(const Connection& connection, Reader& reader, const std::vector<Store::SeriesName>& names)
+      : connection_(connection), reader_(reader), names_(names.size()) {
     for (std::size_t i = 0; i < names.size(); ++i) {
-      Query rows(impl.statement("SELECT id FROM series WHERE subject = ? AND metric = ? AND ordinal = 0"));
+      Query rows(connection.statement("SELECT id FROM series WHERE subject = ? AND metric = ? AND ordinal = 0"));
       rows.bind(names[i].subject, names[i].metric);
       while (rows.step()) wanted_[rows.integer(0)].push_back(i);
     }
   }
 
-  base::Result<void> read(std::int64_t iteration, std::int64_t set_id, Values& into) {
+  base::Result<void> read(std::int64_t iteration, std::int64_t set_id, Store::Values& into) {
     into.assign(names_, std::nullopt);
     if (set_id == 0 || wanted_.empty()) return {};
     auto known = held_.find(set_id);
     if (known == held_.end()) {
-      MIGSOAK_ASSIGN(const SampleSet* set, impl_.sample_set(set_id));
+      MIGSOAK_ASSIGN(const Reader::SampleSet* set, reader_.sample_set(set_id));
       known = held_.try_emplace(set_id).first;
       for (const std::int64_t series : set->series) {
         const auto places = wanted_.find(series);
         if (places == wanted_.end()) continue;
         auto changes = changes_.find(series);
         if (changes == changes_.end()) {
-          changes = changes_.emplace(series, std::make_unique<Changes>(*impl_.db, series)).first;
+          changes = changes_.emplace(series, std::make_unique<Changes>(*connection_.db, series)).first;
         }
         for (const std::size_t place : places->second) known->second.emplace_back(place, changes->second.get());
       }
@@ -73,14 +73,13 @@ class Store::Impl::ValueReader {
   }
 
  private:
-  const Impl& impl_;
+  const Connection& connection_;
+  Reader& reader_;
   std::size_t names_;
   std::unordered_map<std::int64_t, std::vector<std::size_t>> wanted_;  // series -> places among the names
   std::unordered_map<std::int64_t, std::unique_ptr<Changes>> changes_;
   std::unordered_map<std::int64_t, std::vector<std::pair<std::size_t, Changes*>>> held_;  // by sample set
 };
-
-namespace {
 
 // Words that are the same from row to row are told once.
 template <typename Value>
@@ -112,14 +111,14 @@ base::Result<void> Store::for_each_iteration(
       "SELECT iteration, lane, lineage, status, verdict, source, destination, mode, transport, phase, started_unix_ms, "
       "duration_ms, sample_set, NULL, NULL, plan FROM iteration ORDER BY iteration";
   return impl_->guarded([&]() -> base::Result<void> {
-    SQLite::Transaction transaction(*impl_->db);
+    SQLite::Transaction transaction(*impl_->connection.db);
     {
-      Impl::ValueReader reader(*impl_, series);
+      ValueReader values_of(impl_->connection, impl_->reader, series);
       LastWord<record::IterationStatus> status;
       LastWord<record::Verdict> verdict;
       IterationRow row;
       Values values;
-      Query rows(impl_->statement(impl_->schema < 3 ? kOld : kSelect));
+      Query rows(impl_->statement(impl_->connection.schema < 3 ? kOld : kSelect));
       while (rows.step()) {
         row.iteration = rows.integer(0);
         row.lane = rows.small(1);
@@ -141,11 +140,11 @@ base::Result<void> Store::for_each_iteration(
         if (!rows.is_null(13)) {
           row.machine = rows.view(13);
         } else if (!rows.is_null(15)) {  // of an older schema
-          MIGSOAK_ASSIGN(const base::Json* plan, impl_->json_of(rows.integer(15), "plan"));
+          MIGSOAK_ASSIGN(const base::Json* plan, impl_->reader.json_of(rows.integer(15), "plan"));
           row.machine = base::json_get<std::string>(*plan, "machine", "");
           row.operations = static_cast<std::int64_t>(base::json_get(*plan, "operations", base::Json::array()).size());
         }
-        MIGSOAK_TRY(reader.read(row.iteration, rows.integer(12), values));
+        MIGSOAK_TRY(values_of.read(row.iteration, rows.integer(12), values));
         MIGSOAK_TRY(visit(row, values));
       }
     }
@@ -224,7 +223,7 @@ base::Result<void> Store::for_each_process(
 // Rows of an event query: those of read_event(), then what the caller looks at. Details repeat, in turns: each of the
 // last ones is made into JSON once, with and without a time of its own.
 template <typename Visit>
-base::Result<void> Store::Impl::each_event(Query& rows, Visit&& visit) const {
+base::Result<void> Reader::each_event(Query& rows, Visit&& visit) {
   std::map<std::pair<std::int64_t, bool>, record::Event> prepared;
   while (rows.step()) {
     const std::pair key(rows.integer(6), rows.is_null(7));
@@ -256,9 +255,9 @@ base::Result<void> Store::for_each_event_at(
       "WHERE e.kind = ? AND i.status <> 'started' ORDER BY e.iteration, e.position";
   return impl_->guarded([&]() -> base::Result<void> {
     EventPlace place;
-    Query rows(impl_->statement(impl_->schema < 3 ? kOld : kSelect));
+    Query rows(impl_->statement(impl_->connection.schema < 3 ? kOld : kSelect));
     rows.bind(kind);
-    return impl_->each_event(rows, [&](const record::Event& event) {
+    return impl_->reader.each_event(rows, [&](const record::Event& event) {
       place.iteration = rows.integer(8);
       place.lane = rows.small(9);
       place.lineage = rows.small(10);
@@ -280,13 +279,13 @@ base::Result<void> Store::for_each_event(
       "SELECT kind, subject, process_id, phase, at_ms, text, detail, NULL, iteration FROM event WHERE kind = ? "
       "ORDER BY iteration, position";
   return impl_->guarded([&]() -> base::Result<void> {
-    SQLite::Transaction transaction(*impl_->db);
+    SQLite::Transaction transaction(*impl_->connection.db);
     std::optional<std::set<std::int64_t>> begun;
     base::Result<void> done;
     {
-      Query rows(impl_->statement(impl_->schema < 3 ? kOld : kSelect));
+      Query rows(impl_->statement(impl_->connection.schema < 3 ? kOld : kSelect));
       rows.bind(kind);
-      done = impl_->each_event(rows, [&](const record::Event& event) -> base::Result<void> {
+      done = impl_->reader.each_event(rows, [&](const record::Event& event) -> base::Result<void> {
         if (!begun) {
           begun.emplace();
           Query started(impl_->statement("SELECT iteration FROM iteration WHERE status = 'started'"));

@@ -15,23 +15,25 @@ Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Store::~Store() = default;
 
 const record::Manifest& Store::manifest() const {
-  return impl_->manifest;
+  return impl_->connection.manifest;
 }
 const std::string& Store::path() const {
-  return impl_->path;
+  return impl_->connection.path;
 }
 
 base::Result<void> Store::Impl::in_transaction(const std::function<base::Result<void>()>& work) {
-  if (!writable) return base::fail(base::ErrorKind::bad_input, "database " + path + " was opened for reading only");
+  if (!connection.writable) {
+    return base::fail(base::ErrorKind::bad_input, "database " + connection.path + " was opened for reading only");
+  }
   base::Result<void> result = guarded([&]() -> base::Result<void> {
-    SQLite::Transaction transaction(*db, SQLite::TransactionBehavior::IMMEDIATE);
+    SQLite::Transaction transaction(*connection.db, SQLite::TransactionBehavior::IMMEDIATE);
     MIGSOAK_TRY(work());
     transaction.commit();
     return {};
   });
   if (!result) {
-    const std::lock_guard lock(mutex);
-    cache = WriteCache{};
+    const std::lock_guard lock(connection.mutex);
+    writer.forget();
   }
   return result;
 }
@@ -52,7 +54,7 @@ base::Result<void> Store::begin(const record::Observation& observation) {
       }
     }
     Query(impl.statement("DELETE FROM run_end")).run();
-    impl.write_iteration(observation, std::nullopt);
+    impl.writer.write_iteration(observation, std::nullopt);
     return {};
   });
 }
@@ -72,21 +74,21 @@ base::Result<void> Store::finish(const record::Observation& observation, record:
                                                                   observation.iteration, base::printable(path())));
       }
     }
-    const std::int64_t last = impl.last_finished_of(observation.lane);
-    impl.write_iteration(observation, verdict);
-    MIGSOAK_TRY(impl.write_processes(observation));
-    impl.write_samples(observation);
-    impl.write_descriptors(observation);
-    impl.write_events(observation);
-    impl.write_documents(observation);
-    impl.write_findings(changes);
-    impl.cache.last_finished[observation.lane] = std::max(last, observation.iteration);
+    const std::int64_t last = impl.writer.last_finished_of(observation.lane);
+    impl.writer.write_iteration(observation, verdict);
+    MIGSOAK_TRY(impl.writer.write_processes(observation));
+    impl.writer.write_samples(observation);
+    impl.writer.write_descriptors(observation);
+    impl.writer.write_events(observation);
+    impl.writer.write_documents(observation);
+    impl.writer.write_findings(changes);
+    impl.writer.note_finished(observation.lane, std::max(last, observation.iteration));
     return {};
   });
 }
 
 base::Result<void> Store::plan_iterations(std::int64_t iterations) {
-  record::Manifest changed = impl_->manifest;
+  record::Manifest changed = impl_->connection.manifest;
   changed.iterations_planned = iterations;
   MIGSOAK_TRY(impl_->in_transaction([&]() -> base::Result<void> {
     Query(impl_->statement("UPDATE run SET iterations_planned = ?, manifest = ?"))
@@ -94,7 +96,7 @@ base::Result<void> Store::plan_iterations(std::int64_t iterations) {
         .run();
     return {};
   }));
-  impl_->manifest = std::move(changed);
+  impl_->connection.manifest = std::move(changed);
   return {};
 }
 
@@ -109,7 +111,7 @@ base::Result<void> Store::end_run(record::Verdict verdict, const std::string& re
 
 base::Result<Store::Summary> Store::summary() const {
   return impl_->guarded([&]() -> base::Result<Summary> {
-    SQLite::Transaction transaction(*impl_->db);
+    SQLite::Transaction transaction(*impl_->connection.db);
     Summary summary;
     {
       // In the order of an index of schema 3: a lineage's statuses follow each other.

@@ -10,7 +10,7 @@ namespace {
 constexpr std::int64_t kNoEnd = std::numeric_limits<std::int64_t>::max();
 }  // namespace
 
-Store::Impl::SetCounts Store::Impl::count_sets(int lane, std::int64_t first, std::int64_t end) const {
+Reader::SetCounts Reader::count_sets(int lane, std::int64_t first, std::int64_t end) const {
   SetCounts counts;
   Query rows(
       statement("SELECT sample_set, count(*) FROM iteration WHERE lane = ? AND iteration >= ? AND iteration < ? AND "
@@ -21,8 +21,8 @@ Store::Impl::SetCounts Store::Impl::count_sets(int lane, std::int64_t first, std
 }
 
 // `known`: stretches without an end that were counted already; several series begin in the same iteration.
-base::Result<Store::SeriesTally> Store::Impl::tally_series(
-    std::int64_t id, std::map<std::pair<int, std::int64_t>, SetCounts>& known) const {
+base::Result<Store::SeriesTally> Reader::tally_series(std::int64_t id,
+                                                      std::map<std::pair<int, std::int64_t>, SetCounts>& known) {
   const SeriesKey key = series_of(id);
   struct Stretch {
     std::int64_t first = 0;
@@ -34,7 +34,7 @@ base::Result<Store::SeriesTally> Store::Impl::tally_series(
     changes.bind(id);
     while (changes.step()) stretches.push_back({changes.integer(0), !changes.is_null(1) && changes.real(1) == 0});
   }
-  SeriesTally tally;
+  Store::SeriesTally tally;
   for (std::size_t i = 0; i < stretches.size(); ++i) {
     const bool last = i + 1 == stretches.size();
     const auto cached = known.find({key.lane, stretches[i].first});
@@ -56,7 +56,7 @@ base::Result<std::vector<Store::SeriesTally>> Store::series_tallies(const std::s
                                                                     const std::vector<std::string>& metrics) const {
   return impl_->guarded([&]() -> base::Result<std::vector<SeriesTally>> {
     std::vector<SeriesTally> sums;
-    std::map<std::pair<int, std::int64_t>, Impl::SetCounts> known;
+    std::map<std::pair<int, std::int64_t>, Reader::SetCounts> known;
     for (const std::string& metric : metrics) {
       std::vector<std::int64_t> ids;
       {
@@ -66,7 +66,7 @@ base::Result<std::vector<Store::SeriesTally>> Store::series_tallies(const std::s
       }
       SeriesTally& sum = sums.emplace_back();
       for (const std::int64_t id : ids) {
-        MIGSOAK_ASSIGN(const SeriesTally one, impl_->tally_series(id, known));
+        MIGSOAK_ASSIGN(const SeriesTally one, impl_->reader.tally_series(id, known));
         sum.iterations += one.iterations;
         sum.not_zero += one.not_zero;
       }

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "base/text.h"
-#include "store/impl.h"
+#include "store/writer.h"
 
 namespace migsoak::store {
 
@@ -41,8 +41,8 @@ std::int64_t hash_of(const std::string& value) {
   return static_cast<std::int64_t>(base::hash64(value));
 }
 
-std::int64_t Store::Impl::text_id(const std::string& value) {
-  if (const auto it = cache.texts.find(value); it != cache.texts.end()) return it->second;
+std::int64_t Writer::text_id(const std::string& value) {
+  if (const auto it = cache_.texts.find(value); it != cache_.texts.end()) return it->second;
   std::int64_t id = 0;
   {
     Query found(statement("SELECT id FROM text WHERE hash = ? AND value = ?"));
@@ -50,22 +50,22 @@ std::int64_t Store::Impl::text_id(const std::string& value) {
   }
   if (id == 0) {
     Query(statement("INSERT INTO text (hash, value) VALUES (?, ?)")).bind(hash_of(value), value).run();
-    id = db->getLastInsertRowid();
+    id = last_id();
   }
   if (value.size() <= kCachedTextBytesMax) {
-    if (cache.texts.size() >= kCachedTextsMax) cache.texts.clear();
-    cache.texts.emplace(value, id);
+    if (cache_.texts.size() >= kCachedTextsMax) cache_.texts.clear();
+    cache_.texts.emplace(value, id);
   }
   return id;
 }
 
-std::optional<std::int64_t> Store::Impl::optional_text_id(const std::string& value) {
+std::optional<std::int64_t> Writer::optional_text_id(const std::string& value) {
   if (value.empty()) return std::nullopt;
   return text_id(value);
 }
 
-std::int64_t Store::Impl::series_id(const SeriesKey& key) {
-  if (const auto it = cache.series.find(key); it != cache.series.end()) return it->second;
+std::int64_t Writer::series_id(const SeriesKey& key) {
+  if (const auto it = cache_.series.find(key); it != cache_.series.end()) return it->second;
   std::int64_t id = 0;
   {
     Query found(statement("SELECT id FROM series WHERE subject = ? AND metric = ? AND lane = ? AND ordinal = ?"));
@@ -75,15 +75,15 @@ std::int64_t Store::Impl::series_id(const SeriesKey& key) {
     Query(statement("INSERT INTO series (subject, metric, lane, ordinal) VALUES (?, ?, ?, ?)"))
         .bind(key.subject, key.metric, key.lane, key.ordinal)
         .run();
-    id = db->getLastInsertRowid();
+    id = last_id();
   }
-  cache.series.emplace(key, id);
+  cache_.series.emplace(key, id);
   return id;
 }
 
-std::int64_t Store::Impl::sample_set_id(const std::string& series, const std::string& slots) {
+std::int64_t Writer::sample_set_id(const std::string& series, const std::string& slots) {
   const std::string both = series + slots;
-  if (const auto it = cache.sample_sets.find(both); it != cache.sample_sets.end()) return it->second;
+  if (const auto it = cache_.sample_sets.find(both); it != cache_.sample_sets.end()) return it->second;
   std::int64_t id = 0;
   {
     Query found(statement("SELECT id FROM sample_set WHERE hash = ? AND series = ? AND slots = ?"));
@@ -93,19 +93,19 @@ std::int64_t Store::Impl::sample_set_id(const std::string& series, const std::st
     Query(statement("INSERT INTO sample_set (hash, series, slots) VALUES (?, ?, ?)"))
         .bind(hash_of(both), series, slots)
         .run();
-    id = db->getLastInsertRowid();
+    id = last_id();
   }
-  if (cache.sample_sets.size() >= kCachedSetsMax) cache.sample_sets.clear();
-  cache.sample_sets.emplace(both, id);
+  if (cache_.sample_sets.size() >= kCachedSetsMax) cache_.sample_sets.clear();
+  cache_.sample_sets.emplace(both, id);
   return id;
 }
 
-std::int64_t Store::Impl::last_finished_of(int lane) {
-  const auto it = cache.last_finished.find(lane);
-  if (it != cache.last_finished.end()) return it->second;
+std::int64_t Writer::last_finished_of(int lane) {
+  const auto it = cache_.last_finished.find(lane);
+  if (it != cache_.last_finished.end()) return it->second;
   Query found(statement("SELECT coalesce(max(iteration), -1) FROM iteration WHERE lane = ? AND status <> 'started'"));
   found.bind(lane).step();
-  return cache.last_finished[lane] = found.integer(0);
+  return cache_.last_finished[lane] = found.integer(0);
 }
 
 // What the columns don't say: the same text in many iterations, or none.
@@ -117,7 +117,7 @@ std::optional<std::string> plan_beyond_columns(const record::Plan& plan, std::in
   return base::dump_json(json);
 }
 
-void Store::Impl::write_iteration(const record::Observation& observation, std::optional<record::Verdict> verdict) {
+void Writer::write_iteration(const record::Observation& observation, std::optional<record::Verdict> verdict) {
   const record::Plan& plan = observation.plan;
   std::optional<std::int64_t> plan_id;
   if (const auto text = plan_beyond_columns(plan, observation.iteration)) plan_id = text_id(*text);
@@ -140,7 +140,7 @@ void Store::Impl::write_iteration(const record::Observation& observation, std::o
       .run();
 }
 
-base::Result<bool> Store::Impl::is_known(const record::ProcessInstance& process) const {
+base::Result<bool> Writer::is_known(const record::ProcessInstance& process) const {
   Query row(statement(
       "SELECT name = ? AND pid = ? AND start_ticks = ? AND generation = ? AND command = ? AND born_iteration = "
       "? AND fd_limit = ? FROM process WHERE id = ?"));
@@ -149,15 +149,15 @@ base::Result<bool> Store::Impl::is_known(const record::ProcessInstance& process)
   if (!row.step()) return false;
   if (row.small(0) == 0) {
     return base::fail(base::ErrorKind::bad_input, fmt::format("process {} is on record already, as another one, in {}",
-                                                              process.id, base::printable(path)));
+                                                              process.id, base::printable(connection_.path)));
   }
   return true;
 }
 
-void Store::Impl::load_open_processes() {
-  if (cache.processes_loaded) return;
+void Writer::load_open_processes() {
+  if (cache_.processes_loaded) return;
   const auto take = [&](Query& rows) {
-    while (rows.step()) cache.open_processes[rows.integer(0)] = {rows.small(1), rows.small(2)};
+    while (rows.step()) cache_.open_processes[rows.integer(0)] = {rows.small(1), rows.small(2)};
   };
   Query born(statement(
       "SELECT p.id, i.lane, i.lineage FROM process p JOIN iteration i ON i.iteration = p.iteration WHERE p.id "
@@ -167,20 +167,20 @@ void Store::Impl::load_open_processes() {
       statement("SELECT a.process_id, i.lane, i.lineage FROM process_again a JOIN iteration i ON i.iteration = "
                 "a.iteration WHERE a.process_id NOT IN (SELECT process_id FROM process_end) ORDER BY a.iteration"));
   take(again);
-  cache.processes_loaded = true;
+  cache_.processes_loaded = true;
 }
 
 // Nobody saw these end: the lineage was over, or the session was killed. In positions below 0, which no observation
 // gets back.
-void Store::Impl::close_processes(const record::Observation& observation) {
+void Writer::close_processes(const record::Observation& observation) {
   load_open_processes();
   std::set<std::int64_t> named;
   for (const record::ProcessInstance& process : observation.processes_born) named.insert(process.id);
   int position = -1;
-  for (auto open = cache.open_processes.begin(); open != cache.open_processes.end();) {
+  for (auto open = cache_.open_processes.begin(); open != cache_.open_processes.end();) {
     const auto& [id, place] = *open;
-    const bool is_over =
-        id <= last_process_before || (place.first == observation.lane && place.second != observation.lineage);
+    const bool is_over = id <= connection_.last_process_before ||
+                         (place.first == observation.lane && place.second != observation.lineage);
     if (!is_over || named.contains(id)) {
       ++open;
       continue;
@@ -189,12 +189,12 @@ void Store::Impl::close_processes(const record::Observation& observation) {
                     "core_dumped) VALUES (?, ?, ?, 1, -1, 0, 0)"))
         .bind(observation.iteration, position--, id)
         .run();
-    cache.ended.emplace_back(observation.iteration, id);
-    open = cache.open_processes.erase(open);
+    cache_.ended.emplace_back(observation.iteration, id);
+    open = cache_.open_processes.erase(open);
   }
 }
 
-base::Result<void> Store::Impl::write_processes(const record::Observation& observation) {
+base::Result<void> Writer::write_processes(const record::Observation& observation) {
   close_processes(observation);
   int position = 0;
   for (const record::ProcessInstance& process : observation.processes_born) {
@@ -210,7 +210,7 @@ base::Result<void> Store::Impl::write_processes(const record::Observation& obser
                 process.generation, process.command, process.born_iteration, process.fd_limit)
           .run();
     }
-    cache.open_processes[process.id] = {observation.lane, observation.lineage};
+    cache_.open_processes[process.id] = {observation.lane, observation.lineage};
   }
   position = 0;
   for (const record::ProcessEnd& end : observation.processes_ended) {
@@ -219,12 +219,12 @@ base::Result<void> Store::Impl::write_processes(const record::Observation& obser
         .bind(observation.iteration, position++, end.process_id, end.expected, end.exit_code, end.signal,
               end.core_dumped, optional_text_id(end.last_lines))
         .run();
-    cache.open_processes.erase(end.process_id);
+    cache_.open_processes.erase(end.process_id);
   }
   return {};
 }
 
-void Store::Impl::write_samples(const record::Observation& observation) {
+void Writer::write_samples(const record::Observation& observation) {
   if (observation.samples.empty()) return;
   const bool in_order = observation.iteration > last_finished_of(observation.lane);
   std::vector<std::int64_t> ids, processes;
@@ -249,20 +249,19 @@ void Store::Impl::write_samples(const record::Observation& observation) {
 
 // A row says: from this iteration on. An iteration that comes out of order (an interrupted one, repeated by a resumed
 // run while other lanes were ahead) must not change what later ones of its lane carry forward.
-void Store::Impl::write_value(std::int64_t series, const record::Observation& observation, double value,
-                              bool in_order) {
+void Writer::write_value(std::int64_t series, const record::Observation& observation, double value, bool in_order) {
   static const char* const kInsert =
       "INSERT INTO sample (series, iteration, value) VALUES (?, ?, ?) "
       "ON CONFLICT (series, iteration) DO UPDATE SET value = excluded.value";
-  auto known = cache.last_values.find(series);
-  if (!in_order || known == cache.last_values.end()) {
+  auto known = cache_.last_values.find(series);
+  if (!in_order || known == cache_.last_values.end()) {
     LastValue last;
     Query before(
         statement("SELECT value FROM sample WHERE series = ? AND iteration <= ? ORDER BY iteration DESC LIMIT 1"));
     if (before.bind(series, observation.iteration).step()) {
       last = {true, before.is_null(0) ? std::nan("") : before.real(0)};
     }
-    known = cache.last_values.insert_or_assign(series, last).first;
+    known = cache_.last_values.insert_or_assign(series, last).first;
   }
   const LastValue last = known->second;
   if (!last.known || !same_value(last.value, value)) {
@@ -277,10 +276,10 @@ void Store::Impl::write_value(std::int64_t series, const record::Observation& ob
     }
   }
   // What is known of this series is now out of order itself.
-  if (!in_order) cache.last_values.erase(known);
+  if (!in_order) cache_.last_values.erase(known);
 }
 
-void Store::Impl::write_events(const record::Observation& observation) {
+void Writer::write_events(const record::Observation& observation) {
   int position = 0;
   for (const record::Event& event : observation.events) {
     std::optional<std::int64_t> detail;
