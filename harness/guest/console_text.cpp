@@ -9,9 +9,6 @@ namespace migsoak::guest {
 namespace {
 
 constexpr std::size_t kPendingBytesMax = 1024;
-constexpr std::size_t kLineBytesMaxKept = 400;
-constexpr std::size_t kLinesKept = 200;
-constexpr std::size_t kLastLinesKept = 40;
 constexpr std::size_t kAlarmsKept = 100;
 
 }  // namespace
@@ -49,30 +46,14 @@ std::vector<std::string> ConsoleText::add_bytes(std::string_view bytes) {
 
 void ConsoleText::finish_line(std::vector<std::string>& finished) {
   while (!pending_.empty() && pending_.back() == '\r') pending_.pop_back();
-  std::string line = base::printable(std::exchange(pending_, {}), kLineBytesMaxKept);
-  dropped_bytes_ += std::exchange(pending_cut_, 0);
+  std::string line = base::printable(std::exchange(pending_, {}), base::LineRing::kLineBytesMax);
+  lines_.note_dropped(std::exchange(pending_cut_, 0));
   if (line.empty()) return;
   const Alarm alarm = alarm_of(line);
   panicked_ = panicked_ || alarm == Alarm::fatal;
   if (alarm != Alarm::none && alarms_.size() < kAlarmsKept) alarms_.push_back(line);
-  last_.push_back(line);
-  if (last_.size() > kLastLinesKept) last_.pop_front();
-  lines_.push_back(line);
-  if (lines_.size() > kLinesKept) {
-    dropped_bytes_ += lines_.front().size();
-    lines_.pop_front();
-  }
+  lines_.push(line);
   finished.push_back(std::move(line));
-}
-
-std::vector<std::string> ConsoleText::take_lines() {
-  std::vector<std::string> lines(lines_.begin(), lines_.end());
-  lines_.clear();
-  return lines;
-}
-
-std::uint64_t ConsoleText::take_dropped_bytes() {
-  return std::exchange(dropped_bytes_, 0);
 }
 
 std::vector<std::string> ConsoleText::take_alarm_lines() {

@@ -2,10 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/line_ring.h"
 
 namespace migsoak::guest {
 
@@ -17,21 +18,19 @@ class ConsoleText {
   // Returns the lines that these bytes completed, as kept.
   std::vector<std::string> add_bytes(std::string_view bytes);
 
-  std::vector<std::string> take_lines();
-  std::uint64_t take_dropped_bytes();
+  std::vector<std::string> take_lines() { return lines_.take(); }
+  std::uint64_t take_dropped_bytes() { return lines_.take_dropped_bytes(); }
   bool panicked() const { return panicked_; }
   std::vector<std::string> take_alarm_lines();
-  std::vector<std::string> last_lines() const { return {last_.begin(), last_.end()}; }
+  std::vector<std::string> last_lines() const { return lines_.last(); }
 
  private:
   void finish_line(std::vector<std::string>& finished);
 
   std::string pending_;
   std::uint64_t pending_cut_ = 0;
-  std::deque<std::string> lines_;
-  std::deque<std::string> last_;
+  base::LineRing lines_{200};
   std::vector<std::string> alarms_;
-  std::uint64_t dropped_bytes_ = 0;
   bool panicked_ = false;
 };
 

@@ -11,9 +11,8 @@ namespace migsoak::hypervisor {
 namespace {
 
 // As a child's output is bounded (proc/child_process.h).
-constexpr std::size_t kLogLineBytes = 400;
+constexpr std::size_t kPartialLineBytesMax = 6400;
 constexpr std::size_t kLogLinesMax = 2000;
-constexpr std::size_t kLastLogLines = 40;
 constexpr std::size_t kLogReadBytesMax = 1u << 20;
 // A domain's start with its command line is a few KiB.
 constexpr std::uint64_t kSearchedBytes = 256u << 10;
@@ -44,7 +43,7 @@ bool LibvirtLogFilter::is_qemus(const std::string& line) {
   return false;
 }
 
-LibvirtLog::LibvirtLog(std::string path) : path_(std::move(path)) {
+LibvirtLog::LibvirtLog(std::string path) : path_(std::move(path)), lines_(kLogLinesMax) {
   std::ifstream file(path_, std::ios::binary | std::ios::ate);
   if (!file) return;
   const auto size = static_cast<std::uint64_t>(std::max<std::streamoff>(file.tellg(), 0));
@@ -66,38 +65,30 @@ void LibvirtLog::read() {
   offset_ += text.size();
   for (const char c : text) {
     if (c != '\n') {
-      if (partial_.size() < kLogLineBytes * 16) {
+      if (partial_.size() < kPartialLineBytesMax) {
         partial_.push_back(c);
       } else {
-        ++dropped_bytes_;
+        lines_.note_dropped(1);
       }
       continue;
     }
     const std::string line = std::exchange(partial_, {});
-    if (!filter_.is_qemus(line)) continue;
-    lines_.push_back(base::printable(line, kLogLineBytes));
-    last_.push_back(lines_.back());
-    if (last_.size() > kLastLogLines) last_.pop_front();
-    if (lines_.size() <= kLogLinesMax) continue;
-    dropped_bytes_ += lines_.front().size();
-    lines_.pop_front();
+    if (filter_.is_qemus(line)) lines_.push(base::printable(line, base::LineRing::kLineBytesMax));
   }
 }
 
 std::vector<std::string> LibvirtLog::take_lines() {
   read();
-  std::vector<std::string> taken(lines_.begin(), lines_.end());
-  lines_.clear();
-  return taken;
+  return lines_.take();
 }
 
 std::uint64_t LibvirtLog::take_dropped_bytes() {
-  return std::exchange(dropped_bytes_, 0);
+  return lines_.take_dropped_bytes();
 }
 
 std::vector<std::string> LibvirtLog::last_lines() {
   read();
-  return {last_.begin(), last_.end()};
+  return lines_.last();
 }
 
 }  // namespace migsoak::hypervisor

@@ -2,9 +2,10 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <vector>
+
+#include "base/line_ring.h"
 
 namespace migsoak::hypervisor {
 
@@ -32,8 +33,7 @@ class LibvirtLog {
   std::uint64_t offset_ = 0;
   std::string partial_;
   LibvirtLogFilter filter_;
-  std::deque<std::string> lines_, last_;
-  std::uint64_t dropped_bytes_ = 0;
+  base::LineRing lines_;
 };
 
 }  // namespace migsoak::hypervisor

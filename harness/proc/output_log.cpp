@@ -12,10 +12,7 @@
 namespace migsoak::proc {
 
 namespace {
-constexpr std::size_t kLineBytesMax = 400;      // as shown
 constexpr std::size_t kPartialBytesMax = 1024;  // as read, before escaping
-constexpr std::size_t kLinesMax = 2000;
-constexpr std::size_t kLastLinesMax = 40;
 constexpr std::size_t kTailBytes = 64 << 10;
 }  // namespace
 
@@ -52,16 +49,9 @@ void OutputLog::append(std::string_view bytes) {
 
 void OutputLog::end_line() {
   if (partial_cut_ == 0 && !partial_.empty() && partial_.back() == '\r') partial_.pop_back();
-  std::string line = base::printable(partial_, kLineBytesMax);
+  lines_.push(base::printable(partial_, base::LineRing::kLineBytesMax));
   partial_.clear();
   partial_cut_ = 0;
-  last_.push_back(line);
-  if (last_.size() > kLastLinesMax) last_.pop_front();
-  lines_.push_back(std::move(line));
-  if (lines_.size() > kLinesMax) {
-    dropped_bytes_ += lines_.front().size() + 1;
-    lines_.pop_front();
-  }
 }
 
 void OutputLog::write_file(std::string_view bytes) {
@@ -96,16 +86,6 @@ void OutputLog::finish() {
   }
   file_.reset();
   tail_.clear();
-}
-
-std::vector<std::string> OutputLog::take_lines() {
-  std::vector<std::string> taken(std::make_move_iterator(lines_.begin()), std::make_move_iterator(lines_.end()));
-  lines_.clear();
-  return taken;
-}
-
-std::uint64_t OutputLog::take_dropped_bytes() {
-  return std::exchange(dropped_bytes_, 0);
 }
 
 }  // namespace migsoak::proc

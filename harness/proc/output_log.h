@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/line_ring.h"
 #include "base/result.h"
 #include "base/unique_fd.h"
 
@@ -24,20 +24,18 @@ class OutputLog {
   // The last, unfinished line counts as one; the file gets its tail.
   void finish();
 
-  std::vector<std::string> take_lines();
-  std::uint64_t take_dropped_bytes();
-  std::vector<std::string> last_lines() const { return {last_.begin(), last_.end()}; }
+  std::vector<std::string> take_lines() { return lines_.take(); }
+  std::uint64_t take_dropped_bytes() { return lines_.take_dropped_bytes(); }
+  std::vector<std::string> last_lines() const { return lines_.last(); }
   std::string take_captured() { return std::move(captured_); }
 
  private:
   void end_line();
   void write_file(std::string_view bytes);
 
-  std::string partial_;              // the beginning of the line under way
-  std::uint64_t partial_cut_ = 0;    // bytes of it that were not kept
-  std::deque<std::string> lines_;    // not yet taken
-  std::deque<std::string> last_;     // for evidence
-  std::uint64_t dropped_bytes_ = 0;  // of lines that nobody took in time
+  std::string partial_;            // the beginning of the line under way
+  std::uint64_t partial_cut_ = 0;  // bytes of it that were not kept
+  base::LineRing lines_{2000};
 
   std::size_t capture_max_ = 0;
   std::string captured_;
