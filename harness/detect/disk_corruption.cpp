@@ -13,6 +13,7 @@ namespace migsoak::detect {
 
 namespace {
 
+constexpr const char* kOrderly = "graceful";  // a restart's `how`
 // The worst first: it names the finding.
 constexpr std::array<const char*, 6> kTroubles = {"misplaced", "garbage", "lost", "stale", "torn", "io_errors"};
 
@@ -53,11 +54,10 @@ class DiskCorruption final : public FindingSetDetector {
       }
       if (kind.empty() && declared > 0) continue;
       if (kind.empty()) kind = "blocks";
-      // Device ids are the scenario's names: they stay as they are, "vd0" and "vd1" are two findings. So are what
-      // follows a target's SIGKILL and what follows its orderly end: the one may be known and waived, and say nothing
-      // of the other.
+      // Device ids are the scenario's names: they stay as they are, "vd0" and "vd1" are two findings. What follows a
+      // target's orderly end is one of its own: it may be known of the target and waived, and says nothing of the rest.
       const std::string restart = excusals_.restarts_of(disk);
-      const std::string which = disk + ":" + kind + (restart.empty() ? "" : ":" + restart);
+      const std::string which = disk + ":" + kind + (restart == kOrderly ? ":" + restart : "");
       const auto reported = found_.report(observation.iteration, "guest", which, "");
       if (!reported.fresh) continue;
       record::Finding& finding = reported.finding;

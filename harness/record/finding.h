@@ -54,7 +54,7 @@ std::string normalise_text(const std::string& text);
 struct Waive {
   std::string detector;
   std::string device, from, to, kind, process;  // empty matches anything
-  std::string restart;                          // how a target was ended in that iteration; empty: anything
+  std::string restart;                          // how the disk's target was ended in that iteration; empty: anything
   std::string reason;                           // never empty
   bool operator==(const Waive&) const = default;
 };

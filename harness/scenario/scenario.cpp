@@ -118,7 +118,7 @@ Result<void> read_gate(const TableReader& in, record::GatePolicy& gate) {
   const std::vector<std::string> exclusions = detect::exclusion_names();
   for (const std::string& name : gate.report_benign) {
     if (std::find(exclusions.begin(), exclusions.end(), name) != exclusions.end()) continue;
-    return in.error("report_benign", fmt::format("'{}' is no known-benign entry or warm-up; known: {}",
+    return in.error("report_benign", fmt::format("'{}' is nothing that is left out of account; known: {}",
                                                  base::printable(name), base::join(exclusions, ", ")));
   }
   const toml::array* waives = in.table()["waive"].as_array();
@@ -132,7 +132,7 @@ Result<void> read_gate(const TableReader& in, record::GatePolicy& gate) {
     item.read("kind", waive.kind);
     item.read("process", waive.process);
     item.read("restart", waive.restart);
-    if (!waive.restart.empty()) MIGSOAK_TRY(item.check_choice("restart", waive.restart, {"kill", "graceful"}));
+    if (!waive.restart.empty()) MIGSOAK_TRY(item.check_choice("restart", waive.restart, {"graceful"}));
     item.read("reason", waive.reason);
     if (waive.reason.empty()) return in.error("waive", "each [[gate.waive]] needs a reason = \"…\"");
     gate.waives.push_back(waive);
