@@ -51,6 +51,21 @@ Rows rows_of(const Items& items) {
   return rows;
 }
 
+// A driver that runs a mode in a way of its own says so behind the mode's own words.
+Rows mode_rows() {
+  Rows rows = rows_of(ops::modes());
+  for (const ops::Mode& mode : ops::driver_modes()) {
+    const auto known = std::find_if(rows.begin(), rows.end(), [&](const auto& row) { return row.first == mode.name; });
+    const std::string words = fmt::format("with driver = \"{}\": {}", mode.driver, mode.summary);
+    if (known == rows.end()) {
+      rows.emplace_back(mode.name, words);
+    } else {
+      known->second += "; " + words;
+    }
+  }
+  return rows;
+}
+
 // With the prefix of the ids, by which the report and the guest's disks name them.
 Rows hotplug_rows() {
   Rows rows;
@@ -65,7 +80,7 @@ Rows hotplug_rows() {
 
 Rows rows_for(const std::string& what) {
   if (what == "probes") return rows_of(probes::probes());
-  if (what == "modes") return rows_of(ops::modes());
+  if (what == "modes") return mode_rows();
   if (what == "detectors") return rows_of(detect::detectors());
   if (what == "drivers") return rows_of(hypervisor::driver_kinds());
   if (what == "targets") return rows_of(target::target_kinds());

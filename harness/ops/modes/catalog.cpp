@@ -38,8 +38,6 @@ std::string ram_of(const hypervisor::MachineSpec& spec) {
 #include "ops/modes/transports.def"
 #undef TRANSPORT
 
-namespace {
-
 const std::vector<Mode>& driver_modes() {
   static const std::vector<Mode> all = {
 #define DRIVER_MODE(name, driver, contract_name, needs, summary, ...) \
@@ -49,8 +47,6 @@ const std::vector<Mode>& driver_modes() {
   };
   return all;
 }
-
-}  // namespace
 
 const std::vector<Mode>& modes() {
   static const std::vector<Mode> all = {

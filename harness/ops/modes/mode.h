@@ -46,8 +46,8 @@ struct MigrationChannels {
   std::string tag;          // short and unique, for its name
   std::string main_socket;  // waiting: -incoming unix:… of the destination
   std::string cpr_socket;   // waiting: its -incoming cpr channel
-  // afterwards, in_place: where the source saves its state. run() removes it in the end; but one that holds all that is
-  // left of the guest (afterwards: the source is gone, the destination did not take it) is left to whoever can use it.
+  // afterwards, in_place: where the source saves its state. run() deletes it, unless it is all that is left of the
+  // guest (afterwards: the source is gone, and the destination did not take it): then the caller decides.
   std::string state_file;
 };
 
@@ -98,7 +98,8 @@ struct Mode {
   std::string driver = "direct";  // whose machines it moves
 };
 
-const std::vector<Mode>& modes();  // of the driver "direct"
+const std::vector<Mode>& modes();         // of the driver "direct"
+const std::vector<Mode>& driver_modes();  // of the others
 const Mode* find_mode(const std::string& name);
 // The same between the machines of another driver; null: there is none.
 const Mode* find_mode(const std::string& name, const std::string& driver);
