@@ -3,7 +3,7 @@
 #include "cli/commands.h"
 #include "detect/judge.h"
 #include "report/report.h"
-#include "store/run_end.h"
+#include "store/store.h"
 
 namespace migsoak::cli {
 

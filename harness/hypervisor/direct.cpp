@@ -7,9 +7,9 @@
 #include <algorithm>
 #include <cassert>
 #include <csignal>
+#include <string_view>
 
 #include "base/text.h"
-#include "hypervisor/executable.h"
 #include "hypervisor/qmp_device_control.h"
 #include "hypervisor/sockets.h"
 #include "proc/child_process.h"
@@ -21,6 +21,16 @@ namespace migsoak::hypervisor {
 using base::ErrorKind;
 
 namespace {
+
+std::string_view executable_basename(std::string_view path) {
+  // The kernel appends this to /proc/PID/exe when the file was replaced under a running process (proc(5)).
+  constexpr std::string_view kDeleted = " (deleted)";
+  if (path.size() > kDeleted.size() && path.substr(path.size() - kDeleted.size()) == kDeleted) {
+    path.remove_suffix(kDeleted.size());
+  }
+  const auto slash = path.rfind('/');
+  return slash == std::string_view::npos ? path : path.substr(slash + 1);
+}
 
 // 7.2's default of 128 MiB/s would make the wire the bottleneck; 1 TiB/s is "no limit" on every version.
 constexpr std::int64_t kBandwidthBytesPerS = 1LL << 40;

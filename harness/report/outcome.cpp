@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "report/model_build.h"
 #include "report/reads.h"
-#include "store/run_end.h"
+#include "store/store.h"
 
 namespace migsoak::report {
 

@@ -4,6 +4,7 @@
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <sqlite3.h>
 
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -138,6 +139,14 @@ struct Connection {
  private:
   base::Result<void> open_as(const std::string& name, int flags);
   base::Result<void> check_schema();
+};
+
+// One value of Observation::samples in terms of the dictionaries.
+struct SeriesKey {
+  std::string subject, metric;
+  int lane = 0;
+  int ordinal = 0;
+  auto operator<=>(const SeriesKey&) const = default;
 };
 
 // A key of event details that has a column of its own.

@@ -30,7 +30,7 @@ CREATE INDEX iteration_by_lineage ON iteration (lane, lineage, status);
 ALTER TABLE event ADD COLUMN took_ms REAL;
 CREATE INDEX event_by_kind ON event (kind);  -- and by iteration and position, as the table has no rowid
 
--- evidence.last_iteration; together with count all that changes when a known trouble strikes again. NULL: in the JSON.
+-- evidence.last_iteration; together with count all that changes when a known trouble is seen again. NULL: in the JSON.
 ALTER TABLE finding ADD COLUMN last_iteration INTEGER;
 CREATE INDEX finding_by_fingerprint ON finding (fingerprint);
 

@@ -11,6 +11,7 @@
 #include "record/finding.h"
 #include "record/manifest.h"
 #include "record/observation.h"
+#include "record/run_end.h"
 
 namespace migsoak::store {
 
@@ -148,5 +149,8 @@ class Store {
   explicit Store(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// How far the run of a database came.
+base::Result<record::RunEnd> run_end(const Store& store, const Store::Summary& summary);
 
 }  // namespace migsoak::store

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "store/connection.h"
-#include "store/series_key.h"
 #include "store/store.h"
 
 namespace migsoak::store {
