@@ -1,4 +1,4 @@
-// The subcommands: one file each. Each adds itself to the application and returns the function that runs it.
+// The subcommands: one file each. Each adds itself to the application, with what is to be run.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -64,8 +64,8 @@ struct DeviceReport {
   std::vector<std::string> machine_compat;  // likewise: machine-type compat properties
 };
 
-// `control` (may be null): the same device from the source's build to itself. What that build does not carry to itself
-// either is no matter of the pair: it is told in `self`, and does not make the pair incompatible.
+// `control` (may be null): the same device from the source's build to itself. What fails there as well is put under
+// `self` and does not make the pair incompatible.
 DeviceReport judge(const DeviceFacts& facts, const DeviceFacts* control = nullptr);
 // Is there trouble that the builds' masks do not explain, so that a control is worth its time?
 bool wants_control(const DeviceFacts& facts);

@@ -223,7 +223,7 @@ base::Json sides_with(const record::KnownDefect& defect, const record::Manifest&
 }  // namespace
 
 // The guest's own trouble, nonsense on its channel included. What a process of the host did is another matter, and a
-// leak that was seen to run dry explains more than a defect that may have struck.
+// leak that was seen to run dry explains more than a defect that may have played a part.
 std::optional<Cause> cause_known_defect(const CauseContext& context, const Finding& finding) {
   if (finding.process != "guest" || finding.evidence.contains("cause") ||
       !is_one_of(finding.detector,

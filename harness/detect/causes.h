@@ -57,11 +57,11 @@ const std::vector<ToldRule>& told_rules();
 // Is the event of this observation told by another detector than `detector`, or with another event?
 bool is_told_elsewhere(std::string_view detector, const record::Observation& observation, const record::Event& event);
 
-// The end of a QEMU of which nobody learnt how, beside the hang of a libvirtd of another side: the QEMU's own libvirtd
-// has given up on that one (its keepalive). A libvirtd that hangs ends nothing.
+// A QEMU whose exit status nobody could see, in an iteration where the libvirtd of another side hangs: its own libvirtd
+// ended it when that one's keepalive failed. A libvirtd that hangs ends nothing.
 bool is_ended_for_hung_daemon(const record::Event& end, const record::Event& hang);
 
-// What QEMU says, its target gone, of the connection it no longer has.
+// A line of a QEMU's log about the lost connection to a target that has ended.
 bool tells_of_a_lost_target(const record::Observation& observation, const record::Event& line);
 
 }  // namespace migsoak::detect

@@ -34,8 +34,7 @@ class ConfigCompare {
   explicit ConfigCompare(const record::GatePolicy& gate) : gate_(gate) {}
 
   // BARs of different size, capabilities of one side only, and read-only bits that differ: those that `second` does not
-  // let software write. Bytes are
-  // compared only where both have them.
+  // let software write. Bytes are compared only where both have them.
   std::vector<ConfigDifference> compare(const Reading& first, const Reading& second, CompareAs as);
 
   // How often an entry of volatile_config.def held a difference back.

@@ -46,7 +46,7 @@ void take_touched(Map& into, const Map& from, const std::set<std::string>& ids) 
   }
 }
 
-// The tree without what was found to be wrong with it, as far as it is known how it should be.
+// The tree with the differences that were found taken out or corrected: what the next one is compared with.
 void put_right(const TreeDifference& difference, DeviceTree& tree, std::set<std::string>& owed) {
   const auto drop = [&tree](const TreePath& top) {
     std::erase_if(tree.nodes, [&](const auto& entry) { return is_below(entry.first, top); });
@@ -154,8 +154,8 @@ std::optional<DeviceTree> DeviceTreeDrift::tree_at(const record::Observation& ob
   return std::move(*tree);
 }
 
-// What the source is when the plan's operations are done. Devices that they plugged or unplugged are by right as it has
-// them; all else is as it was.
+// The source's expected tree after the plan's operations: devices that were plugged are as the source shows them, the
+// rest is unchanged.
 void DeviceTreeDrift::take_plugged(const record::Observation& observation, std::vector<TreeMismatch>& into) {
   const auto known = references_.find(build_of(observation.plan.source_side));
   if (known == references_.end()) return;
@@ -260,8 +260,7 @@ TreeComparison DeviceTreeDrift::compared_with(const Reference& reference, const 
   });
 }
 
-// With what each of the two builds is by right: the destination's own, once it is known, and the one the guest comes
-// from.
+// With the expected tree of the destination's build, once it is known, and with that of the source's build.
 TreeComparison DeviceTreeDrift::compared_with_both(const record::Plan& plan, const TreeSide& now) {
   const std::string build = build_of(plan.destination_side);
   TreeComparison found;

@@ -1,5 +1,5 @@
-// Internal to detect: device trees of one guest, from QEMU to QEMU. What counts is the tree that the guest has by
-// right: that of its first QEMU, changed by what the plan plugs and unplugs.
+// Internal to detect: compares the device trees of one guest, from QEMU to QEMU. The expected tree is that of its
+// first QEMU, changed by what the plan plugs and unplugs.
 #pragma once
 
 #include <map>

@@ -85,13 +85,13 @@ bool Excusals::has(record::TroubleCause cause) const {
 }
 
 std::string Excusals::restarts_of(std::string_view disk) const {
-  std::set<std::string> hows;
+  std::set<std::string> ways;
   for (const record::ExpectedTrouble& trouble : troubles_) {
     const bool is_its = trouble.declared.cause == record::TroubleCause::restart && serves(trouble.declared, disk) &&
                         trouble.result != record::kNotReached;
-    if (is_its) hows.insert(trouble.declared.what);
+    if (is_its) ways.insert(trouble.declared.what);
   }
-  return fmt::format("{}", fmt::join(hows, ", "));
+  return fmt::format("{}", fmt::join(ways, ", "));
 }
 
 bool Excusals::serves(const record::Declaration& declared, std::string_view disk) const {

@@ -22,9 +22,9 @@ class Destination {
   StepOutcome raise();
   // For those that start before the migration: it has not ended meanwhile.
   StepOutcome still_there() const;
-  // What an operation did not do as planned, the destination must not have done either: another one, if need be.
+  // When an operation went otherwise than planned, replaces the destination by one with the devices that the guest has.
   StepOutcome match_devices();
-  // One that was raised early for a plan that a failed migration has overtaken.
+  // Discards a destination that was raised early for a plan that no longer applies: a migration failed.
   void retire_unused();
 
   void begin_raising_next();

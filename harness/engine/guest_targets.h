@@ -53,8 +53,8 @@ class GuestTargets {
   // Takes on one that was started, not on record yet.
   TargetInstance& hold(std::unique_ptr<target::Target> target, const TargetPlace& place);
 
-  // On record: it has ended as asked; another process has taken its place (or is the first); it ended unasked, and is
-  // lost. What it said last is to be on record before.
+  // These record, in this order: it ended as asked; a process, the first or another one, started; it ended unexpectedly
+  // and is lost. Its log is to be drained before.
   void note_stopped(const TargetInstance& instance, record::Journal& journal);
   void note_started(TargetInstance& instance, record::Journal& journal);
   void note_lost(TargetInstance& instance, record::Journal& journal);

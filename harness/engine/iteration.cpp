@@ -113,7 +113,7 @@ std::vector<Step> IterationRunner::steps_on_source() {
        [this, &ends] { return !operations_.empty() && ends.source != nullptr; },
        [this] { return operations_.conclude(*context_.ends.source); }},
       {"verify the guest", "verify", [this] { return verification_.wanted(); },
-       [this] { return (void)verification_.begin(), verification_.finish(); }},
+       [this] { return verification_.begin_and_finish(); }},
       {"verify again after I/O errors", "verify", [this] { return restarts_.has_errors_to_confirm(); },
        [this] { return restarts_.verify_again(); }},
       {"judge I/O errors", nullptr, {}, [this] { return restarts_.conclude_errors(); }},
@@ -238,7 +238,7 @@ StepOutcome IterationRunner::begin_lineage() {
 bool IterationRunner::upgrade_is_to_fail() const {
   const record::Plan& plan = context_.plan();
   const ops::UpgradeFailure* failure = ops::find_upgrade_failure(plan.upgrade_failure);
-  // An iteration that had to turn round (a guest that was not where the plan has it) may have nothing to strike at.
+  // An iteration that had to turn round (a guest that was not where the plan has it) may have none of it.
   return failure != nullptr && ops::applies(*failure, context_.mode, plan.transport);
 }
 

@@ -8,6 +8,7 @@
 #include "engine/iteration.h"
 #include "engine/stop_policy.h"
 #include "plan/planner.h"
+#include "record/journal.h"
 #include "record/run_end.h"
 
 namespace migsoak::engine {
@@ -107,14 +108,11 @@ class LaneLoop {
   }
 
   void note_left_out(record::Observation& observation, const std::string& why, std::int64_t count) const {
-    record::Event event;
-    event.kind = record::event_kind::kLineageGivenUp;
-    event.subject = "guest";
-    event.phase = observation.phase;
-    event.at_ms = observation.duration_ms;
-    event.text = fmt::format("the rest of lineage {} is left out, {} iterations: {}", observation.lineage, count, why);
-    event.detail = {{"why", why}, {"left_out", count}};
-    observation.events.push_back(std::move(event));
+    record::Journal journal(observation);
+    journal.event(record::event_kind::kLineageGivenUp, "guest")
+        .text(fmt::format("the rest of lineage {} is left out, {} iterations: {}", observation.lineage, count, why))
+        .detail({{"why", why}, {"left_out", count}})
+        .since(observation.phase, observation.duration_ms);
   }
 
   bool harness_failed(const base::Error& error) {

@@ -49,8 +49,8 @@ base::Result<hypervisor::Machine*> Migration::raise(Deadline deadline) {
   Vm& destination = *ends_.destination;
   iteration_.journal.sample("host", 0, "spawn_ms", destination.spawn_ms);
   if (iteration_.mode.needs.process_order != ProcessOrder::afterwards) return machine;
-  // It waits for the state yet, and may be probed. One that answers only with the guest in it may not: what its
-  // configuration space holds is compared when the guest leaves it.
+  // A destination that waits for the stream may be probed. One that answers only after the load may not: its
+  // configuration space is compared when the guest leaves it.
   iteration_.readings.begin_config(&destination, hypervisor::ReadPoint::destination, /*running=*/false);
   iteration_.readings.begin_waiting_tree(&destination);
   iteration_.readings.finish_config(hypervisor::ReadPoint::destination);
@@ -213,8 +213,7 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
                    "end of the migration",
                    /*explained_by_ends=*/false};
   }
-  // What a daemon says of a peer that hangs is its own words for it; and it leaves behind what the other was about to
-  // do.
+  // What a daemon logs about a peer that hangs belongs to the hang; so does what the migration leaves behind.
   if (const DaemonInstance* silent = iteration_.lineage.daemons().silent()) {
     return Trouble{silent->daemon.name,
                    silent->process_id,
@@ -242,8 +241,8 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
   return StepResult::stays_on_source;
 }
 
-// The mode cancelled what did not end. A destination whose stream is cut by that ends by itself: neither a second
-// trouble nor the one that is silent.
+// The mode cancelled a migration that did not end. The destination's stream is cut by that, and it exits: that is no
+// second failure, and it is not the process that hung.
 void Migration::clear_cancelled_destination(const ops::MigrationOutcome& outcome) {
   constexpr seconds kEndIsKnownWithin{1};
   Vm* destination = ends_.destination;

@@ -31,8 +31,8 @@ class Migration : private ops::MigrationListener {
         with_(parts),
         session_(iteration.lineage, iteration.journal, iteration.mode, iteration.ends) {}
 
-  // One step, first sign of life on the destination included: whoever ends before that was in the migration, and what
-  // is declared of it counts.
+  // Ends with the first heartbeat on the destination. A process that ends before that ended within the migration, and
+  // what is declared of the migration applies to it.
   StepOutcome run();
   StepOutcome finish_source();
   // It was run, and the guest is to be on the source still.

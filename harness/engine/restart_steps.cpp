@@ -78,8 +78,8 @@ StepOutcome RestartSteps::settle_disks() {
   return restarts_.lost_as_declared() ? end_guest_as_declared() : StepResult::ok;
 }
 
-// The daemon's successor has done requests over again that were done, the guest finds its queue broken, and its disk
-// answers no more. That was declared, and ends this guest's life by plan.
+// The restarted daemon repeated requests that were done, the guest found its queue broken, and the disk stopped
+// answering. That was declared: it ends this guest's life as planned.
 StepOutcome RestartSteps::end_guest_as_declared() {
   iteration_.journal.begin_phase("restart");
   Lineage& lineage = iteration_.lineage;
@@ -102,7 +102,7 @@ StepOutcome RestartSteps::end_guest_as_declared() {
 }
 
 StepOutcome RestartSteps::hold_migration() {
-  // Ended since the last look, and was noted: there will be no migration that lets go.
+  // The destination ended, which is on record: no migration will release the hold.
   if (iteration_.starts_before() && iteration_.ends.destination == nullptr) return StepResult::stays_on_source;
   const Deadline deadline = iteration_.answer_deadline();
   Vm& source = *iteration_.ends.source;

@@ -40,8 +40,8 @@ class RestartRunner {
 
   // What the guest said of a disk in this iteration.
   void note_disk(const std::string& device, std::uint64_t io_errors, bool hangs);
-  // The guest was to have no request in flight to the disks at these addresses, was given time, and has some: after a
-  // restart that is to recover, and of a target that was not restarted, a hang.
+  // The guest was told to stop writing to the disks at these addresses and still has requests in flight. That is a
+  // hang, unless a restart is declared to cause it.
   void note_stalled(std::int64_t waited_ms, const std::vector<std::string>& addresses);
   // Requests that are never answered, of a disk whose target was to answer them with errors (expect = "io-errors").
   bool lost_as_declared() const;

@@ -30,7 +30,7 @@ struct Trouble {
   std::string waiting_for;
   // A process whose end was noted right after the step explains it. False: blame as it is.
   bool explained_by_ends = true;
-  // The process in trouble turned out to have ended, and the guest goes on without it: this comes of the step.
+  // The step's result when the process named here turns out to have ended and the guest can go on without it.
   std::optional<StepResult> if_ended = std::nullopt;
 };
 

@@ -7,8 +7,8 @@ namespace migsoak::engine {
 
 namespace {
 
-// As many blocks as lanes, or one for each stretch where there are more of these. Whose blocks are longest gets the
-// next lane.
+// As many blocks as lanes, or one for each stretch where there are more stretches. Each further lane goes to the
+// stretch with the longest blocks.
 std::deque<Stretch> even_blocks(const std::vector<Stretch>& missing, int lanes) {
   std::vector<std::int64_t> shares(missing.size(), 1);
   const auto longer_blocks = [&](std::size_t a, std::size_t b) {

@@ -22,7 +22,7 @@ void plan_restarts(const Scenario& scenario, base::Rng& rng, record::Plan& plan)
     if (timings.empty()) continue;
     record::PlannedRestart planned;
     planned.target = restart.target;
-    planned.how = restart.hows[rng.below(restart.hows.size())];
+    planned.how = restart.how[rng.below(restart.how.size())];
     planned.timing = timings[rng.below(timings.size())];
     planned.expect = restart.expect;
     const TargetScenario* target = scenario.find_target(restart.target);

@@ -88,8 +88,6 @@ inline constexpr const char* kConfigSpace = "config-space";
 inline constexpr const char* kVirtqueues = "virtqueues";
 // Devices the harness asked for at this point: {"devices":[{"id","type","driver","bus","address","props"}]}
 inline constexpr const char* kDeviceSet = "device-set";
-// What the guest says it sees (guest-images/agent/PROTOCOL.md, "inventory").
-inline constexpr const char* kInventory = "inventory";
 // Device tree of a QEMU, read when the guest has arrived in it (of a lineage's first, before it leaves), at point
 // "waiting" before anything was sent to it, and at point "plugged" where operations of the plan were settled in it
 // before the migration: record/device_tree.h.

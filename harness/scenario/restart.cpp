@@ -32,8 +32,7 @@ Result<void> check_expectation(const TableReader& in, const TargetScenario& targ
   const target::RestartPolicy& policy = target::find_target_kind(target.kind)->restart;
   if (!policy.impossible.empty()) return in.error("target", policy.impossible);
   if (!policy.fails_requests_when_asked) return {};
-  const auto& hows = restart.hows;
-  const bool graceful = std::find(hows.begin(), hows.end(), "graceful") != hows.end();
+  const bool graceful = std::find(restart.how.begin(), restart.how.end(), "graceful") != restart.how.end();
   const bool said = in.table().contains("expect");
   if (graceful && !said) {
     return in.error("expect",
@@ -55,9 +54,9 @@ Result<void> read_restart(const TableReader& in, Scenario& scenario) {
   for (const TargetScenario& target : scenario.targets) names.push_back(target.name);
   if (!in.table().contains("target")) return in.error("target", "needed: the name of a [[target]]");
   MIGSOAK_TRY(in.read_choice("target", restart.target, names));
-  in.read_list("how", restart.hows);
-  for (const std::string& how : restart.hows) MIGSOAK_TRY(in.check_choice("how", how, {"kill", "graceful"}));
-  if (restart.hows.empty()) return in.error("how", "needs at least one of kill, graceful");
+  in.read_list("how", restart.how);
+  for (const std::string& how : restart.how) MIGSOAK_TRY(in.check_choice("how", how, {"kill", "graceful"}));
+  if (restart.how.empty()) return in.error("how", "needs at least one of kill, graceful");
   in.read_list("timing", restart.timings);
   for (const std::string& timing : restart.timings) {
     MIGSOAK_TRY(in.check_choice("timing", timing, {"between", "before", "during", "after"}));

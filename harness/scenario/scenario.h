@@ -107,7 +107,7 @@ struct UpgradeScenario {
 // A target that is stopped and started again under the running guest.
 struct RestartScenario {
   std::string target;
-  std::vector<std::string> hows = {"kill"};        // drawn
+  std::vector<std::string> how = {"kill"};         // drawn
   std::vector<std::string> timings = {"between"};  // drawn
   std::int64_t every = 1;                          // iterations: in the every-th, twice the every-th, …
   std::string expect = "recovers";

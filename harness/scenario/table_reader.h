@@ -1,5 +1,5 @@
 // Internal to scenario: reading the values of one table of a scenario. Keys and types have been checked before
-// (scenario_check.h); what is checked here is ranges and choices.
+// (scenario/check.h); what is checked here is ranges and choices.
 #pragma once
 
 #include <fmt/format.h>
@@ -144,7 +144,7 @@ base::Result<void> read_migration(const TableReader& in, Scenario& scenario);
 base::Result<void> check_migration(const toml::table& root, const Scenario& scenario);
 // [upgrade]
 base::Result<void> read_upgrade(const TableReader& in, UpgradeScenario& upgrade);
-// Each of its failures has something to strike at in some mode of the scenario.
+// Each of its failures can happen in some mode of the scenario.
 base::Result<void> check_upgrade(const toml::table& root, const Scenario& scenario);
 // A [[restart]]; targets, devices, modes and [hotplug] have been read.
 base::Result<void> read_restart(const TableReader& in, Scenario& scenario);

@@ -24,13 +24,12 @@ Result<void> check_upgrade(const toml::table& root, const Scenario& scenario) {
   const toml::table* table = root["upgrade"].as_table();
   for (const std::string& name : scenario.upgrade.failures) {
     const ops::UpgradeFailure* failure = ops::find_upgrade_failure(name);
-    const auto struck = [&](const ops::Mode& mode) {
+    const auto has_it = [&](const ops::Mode& mode) {
       return scenario.uses_mode(mode.name) && ops::applies(*failure, mode, scenario.transport);
     };
-    if (std::any_of(ops::modes().begin(), ops::modes().end(), struck)) continue;
+    if (std::any_of(ops::modes().begin(), ops::modes().end(), has_it)) continue;
     return TableReader(*table, scenario.file, "upgrade")
-        .error("failure",
-               fmt::format("'{}' has nothing to strike at in the modes of this scenario: {}", name, failure->summary));
+        .error("failure", fmt::format("'{}' can't happen in the modes of this scenario: {}", name, failure->summary));
   }
   return {};
 }

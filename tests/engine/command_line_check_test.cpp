@@ -45,7 +45,7 @@ std::size_t longest_socket(const Scenario& scenario, const std::string& run_dir)
   return longest;
 }
 
-TEST(Rehearsal, RefusesASocketPathThatOnlyAPluggedDiskHas) {
+TEST(CommandLineCheck, RefusesASocketPathThatOnlyAPluggedDiskHas) {
   const Scenario scenario = plan::testing::parsed(kPlugged);
   constexpr std::size_t kSocketPathMax = 107;
   const std::size_t rest = longest_socket(scenario, "/r") - 2;

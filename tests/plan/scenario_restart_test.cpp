@@ -27,14 +27,14 @@ TEST(ScenarioRestart, KeysAndDefaults) {
   const Scenario one = parsed(restart_text(kRestartDisk0));
   EXPECT_EQ(one.devices.front().reconnect_ms, 100);
   ASSERT_EQ(one.restarts.size(), 1U);
-  EXPECT_EQ(one.restarts[0].hows, std::vector<std::string>{"kill"});
+  EXPECT_EQ(one.restarts[0].how, std::vector<std::string>{"kill"});
   EXPECT_EQ(one.restarts[0].timings, std::vector<std::string>{"between"});
   EXPECT_EQ(one.restarts[0].every, 1);
   EXPECT_EQ(one.restarts[0].expect, "recovers");
   const Scenario two =
       parsed(restart_text(kRestartDisk0 + "how = [\"kill\", \"graceful\"]\ntiming = [\"before\", \"after\"]\n"
                                           "every = 3\nexpect = \"io-errors\"\n"));
-  EXPECT_EQ(two.restarts[0].hows.size(), 2U);
+  EXPECT_EQ(two.restarts[0].how.size(), 2U);
   EXPECT_EQ(two.restarts[0].timings.size(), 2U);
   EXPECT_EQ(two.restarts[0].every, 3);
   EXPECT_EQ(two.restarts[0].expect, "io-errors");

@@ -36,8 +36,8 @@ TEST(ScenarioUpgrade, WhatCannotBeIsRefused) {
   expect_refused(text("deadline_s = 0\n"), {"upgrade.deadline_s", "out of range"});
   expect_refused(text("failures = \"missing-binary\"\n"), {"unknown key", "did you mean 'failure'"});
   // precopy has no state file, and over TCP no path.
-  expect_refused(text("failure = \"state-truncated\"\n"), {"s.toml:9", "upgrade.failure", "nothing to strike at"});
-  expect_refused(text("failure = \"state-unwritable\"\n", "transport = \"tcp\"\n"), {"nothing to strike at"});
+  expect_refused(text("failure = \"state-truncated\"\n"), {"s.toml:9", "upgrade.failure", "can't happen"});
+  expect_refused(text("failure = \"state-unwritable\"\n", "transport = \"tcp\"\n"), {"can't happen"});
   parsed(text("failure = \"state-unwritable\"\n", "transport = \"unix\"\n"));
 }
 

@@ -38,8 +38,7 @@ class MigrationListener {
   virtual void reached(MigrationPhase) {}  // once for each, at the earliest opportunity
   // All but beside: brings the destination to the point where QMP answers and returns it. kind subject: it ended first.
   virtual base::Result<hypervisor::Machine*> raise(base::Deadline deadline) = 0;
-  // afterwards: the source has saved its state: ends it, and returns when it is gone. within: it is
-  // gone.
+  // afterwards: the source has saved its state: ends it, and returns when it is gone. within: it is gone.
   virtual base::Result<void> release_source() = 0;
 };
 
