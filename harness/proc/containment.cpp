@@ -1,6 +1,7 @@
 #include "proc/containment.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -14,6 +15,7 @@
 #include <mutex>
 #include <set>
 
+#include "base/deadline.h"
 #include "base/log.h"
 #include "base/unique_fd.h"
 #include "proc/guardian.h"
@@ -197,6 +199,8 @@ base::Result<std::unique_ptr<Containment>> Containment::start(ContainmentOptions
   }
   auto impl = std::make_unique<Impl>();
   impl->options = std::move(options);
+  // Two of one name may run side by side, and who ends kills all that bear its marker.
+  impl->options.run_id += fmt::format(".{}-{:x}", ::getpid(), base::Clock::now().time_since_epoch().count());
   if (!marker_forced()) {
     int failed = 0;
     impl->spawner.run([&failed] { failed = ::unshare(CLONE_NEWPID) == 0 ? 0 : errno; });

@@ -29,7 +29,7 @@ enum class ContainmentLevel { pid_namespace, marker };
 std::string to_string(ContainmentLevel level);
 
 struct ContainmentOptions {
-  std::string run_id;   // value of MIGSOAK_RUN in every child's environment
+  std::string run_id;   // with which MIGSOAK_RUN begins in every child's environment; no two containments share a value
   std::string run_dir;  // removed by the guardian when the harness dies; must hold the marker file of run_dir.h
   // The executable that has the hidden `guardian` subcommand; empty: /proc/self/exe.
   std::string guardian_executable;

@@ -168,7 +168,8 @@ TEST_F(MachineTest, FindsQemuBehindAWrapper) {
   EXPECT_EQ(proc::command_of(pid), "qemu-system-x86_64");
   machine->kill();
   EXPECT_FALSE(machine->alive());
-  reactor_.run_until([&] { return ::kill(pid, 0) != 0; }, soon());
+  // Without a PID namespace who looks for strays waits for the dead among them.
+  reactor_.run_until([&] { return (void)containment_->processes(), ::kill(pid, 0) != 0; }, soon(), milliseconds(10));
   EXPECT_NE(::kill(pid, 0), 0) << "QEMU must not outlive its wrapper";
 
   wrapped.wrapper = {"/usr/bin/env", "A=B"};

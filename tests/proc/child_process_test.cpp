@@ -130,8 +130,7 @@ TEST_P(ChildProcessTest, HasItsOwnGroupLimitsAndEnvironment) {
   wanted.working_dir = "/usr";
   const auto output = run_command(reactor_, *containment_, wanted, soon());
   ASSERT_TRUE(output) << output.error().describe();
-  EXPECT_THAT(output->out,
-              ::testing::StartsWith("test-" + std::to_string(::getpid()) + "\nvalue with spaces\n48\n48\n/usr\n"));
+  EXPECT_THAT(output->out, ::testing::StartsWith(containment_->run_id() + "\nvalue with spaces\n48\n48\n/usr\n"));
   auto sleeper = spawn(spec({"sleep", "100"}));
   EXPECT_EQ(::getpgid(sleeper->pid()), sleeper->pid());
   EXPECT_GT(sleeper->start_ticks(), 0);

@@ -238,6 +238,22 @@ TEST_P(ContainmentTest, ToolsOutsideSeeHostPidsAndDieToo) {
   EXPECT_TRUE((*tool)->exited() && inside->exited());
 }
 
+// As two runs of `migsoak compat` of one user are.
+TEST_P(ContainmentTest, AnotherOfItsNameKeepsItsProcesses) {
+  auto one = start(), other = start();
+  ASSERT_TRUE(one && other);
+  EXPECT_NE(one->run_id(), other->run_id());
+  auto killed = spawn(*one, {"sleep", "100"});
+  const auto kept = spawn(*other, {"sleep", "100"});
+  ASSERT_TRUE(killed && kept);
+  EXPECT_TRUE(one->kill_all(soon()));
+  EXPECT_TRUE(killed->exited());
+  killed.reset();
+  one.reset();  // its guardian kills what bears its marker
+  EXPECT_FALSE(is_gone(kept->pid(), kept->start_ticks()));
+  EXPECT_TRUE(other->kill_all(soon()));
+}
+
 TEST(Spawner, RunsJobsOnOneThreadAndSurvivesExceptions) {
   const auto containment = Containment::start({"jobs", "", ""});
   ASSERT_TRUE(containment);

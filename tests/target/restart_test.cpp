@@ -19,8 +19,9 @@ class TargetRestart : public TargetTest {
   }
   // Dead; whoever inherits it from a killed wrapper still has to wait for it.
   bool reaped(pid_t pid) {
-    return reactor_.run_until([pid] { return !proc::read_stat(pid); }, soon(), std::chrono::milliseconds(2)) ==
-           proc::Wait::ready;
+    // Without a PID namespace who looks for strays waits for the dead among them.
+    const auto is_gone = [this, pid] { return (void)containment_->processes(), !proc::read_stat(pid); };
+    return reactor_.run_until(is_gone, soon(), std::chrono::milliseconds(2)) == proc::Wait::ready;
   }
 };
 
