@@ -248,12 +248,12 @@ part_bench() {
   "$root/build/release/bench_soak_loop" --out "$out/bench" "${flags[@]}" </dev/null >"$log" 2>&1
   figure 'exit status' $? = 0
   cat "$log" >&2
-  # What was seen before the engine was taken apart, less the 5 % by which medians of five rounds differ: 1.10, 1.27, 0.80,
-  # 0.85, 0.84, 0.91.
+  # Before the engine was taken apart 1.10, 1.27, 0.80, 0.85, 0.84 and 0.91 were seen. Medians of five rounds differ by 5 %;
+  # below 0.8 nothing passes.
   figure 'full loop / bare loop' "$(awk '/full \/ bare/ { print $4 }' "$log")" '>=' 1.05
   figure 'destination raised early / bare loop' "$(awk '/early \/ bare/ { print $4 }' "$log")" '>=' 1.2
   figure 'everything on / bare loop' "$(awk '/everything \/ bare/ { print $4 }' "$log")" - ''
-  figure 'config images and compare / without, pc' "$(awk '/ pc \/ pc-without/ { print $4 }' "$log")" '>=' 0.76
+  figure 'config images and compare / without, pc' "$(awk '/ pc \/ pc-without/ { print $4 }' "$log")" '>=' 0.8
   figure 'config images and compare / without, q35' "$(awk '/ q35 \/ q35-without/ { print $4 }' "$log")" '>=' 0.81
   figure 'cpr-exec / bare loop of it' "$(awk '/exec \/ exec-bare/ { print $4 }' "$log")" '>=' 0.8
   figure 'cpr-transfer / bare loop of it' "$(awk '/transfer \/ transfer-bare/ { print $4 }' "$log")" '>=' 0.86

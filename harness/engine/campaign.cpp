@@ -98,9 +98,7 @@ class Campaign {
     proc::RunDir::remove_leftovers();
     MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create(run_id));
     MIGSOAK_TRY(check_command_lines(scenario_, run_dir_->path(), options_.lanes));
-    // The run's id is no mark: two runs of a scenario may start in one second. The directory's name is its own.
-    const std::string mark = run_id + "." + fs::path(run_dir_->path()).filename().string();
-    MIGSOAK_ASSIGN(containment_, proc::Containment::start({mark, run_dir_->path(), ""}));
+    MIGSOAK_ASSIGN(containment_, proc::Containment::start({run_id, run_dir_->path(), ""}));
     proc::Reactor reactor(&stop_);
     MIGSOAK_ASSIGN(preflight_, preflight::run_preflight(reactor, *containment_, scenario_, run_dir_->path()));
     if (preflight::wants_ram_file(scenario_)) {

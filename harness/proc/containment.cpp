@@ -199,7 +199,8 @@ base::Result<std::unique_ptr<Containment>> Containment::start(ContainmentOptions
   }
   auto impl = std::make_unique<Impl>();
   impl->options = std::move(options);
-  // Two of one name may run side by side, and who ends kills all that bear its marker.
+  // Two of one name may run side by side (two runs of a scenario that start in one second, two `compat`), and who ends
+  // kills all that bear its marker.
   impl->options.run_id += fmt::format(".{}-{:x}", ::getpid(), base::Clock::now().time_since_epoch().count());
   if (!marker_forced()) {
     int failed = 0;

@@ -273,8 +273,8 @@ constexpr const char* kUsage =
     "bench_soak_loop [--smoke] [--rounds N] [--block N] [--untimed N] [--only VARIANT]... [--scenario FILE]\n"
     "                [--set PATH=VALUE]... [--out DIR] [--keep] [--tsv FILE]\n"
     "variants: bare full early full+verify early+verify everything; of tests/bench/devices.toml pc pc-without q35\n"
-    "q35-without; of\n"
-    "scenarios/cpr-*.toml exec exec-bare transfer transfer-bare (they need debian:forky in the fleet)\n";
+    "q35-without; of scenarios/cpr-*.toml exec exec-bare transfer transfer-bare (they need debian:forky in the "
+    "fleet)\n";
 
 std::optional<int> count_from(const std::string& text) {
   if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
