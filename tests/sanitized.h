@@ -2,6 +2,8 @@
 // times as long, and the same code has run once.
 #pragma once
 
+#include <cstdint>
+
 #if defined(__SANITIZE_ADDRESS__)
 #define MIGSOAK_SANITIZED true
 #elif defined(__has_feature)
@@ -17,5 +19,10 @@ inline constexpr bool kSanitized = true;
 #else
 inline constexpr bool kSanitized = false;
 #endif
+
+// How often a test repeats what is random, N times where nothing slows it down.
+constexpr std::uint64_t repeats(std::uint64_t n) {
+  return kSanitized ? (n + 19) / 20 : n;
+}
 
 }  // namespace migsoak

@@ -5,6 +5,7 @@
 
 #include "detect/fd_generations.h"
 #include "detect/fd_ledger.h"
+#include "sanitized.h"
 #include "soak_model.h"
 
 namespace migsoak::detect {
@@ -124,7 +125,7 @@ TEST(Generations, FiveHundredCleanOnesAreQuiet) {
 }
 
 TEST(Generations, MixedModesWithDifferentBasesAreQuiet) {
-  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+  for (std::uint64_t seed = 1; seed <= repeats(20); ++seed) {
     Upgrades upgrades({"precopy", "local", "cpr-reboot", "cpr-transfer", "cpr-exec"}, seed);
     base::Rng rng(seed);
     const auto findings = judged(500, [&](record::Observation& o, Soak& s) {
@@ -161,7 +162,7 @@ TEST(Generations, ATargetsLeakIsFoundWhateverTheMode) {
 
 // Precopy in between gives everything back: only a comparison from generation to generation shows the loss.
 TEST(Generations, ALossPerExecIsFoundInAMixOfModes) {
-  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+  for (std::uint64_t seed = 1; seed <= repeats(10); ++seed) {
     Upgrades upgrades({"precopy", "cpr-transfer", "cpr-exec"}, seed);
     base::Rng rng(seed);
     const auto leaks = of(judged(500,

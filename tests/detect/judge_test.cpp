@@ -214,7 +214,7 @@ TEST(Judge, FingerprintsAreStableAcrossRuns) {
 // Clean runs, with everything that clean processes do: fluctuation, pools, sides that differ, restarts, unsettled
 // points.
 TEST(Judge, CleanRunsHaveNoFindings) {
-  for (std::uint64_t seed = 1; seed <= (kSanitized ? 3U : 25U); ++seed) {
+  for (std::uint64_t seed = 1; seed <= repeats(25); ++seed) {
     base::Rng rng(seed);
     const auto uniform = [&rng](double bound) { return bound * static_cast<double>(rng.below(1 << 20)) / (1 << 20); };
     Judge judge(manifest());

@@ -123,7 +123,7 @@ TEST_F(ClientTest, BoundsTheBytesOfTheEventInbox) {
   ScriptedPeer peer([](PeerSocket& socket) {
     socket.negotiate();
     const std::string big(3u << 20, 'x');
-    for (int i = 0; i < 20; ++i) socket.write_line(R"({"event": "BIG", "data": {"x": ")" + big + R"("}})");
+    for (int i = 0; i < 13; ++i) socket.write_line(R"({"event": "BIG", "data": {"x": ")" + big + R"("}})");
     socket.answer(socket.read_command());
     socket.read_command();
   });

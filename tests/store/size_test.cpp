@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "sanitized.h"
 #include "store/equal.h"
 #include "store/scratch.h"
 #include "store/store.h"
@@ -13,7 +14,7 @@
 namespace migsoak {
 
 TEST(StoreSize, CleanIterationCostsAtMost4KiB) {
-  constexpr std::int64_t kIterations = 1500;
+  constexpr std::int64_t kIterations = kSanitized ? 500 : 1500;
   const scratch::Directory directory;
   const std::string path = directory.file("results.db");
   std::vector<record::Observation> given;
