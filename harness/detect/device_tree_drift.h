@@ -40,7 +40,7 @@ class DeviceTreeDrift {
     bool holds(const Parts& now, const std::string& build) const;
     void take(const Parts& now, const std::string& build);
   };
-  // Of one build: what its tree is by right.
+  // Of one build: what its tree should be.
   struct Reference {
     record::DeviceTree tree;
     AskedProps asked;

@@ -196,9 +196,9 @@ namespace {
 
 // QEMU's main loop has seen the new connection, and the device has set it up, when its chardev says so: it does both at
 // one go (hw/block/vhost-user-blk.c, vhost_user_blk_event), and answers QMP before or after.
-class ChardevQuestion {
+class ChardevQuery {
  public:
-  explicit ChardevQuestion(qmp::Monitor& client) : client_(client), id_(client.send("query-chardev")) {}
+  explicit ChardevQuery(qmp::Monitor& client) : client_(client), id_(client.send("query-chardev")) {}
   bool answered() const { return client_.replied(id_) || !client_.connected(); }
   // Of this chardev; true where there is no answer to be had: then the process is on its way out.
   bool connected(const std::string& chardev) {
@@ -225,11 +225,11 @@ Result<void> RestartRunner::wait_reconnected(TargetInstance& instance, const std
                                              Restart& restart) {
   const LaneContext& context = lineage_.context();
   std::vector<Link> missing;
-  std::map<std::int64_t, ChardevQuestion> questions;
+  std::map<std::int64_t, ChardevQuery> queries;
   // First the kernel, then each QEMU; a QEMU that says no is asked again after the next look.
   const auto reconnected = [&] {
     if (instance.target->child().exited()) return true;
-    if (questions.empty()) {
+    if (queries.empty()) {
       const std::vector<Link> now = connected_links(instance);
       missing.clear();
       for (const Link& link : links) {
@@ -242,18 +242,18 @@ Result<void> RestartRunner::wait_reconnected(TargetInstance& instance, const std
       for (const Link& link : links) {
         Vm* qemu = vm_of(link);
         if (qemu != nullptr && qemu->machine->ready()) {
-          questions.try_emplace(link.process_id, qemu->machine->qmp());
+          queries.try_emplace(link.process_id, qemu->machine->qmp());
         }
       }
     }
-    for (auto& [id, question] : questions) {
-      if (!question.answered()) return false;
+    for (auto& [id, query] : queries) {
+      if (!query.answered()) return false;
     }
     for (const Link& link : links) {
-      const auto question = questions.find(link.process_id);
-      if (question != questions.end() && !question->second.connected(link.chardev)) missing.push_back(link);
+      const auto query = queries.find(link.process_id);
+      if (query != queries.end() && !query->second.connected(link.chardev)) missing.push_back(link);
     }
-    questions.clear();
+    queries.clear();
     return missing.empty();
   };
   const auto answer_s = context.scenario.deadline.answer_s;

@@ -17,7 +17,7 @@ Page::Page(int width_columns, bool colour) : width_(std::clamp(width_columns, 40
 
 std::string Page::ink(Ink ink, const std::string& text) const {
   if (!colour_ || ink == Ink::plain) return text;
-  const char* code = ink == Ink::bad ? "1;31" : ink == Ink::odd ? "1;33" : ink == Ink::good ? "1;32" : "2";
+  const char* code = ink == Ink::bad ? "1;31" : ink == Ink::warning ? "1;33" : ink == Ink::good ? "1;32" : "2";
   return fmt::format("\033[{}m{}\033[0m", code, text);
 }
 

@@ -15,7 +15,7 @@ class Page {
   // Widths beyond 40..200 are taken as these.
   Page(int width_columns, bool colour);
 
-  enum class Ink { plain, bad, odd, good, faint };
+  enum class Ink { plain, bad, warning, good, faint };
   std::string ink(Ink ink, const std::string& text) const;
   void line(const std::string& text) { out_ += text + "\n"; }
   // "label        text", wrapped under itself.

@@ -21,10 +21,10 @@ constexpr std::size_t kKnownBytesMax = 2000;
 Page::Ink ink_of(record::Verdict verdict) {
   switch (verdict) {
     case record::Verdict::pass: return Page::Ink::good;
-    case record::Verdict::unknown: return Page::Ink::odd;
+    case record::Verdict::unknown: return Page::Ink::warning;
     case record::Verdict::fail: return Page::Ink::bad;
   }
-  return Page::Ink::odd;
+  return Page::Ink::warning;
 }
 
 std::string upper(std::string text) {
@@ -84,7 +84,7 @@ void finding_block(Page& page, const ReportedFinding& one, std::size_t number) {
   if (!finding.kind.empty()) title += "  " + base::printable(finding.kind, 100);
   title += "  (blame: " + record::to_string(finding.blame) + ")";
   page.line("");
-  page.line(page.ink(fails ? Page::Ink::bad : Page::Ink::odd, fails ? "FAIL" : "WARN") + "  " +
+  page.line(page.ink(fails ? Page::Ink::bad : Page::Ink::warning, fails ? "FAIL" : "WARN") + "  " +
             wrap(title, page.width(), 6, 2));
   page.paragraph(base::printable(finding.title, 600), 3);
   if (!one.course.empty()) page.paragraph(base::printable(one.course));
