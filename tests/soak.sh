@@ -16,7 +16,8 @@
 #               No demand on builds with a known defect (harness/record/known_defects.def), except where it is avoided
 #   alone       every source and header compiles alone, the tests' own too (tests/style/alone.sh)
 #   fresh       a stranger's machine: minimal Debians, a clone, the README's two commands (tests/fresh.sh); needs root
-#   bench       the soak loop against a bare one (tests/bench): its own figures, and the ratios in the table
+#   bench       the soak loop against a bare one (tests/bench): its own figures, and the ratios in the table; what
+#               `report` and `judge` cost over a million iterations
 #
 #   --short     a tenth of the length, for a look at the script itself; the figures are then no proof
 #
@@ -259,6 +260,15 @@ part_bench() {
   figure 'cpr-transfer / bare loop of it' "$(awk '/transfer \/ transfer-bare/ { print $4 }' "$log")" '>=' 0.86
   figure 'verification adds (ms per iteration)' "$(awk '/without overlap/ { print $3 }' "$log")" - ''
   figure 'verification adds, raised early (ms)' "$(awk '/without overlap/ { print $6 }' "$log")" - ''
+  # A synthetic record of a million iterations: what is asked of it afterwards.
+  local record=$out/bench-record.log
+  "$root/build/release/bench_record" --iterations $((1000000 / shrink)) </dev/null >"$record" 2>&1
+  figure 'long record: exit status' $? = 0
+  cat "$record" >&2
+  figure 'long record: report (s)' "$(awk '$1 == "report" { print $2 }' "$record")" '<=' 2
+  figure 'long record: report --junit, memory (MiB)' "$(awk '$1 == "junit" { print $(NF - 1) }' "$record")" '<=' 64
+  figure 'long record: judge (s)' "$(awk '$1 == "judge" { print $2 }' "$record")" '<=' 90
+  figure 'long record: bytes per iteration' "$(awk '/bytes each/ { print $3 }' "$record")" - ''
 }
 
 for part in "${parts[@]}"; do

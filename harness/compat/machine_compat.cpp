@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "base/version.h"
@@ -26,7 +27,7 @@ bool reaches(const std::string& type, std::string_view driver) {
          type == fmt::format("{}-base", stem);
 }
 
-// compat-props came with 9.1; asking an older build costs a VM. A version that can't be read is asked.
+// compat-props came with 9.1; asking an older build costs a start. A version that can't be read is asked.
 bool can_tell(const std::string& version) {
   return base::version_parts(version).size() < 2 || !base::older_version(version, "9.1");
 }
@@ -41,29 +42,12 @@ std::set<std::string> lines_for(const std::vector<CompatProperty>& properties, s
 
 }  // namespace
 
-std::optional<std::vector<CompatProperty>> machine_properties(CompatHost& lab, const fleet::Build& build,
+std::optional<std::vector<CompatProperty>> machine_properties(const fleet::Host& host, const fleet::Build& build,
                                                               const std::string& machine, base::Deadline deadline) {
   if (!can_tell(build.version)) return std::nullopt;
-  auto vm = ProbeVm::start(lab, build, "none", {}, false);
-  if (!vm || !(*vm)->wait_ready(deadline)) return std::nullopt;
-  const auto reply = (*vm)->qmp().execute("query-machines", {{"compat-props", true}}, deadline);
-  if (!reply || !reply->is_array()) return std::nullopt;
-  const std::string type = machine.substr(0, machine.find(','));
-  for (const base::Json& one : *reply) {
-    if (base::json_get<std::string>(one, "name", "") != type && base::json_get<std::string>(one, "alias", "") != type) {
-      continue;
-    }
-    const auto list = one.find("compat-props");
-    if (list == one.end() || !list->is_array()) return std::nullopt;
-    std::vector<CompatProperty> properties;
-    for (const base::Json& item : *list) {
-      properties.push_back({base::printable(base::json_get<std::string>(item, "qom-type", "")),
-                            base::printable(base::json_get<std::string>(item, "property", "")),
-                            base::printable(base::json_get<std::string>(item, "value", ""))});
-    }
-    return properties;
-  }
-  return std::nullopt;
+  auto properties = fleet::compat_properties(host, build, machine, deadline);
+  if (!properties) return std::nullopt;
+  return std::move(*properties);
 }
 
 std::vector<std::string> compare_machine_properties(const std::optional<std::vector<CompatProperty>>& from,

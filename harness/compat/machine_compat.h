@@ -7,18 +7,14 @@
 #include <string_view>
 #include <vector>
 
-#include "compat/probe_vm.h"
+#include "fleet/inspect.h"
 
 namespace migsoak::compat {
 
-struct CompatProperty {
-  std::string type;  // QOM type, or a parent of it
-  std::string property;
-  std::string value;
-};
+using fleet::CompatProperty;
 
 // nullopt: the build can't tell. `machine`: a -machine value.
-std::optional<std::vector<CompatProperty>> machine_properties(CompatHost& lab, const fleet::Build& build,
+std::optional<std::vector<CompatProperty>> machine_properties(const fleet::Host& host, const fleet::Build& build,
                                                               const std::string& machine, base::Deadline deadline);
 
 // The lines worth showing for one driver: where both builds tell, those that differ; where one does, that one's.

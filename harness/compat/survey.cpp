@@ -93,8 +93,8 @@ Explanations gather_explanations(CompatHost& lab, const BuildPair& builds, base:
   };
   auto from = begin_dump(builds.from);
   auto to = begin_dump(builds.to);
-  explanations.properties_from = machine_properties(lab, builds.from, builds.machine, own);
-  explanations.properties_to = machine_properties(lab, builds.to, builds.machine, own);
+  explanations.properties_from = machine_properties({lab.reactor, lab.containment}, builds.from, builds.machine, own);
+  explanations.properties_to = machine_properties({lab.reactor, lab.containment}, builds.to, builds.machine, own);
   if (from) {
     if (auto dump = from->finish(own)) explanations.vmstate_from = std::move(*dump);
   }

@@ -143,6 +143,16 @@ StepResult IterationRunner::run(bool boots) {
   return result;
 }
 
+std::vector<std::string> IterationRunner::step_names() {
+  std::vector<std::string> names;
+  for (const std::vector<Step>& table : {boot_steps(), iteration_steps(), steps_on_source()}) {
+    for (const Step& step : table) {
+      if (std::find(names.begin(), names.end(), step.name) == names.end()) names.emplace_back(step.name);
+    }
+  }
+  return names;
+}
+
 StepResult IterationRunner::move_guest() {
   context_.ends.source = context_.lineage.current();
   assert(context_.ends.source != nullptr);

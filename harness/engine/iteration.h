@@ -32,6 +32,9 @@ class IterationRunner {
   // `boots`: the guest is to be booted first (first iteration of a lineage). Sets the observation's status.
   StepResult run(bool boots);
 
+  // Names of all steps, once each, in the order of the tables.
+  std::vector<std::string> step_names();
+
  private:
   // The three tables. Together they are the description of an iteration.
   std::vector<Step> boot_steps();

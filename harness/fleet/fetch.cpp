@@ -93,7 +93,7 @@ struct Fetch {
     build.env = placed.env;
     MIGSOAK_TRY(write_entry(work.path() / "entry", build));
     MIGSOAK_TRY(publish(lock, work.path() / "entry", id));
-    auto runs = run_tool(host, {build.binary, "--version"}, deadline);
+    auto runs = identify(host, build.binary, deadline);
     if (runs) return build;
     (void)remove_entry(lock, id);
     return tl::unexpected<base::Error>(std::move(runs.error()).with_context("starting the new build"));

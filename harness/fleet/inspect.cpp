@@ -70,9 +70,14 @@ Result<proc::CommandOutput> ask_text(const Host& host, const ChildRequest& reque
   return proc::run_command(host.reactor, host.containment, spec, base::Deadline::in(kOneAnswerMax).sooner(deadline));
 }
 
-// Replies by id ("1", "2", ...). All questions go out at once: a socket's buffer holds them.
+struct Question {
+  std::string command;
+  Json arguments = Json::object();
+};
+
+// Replies by command. All questions go out at once: a socket's buffer holds them.
 Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest& request,
-                                            const std::vector<std::string>& commands, base::Deadline deadline) {
+                                            const std::vector<Question>& questions, base::Deadline deadline) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
     return base::fail_errno("socketpair", errno);
@@ -89,8 +94,9 @@ Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest
   MIGSOAK_ASSIGN(const auto child, proc::ChildProcess::spawn(host.reactor, host.containment, spec));
   theirs.reset();
   std::string text = R"({"execute":"qmp_capabilities"})";
-  for (std::size_t i = 0; i < commands.size(); ++i)
-    text += fmt::format("\n{{\"execute\":\"{}\",\"id\":\"{}\"}}", commands[i], commands[i]);
+  for (const Question& one : questions) {
+    text += "\n" + Json{{"execute", one.command}, {"arguments", one.arguments}, {"id", one.command}}.dump();
+  }
   text += "\n";
   // One that has already gone is told by the answers that do not come.
   const auto sent = ::send(ours.get(), text.data(), text.size(), MSG_NOSIGNAL);
@@ -107,7 +113,7 @@ Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest
         if (const auto id = base::json_get(*line, "id", std::string()); !id.empty()) replies[id] = std::move(*line);
       parsed = end + 1;
     }
-    return replies.size() == commands.size() || answers->closed;
+    return replies.size() == questions.size() || answers->closed;
   };
   const auto waited = host.reactor.run_until(all_there, base::Deadline::in(kOneAnswerMax).sooner(deadline));
   boost::system::error_code ignored;
@@ -115,10 +121,10 @@ Result<std::map<std::string, Json>> ask_qmp(const Host& host, const ChildRequest
   host.reactor.poll();
   if (waited == proc::Wait::interrupted)
     return base::fail(ErrorKind::interrupted, "stopped while asking a QEMU what it is");
-  if (replies.size() != commands.size()) {
+  if (replies.size() != questions.size()) {
     child->stop(std::chrono::milliseconds(0));
     const auto lines = child->last_lines();
-    return base::fail(ErrorKind::subject, fmt::format("QMP gave {} of {} answers{}", replies.size(), commands.size(),
+    return base::fail(ErrorKind::subject, fmt::format("QMP gave {} of {} answers{}", replies.size(), questions.size(),
                                                       lines.empty() ? "" : "; its last line: " + lines.back()));
   }
   return replies;
@@ -258,7 +264,7 @@ Result<Build> inspect_through(const Host& host, const std::vector<std::string>& 
   build.version = line.version;
   MIGSOAK_ASSIGN(const auto help, ask_text(host, request, {"-device", "help"}, deadline));
   build.devices = parse_device_help(help.out);
-  auto replies = ask_qmp(host, request, {"query-machines", "query-qmp-schema"}, deadline);
+  auto replies = ask_qmp(host, request, {{"query-machines"}, {"query-qmp-schema"}}, deadline);
   if (!replies && replies.error().kind == ErrorKind::subject)
     return not_a_qemu(local.path, "it says version " + build.version + ", but " + replies.error().message);
   if (!replies) return tl::unexpected<base::Error>(replies.error());
@@ -324,6 +330,28 @@ Result<std::vector<std::string>> device_properties(const Host& host, const Build
     }
   }
   return names;
+}
+
+Result<std::vector<CompatProperty>> compat_properties(const Host& host, const Build& build, const std::string& machine,
+                                                      base::Deadline deadline) {
+  MIGSOAK_ASSIGN(const auto replies,
+                 ask_qmp(host, request_for(build), {{"query-machines", {{"compat-props", true}}}}, deadline));
+  const std::string type = machine.substr(0, machine.find(','));
+  for (const Json& one : base::json_get(replies.at("query-machines"), "return", Json::array())) {
+    if (base::json_get(one, "name", std::string()) != type && base::json_get(one, "alias", std::string()) != type) {
+      continue;
+    }
+    const auto list = one.find("compat-props");
+    if (list == one.end() || !list->is_array()) break;
+    std::vector<CompatProperty> properties;
+    for (const Json& item : *list) {
+      properties.push_back({base::printable(base::json_get(item, "qom-type", std::string())),
+                            base::printable(base::json_get(item, "property", std::string())),
+                            base::printable(base::json_get(item, "value", std::string()))});
+    }
+    return properties;
+  }
+  return base::fail(ErrorKind::subject, fmt::format("{} does not tell what {} sets on devices", build.binary, type));
 }
 
 std::string package_of(const Host& host, const std::string& path, base::Deadline deadline) {

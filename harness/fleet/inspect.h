@@ -34,6 +34,16 @@ base::Result<std::vector<DeviceType>> device_types(const Host& host, const Build
 base::Result<std::vector<std::string>> device_properties(const Host& host, const Build& build,
                                                          const std::string& driver, base::Deadline deadline);
 
+// What a machine type sets on devices so that they look as in an older release.
+struct CompatProperty {
+  std::string type;  // QOM type, or a parent of it
+  std::string property;
+  std::string value;
+};
+// `machine`: a -machine value. kind subject: the build can't tell (QEMU before 9.1), or has no such machine.
+base::Result<std::vector<CompatProperty>> compat_properties(const Host& host, const Build& build,
+                                                            const std::string& machine, base::Deadline deadline);
+
 // "qemu-system-common 1:7.2+dfsg-7": the package and version that any program came in; empty when it belongs to none,
 // or this is no Debian.
 std::string package_of(const Host& host, const std::string& path, base::Deadline deadline);

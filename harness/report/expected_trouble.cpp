@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "store/store.h"
 
 namespace migsoak::report {
 

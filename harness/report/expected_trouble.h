@@ -7,10 +7,14 @@
 #include <set>
 #include <string>
 
+#include "base/result.h"
 #include "record/expected_trouble.h"
 #include "report/count_table.h"
 #include "report/page.h"
-#include "store/store.h"
+
+namespace migsoak::store {
+class Store;
+}
 
 namespace migsoak::report {
 

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "base/text.h"
+#include "report/figures.h"
+#include "report/upgrade_count.h"
 
 namespace migsoak::report {
 

@@ -4,10 +4,6 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <utility>
-
-#include "report/page.h"
-#include "store/store.h"
 
 namespace migsoak::report {
 
@@ -20,17 +16,6 @@ struct Upgrades {
   std::int64_t generations = 0;  // most exec generations of one pid, the first image not counted
 };
 
-// Counts them iteration by iteration.
-class UpgradeCount {
- public:
-  void take(const store::Store::IterationRow& row);
-  // The processes are looked through when there was an upgrade.
-  base::Result<Upgrades> conclude(const store::Store& store);
-
- private:
-  Upgrades upgrades_;
-  std::map<std::pair<int, int>, std::int64_t> by_lineage_;
-};
 // "500 of one guest (cpr-exec 500): 1 QEMU process, 500 exec generations of one pid". Empty when there were none.
 std::string upgrades_text(const Upgrades& upgrades);
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "report/matrix_fold.h"
-#include "report/upgrades.h"
+#include "report/upgrade_count.h"
 #include "store/store.h"
 
 namespace migsoak::report {

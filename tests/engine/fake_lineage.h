@@ -111,7 +111,7 @@ class FakeLineage {
     if (adjust_) adjust_(observation.plan);
     if (observation.iteration == 0) observation.processes_born.push_back(harness_);
     EXPECT_TRUE(recorder_->begin(observation));
-    IterationRunner runner(*lineage_, observation, base::Clock::now(), "", hook);
+    IterationRunner runner(*lineage_, observation, base::Clock::now(), next_side_, hook);
     result_ = runner.run(/*boots=*/current == nullptr);
     return observation;
   }
@@ -154,6 +154,7 @@ class FakeLineage {
   StepResult result_ = StepResult::ok;
   std::int64_t iterations_ = 0;
   std::function<void(record::Plan&)> adjust_;  // of the next iterations
+  std::string next_side_;                      // the destination after the next one is raised there early
 };
 
 }  // namespace migsoak::engine

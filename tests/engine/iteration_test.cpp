@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/fake_lineage.h"
+#include "engine/steps_of_all.h"
 
 namespace migsoak::engine {
 namespace {
@@ -24,16 +25,9 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 
-// What an iteration without operations, restarts and failed upgrades runs once the guest is up.
-constexpr const char* kSteps[] = {
-    "spawn the destination",    "raise the destination",           "is the destination still there",
-    "settle the guest's disks", "match the destination's devices", "migrate",
-    "end the source",           "begin to read the device tree",   "verify the guest",
-    "judge I/O errors",         "wait for the quiet point",        "sample"};
-
 bool comes_before(const std::string& step, const std::string& other) {
   const auto place = [](const std::string& name) {
-    return std::find(std::begin(kSteps), std::end(kSteps), name) - std::begin(kSteps);
+    return std::find(std::begin(kStepsOfAll), std::end(kStepsOfAll), name) - std::begin(kStepsOfAll);
   };
   return place(step) < place(other);
 }
@@ -48,7 +42,7 @@ TEST_F(IterationTest, RunsItsStepsInOrder) {
   for (const std::string& step : hook.steps()) {
     if (std::find(steps.begin(), steps.end(), step) == steps.end()) steps.push_back(step);
   }
-  EXPECT_EQ(steps, std::vector<std::string>(std::begin(kSteps), std::end(kSteps)));
+  EXPECT_EQ(steps, std::vector<std::string>(std::begin(kStepsOfAll), std::end(kStepsOfAll)));
 }
 
 TEST_F(IterationTest, CleanOnesAreQuietAndTellOfEachPhase) {
@@ -278,7 +272,7 @@ class EndAtStep : public FakeLineage, public ::testing::TestWithParam<std::tuple
 
 TEST_P(EndAtStep, OfTheDestinationIsBlamedOnItAndTheGuestIsWhereItWas) {
   const auto [step, when] = GetParam();
-  const bool is_there = step != kSteps[0] || when != At::before;
+  const bool is_there = step != kStepsOfAll[0] || when != At::before;
   const record::Observation observation = iterate_with_end_of("a");
   const std::vector<std::string> events = events_of(observation);
   SCOPED_TRACE(::testing::PrintToString(events));
@@ -345,8 +339,8 @@ std::string place_words(const ::testing::TestParamInfo<std::tuple<std::string, A
 }
 
 INSTANTIATE_TEST_SUITE_P(Steps, EndAtStep,
-                         ::testing::Combine(::testing::ValuesIn(std::vector<std::string>(std::begin(kSteps),
-                                                                                         std::end(kSteps))),
+                         ::testing::Combine(::testing::ValuesIn(std::vector<std::string>(std::begin(kStepsOfAll),
+                                                                                         std::end(kStepsOfAll))),
                                             ::testing::Values(At::before, At::during, At::after)),
                          place_words);
 

@@ -6,9 +6,10 @@
 #include <functional>
 #include <regex>
 #include <sstream>
+#include <string>
+#include <string_view>
 #include <tuple>
-
-#include "code.h"
+#include <vector>
 
 namespace migsoak::style {
 
@@ -17,8 +18,33 @@ namespace {
 // One file with what several rules want to know about it.
 struct View {
   const SourceFile& file;
-  std::string code;  // C and C++: without comments and literals; else the text as it is
+  std::string code;  // C and C++: without what follows `//`; else the text as it is
 };
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines.push_back(text.substr(0, end));
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+// Number, from 1, of the line that `offset` lies in.
+int line_at(std::string_view text, std::size_t offset) {
+  return 1 + static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
+}
+
+// Line by line, and no more than that: what stands in a literal is taken for code. Lines keep their numbers.
+std::string without_comments(std::string_view text) {
+  std::string code;
+  for (const std::string_view line : lines_of(text)) {
+    code += line.starts_with("//") ? "" : line.substr(0, line.find(" //"));
+    code += '\n';
+  }
+  return code;
+}
 
 using Offences = std::vector<Offence>;
 using Rule = void (*)(const View&, const Config&, Offences&);
@@ -57,14 +83,11 @@ void room_order(const View& view, const Config& config, Offences& out) {
   const std::string room = room_of(path.substr(8), config);
   if (room.empty()) return out.push_back({"room-order", path, 0, "", "lies in no room of tests/style/rules.txt"});
   static const std::regex include(R"re(^\s*#\s*include\s+"([^"]+)")re");
-  const auto code_lines = lines_of(view.code);
   int number = 0;
   for (const std::string_view line : lines_of(view.file.text)) {
     ++number;
     const std::string text(line);
     std::smatch match;
-    // The code's line tells an include from one in a comment or a raw string.
-    if (code_lines[static_cast<std::size_t>(number - 1)].find('#') == std::string_view::npos) continue;
     if (!std::regex_search(text, match, include)) continue;
     const std::string included = match[1].str();
     const std::string other = room_of(included, config);
@@ -244,7 +267,7 @@ std::string Offence::describe() const {
 Offences check(const Tree& tree, const Config& config) {
   Offences out;
   for (const SourceFile& file : tree) {
-    const View view{file, is_cxx(file.path) ? code_only(file.text) : file.text};
+    const View view{file, is_cxx(file.path) ? without_comments(file.text) : file.text};
     for (const NamedRule& entry : kRules) entry.rule(view, config, out);
   }
   sort(out);

@@ -11,7 +11,6 @@
 #include <set>
 #include <sstream>
 
-#include "code.h"
 #include "rules.h"
 
 namespace migsoak::style {
@@ -112,14 +111,6 @@ TEST(Style, EveryRuleFiresWherePlanted) {
   for (const std::string& line : described(offences)) actual += line + "\n";
   if (std::getenv("MIGSOAK_UPDATE_GOLDEN") != nullptr) std::ofstream(dir / "expected.txt") << actual;
   EXPECT_EQ(actual, read_file(dir / "expected.txt")) << "MIGSOAK_UPDATE_GOLDEN=1 rewrites it: then read the diff";
-}
-
-TEST(Code, BlanksCommentsAndLiteralsButKeepsLines) {
-  EXPECT_EQ(code_only("a // b\nc"), "a     \nc");
-  EXPECT_EQ(code_only("a /* b\nc */ d"), "a     \n     d");
-  EXPECT_EQ(code_only("f(\"x\\\"y\", 'z')"), "f(      ,    )");
-  EXPECT_EQ(code_only("R\"q(a\n)\")q\" b"), "     \n      b");
-  EXPECT_EQ(code_only("1'000'000 + x"), "1'000'000 + x");
 }
 
 }  // namespace
