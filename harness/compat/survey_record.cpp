@@ -6,6 +6,7 @@
 #include <ctime>
 
 #include "base/text.h"
+#include "record/journal.h"
 
 namespace migsoak::compat {
 
@@ -26,24 +27,22 @@ record::IterationStatus status_of(Compatibility verdict) {
 }
 
 // A pair that does not go together, as the failure of a migration is recorded.
-record::Event failure_of(const DeviceReport& device, const record::Plan& plan) {
+void record_failure(const DeviceReport& device, record::Journal& journal) {
   const std::string from = device_text(device.device, Side::from), to = device_text(device.device, Side::to);
-  record::Event event;
-  event.kind = record::event_kind::kMigrationFailed;
-  event.subject = "qemu:" + plan.destination_side;
-  event.phase = "migrate";
-  event.text = base::printable(fmt::format("{}{}: {}", from, from == to ? "" : " to " + to,
-                                           device.reason.empty() ? "incompatible" : device.reason));
+  const std::string text = base::printable(fmt::format("{}{}: {}", from, from == to ? "" : " to " + to,
+                                                       device.reason.empty() ? "incompatible" : device.reason));
   base::Json log = base::Json::array();
   for (const StateReport& state : device.states) {
     if (state.outcome != LoadOutcome::refused) continue;
     for (const std::string& line : state.lines) log.push_back(base::printable(line));
   }
-  event.detail = {{"error_desc", event.text},
-                  {"status", "incompatible"},
-                  {"side", "destination"},
-                  {"destination_log", std::move(log)}};
-  return event;
+  journal.event(record::event_kind::kMigrationFailed, "qemu:" + journal.plan().destination_side)
+      .text(text)
+      .detail({{"error_desc", text},
+               {"status", "incompatible"},
+               {"side", "destination"},
+               {"destination_log", std::move(log)}})
+      .since(journal.phase(), 0);  // a survey tells no times
 }
 
 void append(const SurveyReport& report, const char* source, const char* destination, long long now_unix_ms,
@@ -61,7 +60,8 @@ void append(const SurveyReport& report, const char* source, const char* destinat
     one.status = status_of(device.verdict);
     one.phase = "migrate";
     one.started_unix_ms = now_unix_ms;
-    if (device.verdict == Compatibility::incompatible) one.events.push_back(failure_of(device, one.plan));
+    record::Journal journal(one);
+    if (device.verdict == Compatibility::incompatible) record_failure(device, journal);
     one.documents.push_back({kDeviceDocument, fmt::format("qemu:{}", destination), 0, "destination", to_json(device)});
   }
   for (const SurveyReport& reverse : report.reverse) append(reverse, destination, source, now_unix_ms, all);

@@ -38,10 +38,7 @@ Result<void> check_side(const Scenario& scenario, const SideScenario& side, cons
     device.image_path = run_dir + "/i";
     spec.devices.push_back(std::move(device));
   }
-  const auto made = hypervisor::command_line(spec);
-  if (!made) return tl::unexpected<base::Error>(made.error());
-  const hypervisor::DriverKind& driver = *hypervisor::find_driver_kind(side.driver);
-  return driver.check != nullptr ? driver.check(spec) : Result<void>();
+  return hypervisor::find_driver_kind(side.driver)->check(spec);
 }
 
 }  // namespace

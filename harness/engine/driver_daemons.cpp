@@ -1,7 +1,6 @@
 #include "engine/driver_daemons.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <utility>
 #include <vector>
 
@@ -10,7 +9,6 @@
 namespace migsoak::engine {
 
 using base::Result;
-namespace fs = std::filesystem;
 
 DriverDaemons::DriverDaemons(const LaneContext& context, probes::ProbeState& probe_state)
     : context_(context), probe_state_(probe_state) {}
@@ -30,19 +28,19 @@ Result<void> DriverDaemons::start(record::Journal& journal, std::string& blamed)
   for (const SideScenario& side : scenario.sides) place.sides.push_back({side.name, side.libvirt_env});
   begun_ = true;
   auto begun = driver().begin_guest(place, base::Deadline::in(std::chrono::seconds(scenario.deadline.boot_s)));
-  for (const hypervisor::DriverDaemon& daemon : driver().daemons()) {
-    record::ProcessInstance instance =
-        register_process(context_.recorder, daemon.name, {daemon.child->pid(), daemon.child->start_ticks()},
-                         fs::path(daemon.child->spec().argv.back()).filename(), journal.observation().iteration);
-    instances_.push_back({daemon, instance.id, false});
-    probes::adopt(probe_state_, {daemon.name, instance.id, daemon.child->pid(), {}});
+  for (hypervisor::DriverDaemon* daemon : driver().daemons()) {
+    const hypervisor::ProcessIdentity process = daemon->process();
+    record::ProcessInstance instance = register_process(context_.recorder, daemon->name(), process, daemon->program(),
+                                                        journal.observation().iteration);
+    instances_.push_back({daemon, daemon->name(), instance.id, false});
+    probes::adopt(probe_state_, {daemon->name(), instance.id, process.pid, {}});
     journal.born(std::move(instance));
   }
   if (begun) return {};
   const bool subjects =
       begun.error().kind == base::ErrorKind::subject || begun.error().kind == base::ErrorKind::timeout;
   for (const DaemonInstance& instance : instances_) {
-    if (subjects && (blamed.empty() || instance.daemon.child->exited())) blamed = instance.daemon.name;
+    if (subjects && (blamed.empty() || !instance.daemon->alive())) blamed = instance.name;
   }
   return begun;
 }
@@ -50,17 +48,17 @@ Result<void> DriverDaemons::start(record::Journal& journal, std::string& blamed)
 bool DriverDaemons::note_unexpected_ends(record::Journal& journal) {
   bool any = false;
   for (DaemonInstance& instance : instances_) {
-    const proc::ChildProcess& child = *instance.daemon.child;
-    if (instance.lost || !child.exited()) continue;
+    const hypervisor::DriverDaemon& daemon = *instance.daemon;
+    if (instance.lost || daemon.alive()) continue;
     any = instance.lost = true;
-    record_unexpected_end(instance.daemon.name, instance.process_id, child.exit_status(), child.last_lines(), journal);
+    record_unexpected_end(instance.name, instance.process_id, daemon.exit_status(), daemon.last_lines(), journal);
   }
   return any;
 }
 
 const DaemonInstance* DriverDaemons::find(const std::string& name) const {
   const auto found = std::find_if(instances_.begin(), instances_.end(),
-                                  [&name](const DaemonInstance& instance) { return instance.daemon.name == name; });
+                                  [&name](const DaemonInstance& instance) { return instance.name == name; });
   return found != instances_.end() ? &*found : nullptr;
 }
 
@@ -68,7 +66,7 @@ const DaemonInstance* DriverDaemons::silent() const {
   if (instances_.empty()) return nullptr;
   const std::vector<std::string> silent = driver().silent_daemons();
   const auto found = std::find_if(instances_.begin(), instances_.end(), [&silent](const DaemonInstance& instance) {
-    return !instance.lost && std::find(silent.begin(), silent.end(), instance.daemon.name) != silent.end();
+    return !instance.lost && std::find(silent.begin(), silent.end(), instance.name) != silent.end();
   });
   return found != instances_.end() ? &*found : nullptr;
 }

@@ -14,7 +14,8 @@
 namespace migsoak::engine {
 
 struct DaemonInstance {
-  hypervisor::DriverDaemon daemon;
+  hypervisor::DriverDaemon* daemon = nullptr;  // the driver's
+  std::string name;                            // "libvirtd:a"
   std::int64_t process_id = 0;
   bool lost = false;  // its end was recorded
 };

@@ -72,8 +72,8 @@ Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
     if (stopped(vm.machine->qemu_pid())) return {vm.name, vm.process_id, "is stopped (state T)"};
   }
   for (const DaemonInstance& instance : lineage.daemons().all()) {
-    if (!instance.lost && stopped(instance.daemon.child->pid())) {
-      return {instance.daemon.name, instance.process_id, "is stopped (state T)"};
+    if (!instance.lost && stopped(instance.daemon->process().pid)) {
+      return {instance.name, instance.process_id, "is stopped (state T)"};
     }
   }
   for (const TargetInstance* instance : targets) {
@@ -83,10 +83,10 @@ Stuck find_stuck(Lineage& lineage, const std::set<std::string>& left_out) {
   }
   // The end of a daemon explains the silence of its QEMUs.
   for (const DaemonInstance& instance : lineage.daemons().all()) {
-    if (!instance.lost && instance.daemon.child->exited()) return {};
+    if (!instance.lost && !instance.daemon->alive()) return {};
   }
   if (const DaemonInstance* silent = lineage.daemons().silent()) {
-    return {silent->daemon.name, silent->process_id, "does not answer"};
+    return {silent->name, silent->process_id, "does not answer"};
   }
   for (Vm& vm : lineage.vms()) {
     if (!vm.asked_to_quit && qmp_silent(lineage, vm)) return {vm.name, vm.process_id, "does not answer on QMP"};
@@ -104,9 +104,9 @@ base::Json hang_evidence(Lineage& lineage) {
   }
   for (const DaemonInstance& instance : lineage.daemons().all()) {
     if (instance.lost) continue;
-    evidence["stacks"][instance.daemon.name] =
-        proc::capture_stacks(reactor, lineage.context().containment, instance.daemon.child->pid());
-    evidence["log"][instance.daemon.name] = instance.daemon.child->last_lines();
+    evidence["stacks"][instance.name] =
+        proc::capture_stacks(reactor, lineage.context().containment, instance.daemon->process().pid);
+    evidence["log"][instance.name] = instance.daemon->last_lines();
   }
   for (Vm& vm : lineage.vms()) {
     evidence["stacks"][vm.name] = proc::capture_stacks(reactor, lineage.context().containment, vm.machine->qemu_pid());

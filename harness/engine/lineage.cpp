@@ -56,7 +56,7 @@ hypervisor::DeviceSpec Lineage::device_for(const hypervisor::DeviceSpec& device,
 std::set<pid_t> Lineage::known_pids() const {
   std::set<pid_t> pids;
   for (const TargetInstance& instance : targets_.all()) pids.insert(instance.target->child().pid());
-  for (const DaemonInstance& instance : daemons_.all()) pids.insert(instance.daemon.child->pid());
+  for (const DaemonInstance& instance : daemons_.all()) pids.insert(instance.daemon->process().pid);
   for (const Vm& vm : vms_) pids.insert(vm.machine->process().pid);
   return pids;
 }
@@ -76,9 +76,9 @@ probes::Scene Lineage::scene() const {
     for (const std::string& socket : instance->target->sockets()) scene.expected_files.insert(socket);
   }
   for (const DaemonInstance& instance : daemons_.all()) {
-    scene.expected_files.insert(instance.daemon.directory);
+    scene.expected_files.insert(instance.daemon->directory());
     if (!instance.lost)
-      scene.subjects.push_back({instance.daemon.name, instance.process_id, instance.daemon.child->pid(), {}});
+      scene.subjects.push_back({instance.name, instance.process_id, instance.daemon->process().pid, {}});
   }
   if (!context_.memory_dir.empty()) scene.expected_files.insert(context_.memory_dir);
   for (const Vm& vm : vms_) {

@@ -47,8 +47,7 @@ void Lineage::drain_logs(record::Journal& journal) {
   };
   for (const TargetInstance& instance : targets_.all())
     drain(instance.name, instance.process_id, instance.target->child());
-  for (const DaemonInstance& instance : daemons_.all())
-    drain(instance.daemon.name, instance.process_id, *instance.daemon.child);
+  for (const DaemonInstance& instance : daemons_.all()) drain(instance.name, instance.process_id, *instance.daemon);
   for (Vm& vm : vms_) drain(vm.name, vm.process_id, *vm.machine);
   record_lines({"guest", 0, kind::kConsoleLine, console_.take_alarm_lines(), console_.take_dropped_bytes()}, journal);
   (void)console_.take_lines();  // kept in the console's log file; only alarms belong to the record

@@ -215,7 +215,7 @@ StepOutcome Migration::conclude_failed(const ops::MigrationOutcome& outcome) {
   }
   // What a daemon logs about a peer that hangs belongs to the hang; so does what the migration leaves behind.
   if (const DaemonInstance* silent = iteration_.lineage.daemons().silent()) {
-    return Trouble{silent->daemon.name,
+    return Trouble{silent->name,
                    silent->process_id,
                    {base::ErrorKind::timeout, outcome.error, {}},
                    "end of the migration",

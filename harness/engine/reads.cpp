@@ -6,24 +6,16 @@ namespace migsoak::engine {
 
 void Reads::failed(const std::string& read, const std::string& subject, std::int64_t process_id,
                    const std::string& why) {
-  record::Event event = record::read_failed(read, subject, process_id, why);
-  event.phase = journal_.phase();
-  event.at_ms = journal_.at_ms();
-  failed_.push_back(std::move(event));
+  failed_.push_back({read, subject, process_id, why, journal_.phase(), journal_.at_ms()});
 }
 
 void Reads::conclude() {
   const record::Observation& into = journal_.observation();
-  for (record::Event& event : failed_) {
+  for (const record::FailedRead& failed : failed_) {
     const bool ended = std::any_of(into.processes_ended.begin(), into.processes_ended.end(), [&](const auto& end) {
-      return end.process_id == event.process_id && !end.expected;
+      return end.process_id == failed.process_id && !end.expected;
     });
-    if (ended) continue;
-    journal_.event(record::event_kind::kReadFailed, event.subject)
-        .process(event.process_id)
-        .text(event.text)
-        .detail(std::move(event.detail))
-        .since(event.phase, event.at_ms);
+    if (!ended) record::record_failed_read(failed, journal_);
   }
   failed_.clear();
   for (const record::Event& event : into.events) {

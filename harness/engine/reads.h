@@ -26,7 +26,7 @@ class Reads {
  private:
   record::Journal& journal_;
   std::map<std::string, bool> whole_;
-  std::vector<record::Event> failed_;
+  std::vector<record::FailedRead> failed_;
 };
 
 }  // namespace migsoak::engine

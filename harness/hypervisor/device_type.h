@@ -81,6 +81,14 @@ std::string mac_of(const DeviceSpec& device);
 // A raw file as a block node named "<id>-raw", for types whose disk QEMU serves itself.
 base::Result<void> append_disk_backend(const DeviceSpec& device, DeviceParts& parts);
 
+// The name in scenarios, for those who mean one type: type_name_vhost_user_blk(). devices.def alone spells it.
+#define DEVICE(name, function, attachment, disk, endpoint) \
+  inline const char* type_name_##function() {              \
+    return name;                                           \
+  }
+#include "hypervisor/devices.def"
+#undef DEVICE
+
 #define DEVICE(name, function, attachment, disk, endpoint) \
   base::Result<DeviceParts> parts_of_##function(const DeviceSpec& device);
 #include "hypervisor/devices.def"

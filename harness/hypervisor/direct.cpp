@@ -292,7 +292,15 @@ std::unique_ptr<Driver> make_direct_driver(proc::Reactor& reactor, proc::Contain
 }
 
 DriverKind driver_kind_direct() {
-  return {"direct", "QEMU as a child of the harness, on a command line of its own making", make_direct_driver};
+  DriverKind kind;
+  kind.name = "direct";
+  kind.summary = "QEMU as a child of the harness, on a command line of its own making";
+  kind.make = make_direct_driver;
+  kind.check = [](const MachineSpec& spec) -> base::Result<void> {
+    MIGSOAK_TRY(command_line(spec));
+    return {};
+  };
+  return kind;
 }
 
 }  // namespace migsoak::hypervisor

@@ -2,8 +2,10 @@
 // this room knows more of it.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,10 +18,24 @@
 namespace migsoak::hypervisor {
 
 // A process that serves a driver's machines and outlives them: a libvirtd.
-struct DriverDaemon {
-  std::string name;           // "libvirtd:a"
-  std::string directory;      // all that it makes in the run directory
-  proc::ChildProcess* child;  // the driver's, until end_guest()
+class DriverDaemon {
+ public:
+  DriverDaemon() = default;
+  virtual ~DriverDaemon() = default;
+  DriverDaemon(const DriverDaemon&) = delete;
+  DriverDaemon& operator=(const DriverDaemon&) = delete;
+
+  virtual std::string name() const = 0;              // "libvirtd:a"
+  virtual std::string program() const = 0;           // "libvirtd"
+  virtual const std::string& directory() const = 0;  // all that it makes in the run directory
+  virtual ProcessIdentity process() const = 0;
+
+  // As of a Machine.
+  virtual std::vector<std::string> take_lines() = 0;
+  virtual std::uint64_t take_dropped_bytes() = 0;
+  virtual std::vector<std::string> last_lines() const = 0;
+  virtual bool alive() const = 0;
+  virtual std::optional<proc::ExitStatus> exit_status() const = 0;  // null: it has not ended
 };
 
 // Where a guest's life is to be.
@@ -43,7 +59,8 @@ class Driver {
   // Before a guest's first machine, and after its last: what its machines need beside them. None that is left over of a
   // guest outlives end_guest(). kind subject: a daemon ended or does not answer.
   virtual base::Result<void> begin_guest(const GuestPlace& place, base::Deadline deadline);
-  virtual std::vector<DriverDaemon> daemons() { return {}; }
+  // The driver's, until end_guest().
+  virtual std::vector<DriverDaemon*> daemons() { return {}; }
   // Of the daemons that have not ended, those that do not answer.
   virtual std::vector<std::string> silent_daemons() { return {}; }
   virtual void end_guest() {}
@@ -65,7 +82,7 @@ struct DriverKind {
   // What it needs of the host besides QEMU, "libvirtd 9.0.0". kind bad_input: that is not there. Null: nothing.
   base::Result<std::string> (*find_daemon)(proc::Reactor& reactor, proc::Containment& containment,
                                            base::Deadline deadline) = nullptr;
-  // Pure. kind bad_input: what command_line() takes and this driver does not. Null: nothing.
+  // Pure: makes what start() would run such a machine by. kind bad_input: it can't be made.
   base::Result<void> (*check)(const MachineSpec& spec) = nullptr;
   bool takes_odd_ram = true;  // MachineSpec::memory_extra_bytes
   // Why a run of it has one lane; empty: it may have several.

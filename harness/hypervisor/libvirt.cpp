@@ -449,7 +449,7 @@ class LibvirtDriver : public Driver {
   ~LibvirtDriver() override { LibvirtDriver::end_guest(); }
 
   base::Result<void> begin_guest(const GuestPlace& place, base::Deadline deadline) override;
-  std::vector<DriverDaemon> daemons() override;
+  std::vector<DriverDaemon*> daemons() override;
   std::vector<std::string> silent_daemons() override;
   void end_guest() override;
   base::Result<std::unique_ptr<Machine>> start(MachineSpec spec) override;
@@ -541,11 +541,11 @@ base::Result<void> LibvirtDriver::connect(LibvirtSide& side, base::Deadline dead
   }
 }
 
-std::vector<DriverDaemon> LibvirtDriver::daemons() {
-  std::vector<DriverDaemon> daemons;
+std::vector<DriverDaemon*> LibvirtDriver::daemons() {
+  std::vector<DriverDaemon*> daemons;
   if (guest_ == nullptr) return daemons;
   for (auto& [name, side] : guest_->sides) {
-    daemons.push_back({side->daemon->name(), side->daemon->directory(), &side->daemon->child()});
+    if (side->daemon != nullptr) daemons.push_back(side->daemon.get());
   }
   return daemons;
 }
@@ -629,6 +629,7 @@ std::unique_ptr<Driver> make_libvirt_driver(proc::Reactor& reactor, proc::Contai
 }
 
 base::Result<void> check_libvirt(const MachineSpec& spec) {
+  MIGSOAK_TRY(command_line(spec));  // what QEMU would refuse of any driver
   MIGSOAK_TRY(LibvirtDaemon::check_paths({spec.side, spec.run_dir, "", {}}));
   MIGSOAK_TRY(domain_xml(spec, {kDomainName, kDomainUuid, {}}));
   return {};

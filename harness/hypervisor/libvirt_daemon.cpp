@@ -240,6 +240,11 @@ bool LibvirtDaemon::has_own_drivers() const {
   return false;
 }
 
+// Behind what gives a system daemon its mount namespace, the daemon's own command line stands last.
+std::string LibvirtDaemon::program() const {
+  return std::filesystem::path(child_->spec().argv.back()).filename();
+}
+
 bool LibvirtDaemon::has_socket() const {
   struct stat info {};
   const std::string path = directory_ + "/run/libvirt/libvirt-sock";

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "hypervisor/driver.h"
 #include "proc/child_process.h"
 
 namespace migsoak::hypervisor {
@@ -21,17 +22,24 @@ struct LibvirtPlace {
   std::map<std::string, std::string> env = {};  // of the daemon
 };
 
-class LibvirtDaemon {
+class LibvirtDaemon : public DriverDaemon {
  public:
   // Starts it and returns at once. kind environment: this host can't; bad_input: there is no libvirtd.
   static base::Result<std::unique_ptr<LibvirtDaemon>> start(proc::Reactor& reactor, proc::Containment& containment,
                                                             const LibvirtPlace& place);
   // Pure. kind bad_input: a socket of a daemon there would have too long a path.
   static base::Result<void> check_paths(const LibvirtPlace& place);
-  std::string name() const { return "libvirtd:" + place_.side; }
+  std::string name() const override { return "libvirtd:" + place_.side; }
   proc::ChildProcess& child() { return *child_; }
   // All that is its own lies in here.
-  const std::string& directory() const { return directory_; }
+  const std::string& directory() const override { return directory_; }
+  std::string program() const override;
+  ProcessIdentity process() const override { return {child_->pid(), child_->start_ticks()}; }
+  std::vector<std::string> take_lines() override { return child_->take_lines(); }
+  std::uint64_t take_dropped_bytes() override { return child_->take_dropped_bytes(); }
+  std::vector<std::string> last_lines() const override { return child_->last_lines(); }
+  bool alive() const override { return !child_->exited(); }
+  std::optional<proc::ExitStatus> exit_status() const override { return child_->exit_status(); }
   // It has made its socket.
   bool has_socket() const;
   // For a client, and for another daemon.

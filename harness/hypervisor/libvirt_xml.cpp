@@ -159,7 +159,7 @@ class DomainXml {
 
   base::Result<void> add_device(const DeviceSpec& device) {
     const std::string what = fmt::format("device {} ({})", device.id, device.type);
-    if (device.type == "vhost-user-blk") {
+    if (endpoint_of(device.type) == target::EndpointType::block) {
       if (device.listens) return not_by_libvirt(what, "its vhost-user disks connect, and the target does so too");
       add_vhost_user_disk(device);
     } else if (device.type == "virtio-blk" || device.type == "scsi-disk") {

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "probes/ancestry.h"
 #include "proc/look_until.h"
+#include "record/journal.h"
 #include "record/reads.h"
 
 namespace migsoak::probes {
@@ -32,16 +33,14 @@ void add_sample(record::Observation& into, const Subject& subject, std::string m
   into.samples.push_back({subject.name, subject.process_id, std::move(metric), value});
 }
 
-record::Event make_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
-                         const std::string& text) {
-  record::Event event;
-  event.kind = kind;
-  event.subject = subject;
-  event.process_id = process_id;
-  event.phase = scene.phase;
-  event.at_ms = scene.since_iteration_start_ms;
-  event.text = base::printable(text);
-  return event;
+void record_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
+                  const std::string& text, base::Json detail, record::Observation& into) {
+  record::Journal journal(into);
+  journal.event(kind, subject)
+      .process(process_id)
+      .text(base::printable(text))
+      .detail(std::move(detail))
+      .since(scene.phase, scene.since_iteration_start_ms);
 }
 
 const Subject* subject_named(const Scene& scene, const std::string& name) {
@@ -68,18 +67,16 @@ bool lives(const ProbeState::Impl& state, const Subject& subject) {
 
 void note_unread(const Scene& scene, const char* read, const std::string& subject, std::int64_t process_id,
                  const std::string& why, record::Observation& into) {
-  record::Event event = record::read_failed(read, subject, process_id, why);
-  event.phase = scene.phase;
-  event.at_ms = scene.since_iteration_start_ms;
-  into.events.push_back(std::move(event));
+  record::Journal journal(into);
+  record::record_failed_read({read, subject, process_id, why, scene.phase, scene.since_iteration_start_ms}, journal);
 }
 
 void note_vanished(const Scene& scene, ProbeState& state, const Subject& subject, const std::string& why,
                    record::Observation& into) {
   if (!state.impl().vanished.insert(subject.process_id).second) return;
   if (lives(state.impl(), subject)) return note_unread(scene, "samples", subject.name, subject.process_id, why, into);
-  into.events.push_back(make_event(scene, record::event_kind::kUnsettled, subject.name, subject.process_id,
-                                   fmt::format("{} vanished while it was being read: {}", subject.name, why)));
+  record_event(scene, record::event_kind::kUnsettled, subject.name, subject.process_id,
+               fmt::format("{} vanished while it was being read: {}", subject.name, why), {}, into);
 }
 
 bool has_vanished(ProbeState& state, const Subject& subject) {
@@ -114,7 +111,7 @@ void check_subjects(const Scene& scene, ProbeState& state, record::Observation& 
 }
 
 void harness_error(const Scene& scene, const std::string& what, record::Observation& into) {
-  into.events.push_back(make_event(scene, record::event_kind::kHarnessError, "harness", 0, what));
+  record_event(scene, record::event_kind::kHarnessError, "harness", 0, what, {}, into);
 }
 
 void begin_look(ProbeState& state) {

@@ -145,12 +145,16 @@ class ChildrenLook {
                                    zombie.stat.pid, parent_command, zombie.stat.parent, parent);
     if (generation_now > 0)
       text += fmt::format("; child of exec generation {}, seen in {}", generation, generation_now);
-    record::Event event = make_event(scene_, record::event_kind::kZombie, parent, zombie.process_id, text);
-    event.detail = {{"pid", zombie.stat.pid},   {"parent_pid", zombie.stat.parent},
-                    {"parent", parent},         {"parent_command", parent_command},
-                    {"command", command},       {"age_ms", age_ms},
-                    {"generation", generation}, {"seen_in_generation", generation_now}};
-    into_.events.push_back(std::move(event));
+    record_event(scene_, record::event_kind::kZombie, parent, zombie.process_id, text,
+                 {{"pid", zombie.stat.pid},
+                  {"parent_pid", zombie.stat.parent},
+                  {"parent", parent},
+                  {"parent_command", parent_command},
+                  {"command", command},
+                  {"age_ms", age_ms},
+                  {"generation", generation},
+                  {"seen_in_generation", generation_now}},
+                 into_);
   }
 
   void report(const Orphan& orphan) {
@@ -159,12 +163,16 @@ class ChildrenLook {
     const std::string command = proc::command_of(orphan.stat.pid);
     const int generation = generation_of(impl_, process_id);
     const std::string of = generation > 0 ? fmt::format("{} (exec generation {})", name, generation) : name;
-    record::Event event = make_event(
+    record_event(
         scene_, record::event_kind::kOrphan, name, process_id,
-        fmt::format("{} (pid {}), a descendant of {}, lives on without its parent", command, orphan.stat.pid, of));
-    event.detail = {{"pid", orphan.stat.pid}, {"command", command},       {"age_ms", proc::age_ms(orphan.stat)},
-                    {"descends_from", name},  {"generation", generation}, {"reparented", true}};
-    into_.events.push_back(std::move(event));
+        fmt::format("{} (pid {}), a descendant of {}, lives on without its parent", command, orphan.stat.pid, of),
+        {{"pid", orphan.stat.pid},
+         {"command", command},
+         {"age_ms", proc::age_ms(orphan.stat)},
+         {"descends_from", name},
+         {"generation", generation},
+         {"reparented", true}},
+        into_);
     // Its own children, once it has gone too, descend from the same process.
     Subject origin;
     origin.name = name;

@@ -168,10 +168,9 @@ class FilesLook {
     impl_.leftovers_reported.insert(one.path);
     const std::string shown = base::printable(one.shown, 200);
     const std::string type = type_of(info);
-    record::Event event = make_event(scene_, record::event_kind::kLeftover, one.subject, one.process_id,
-                                     fmt::format("{} {} stayed behind", type, shown));
-    event.detail = {{"path", shown}, {"type", type}, {"size_bytes", static_cast<std::int64_t>(info.st_size)}};
-    into_.events.push_back(std::move(event));
+    record_event(scene_, record::event_kind::kLeftover, one.subject, one.process_id,
+                 fmt::format("{} {} stayed behind", type, shown),
+                 {{"path", shown}, {"type", type}, {"size_bytes", static_cast<std::int64_t>(info.st_size)}}, into_);
   }
 
   Scene& scene_;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "probes/probe.h"
 
 namespace migsoak::probes {
@@ -66,8 +67,9 @@ void note_vanished(const Scene& scene, ProbeState& state, const Subject& subject
 bool has_vanished(ProbeState& state, const Subject& subject);
 
 void add_sample(record::Observation& into, const Subject& subject, std::string metric, double value);
-record::Event make_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
-                         const std::string& text);
+// Records an event of this look: of the scene's phase, at its time.
+void record_event(const Scene& scene, const char* kind, const std::string& subject, std::int64_t process_id,
+                  const std::string& text, base::Json detail, record::Observation& into);
 const Subject* subject_named(const Scene& scene, const std::string& name);
 
 // The second look. A zombie, an orphan or a file may be on its way out when it is first seen; nobody announces that, so

@@ -17,15 +17,12 @@ std::string read_metric(const std::string& name) {
   return "read." + name;
 }
 
-Event read_failed(const std::string& read, const std::string& subject, std::int64_t process_id,
-                  const std::string& why) {
-  Event event;
-  event.kind = event_kind::kReadFailed;
-  event.subject = subject;
-  event.process_id = process_id;
-  event.detail = {{"read", read}, {"why", base::printable(why, 300)}};
-  event.text = base::printable(read + " of " + subject + " was not read: " + why, 400);
-  return event;
+void record_failed_read(const FailedRead& failed, Journal& journal) {
+  journal.event(event_kind::kReadFailed, failed.subject)
+      .process(failed.process_id)
+      .text(base::printable(failed.read + " of " + failed.subject + " was not read: " + failed.why, 400))
+      .detail({{"read", failed.read}, {"why", base::printable(failed.why, 300)}})
+      .since(failed.phase, failed.at_ms);
 }
 
 }  // namespace migsoak::record

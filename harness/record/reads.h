@@ -3,10 +3,11 @@
 // (event_kind::kReadFailed). What is not read by design is neither.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "record/observation.h"
+#include "record/journal.h"
 
 namespace migsoak::record {
 
@@ -18,7 +19,15 @@ const std::vector<ReadInfo>& reads();
 // "read.config-space".
 std::string read_metric(const std::string& name);
 
-// Phase and time are the caller's to add.
-Event read_failed(const std::string& read, const std::string& subject, std::int64_t process_id, const std::string& why);
+// A read that was wanted of a process and failed, or was cut short.
+struct FailedRead {
+  std::string read;  // a name of reads.def
+  std::string subject;
+  std::int64_t process_id = 0;
+  std::string why;
+  std::string phase;  // in which it failed, and when, since the iteration began
+  double at_ms = 0;
+};
+void record_failed_read(const FailedRead& failed, Journal& journal);
 
 }  // namespace migsoak::record

@@ -77,7 +77,7 @@ TEST_F(ReadsTest, OneThatWasAskedToEndIsNoExcuse) {
 
 TEST_F(ReadsTest, WhatProbesRecordedCounts) {
   reads.done("samples");
-  o.events.push_back(record::read_failed("samples", "target:disk0", 3, "Permission denied"));
+  record::record_failed_read({"samples", "target:disk0", 3, "Permission denied", "quiet", 5}, journal);
   reads.conclude();
   EXPECT_EQ(value_of(o, "samples"), 0.0);
   EXPECT_EQ(o.events.size(), 1U);

@@ -27,7 +27,9 @@ class ReadsReport : public testing::Test {
         const bool whole = !missed || read == "device-tree";
         o.samples.push_back({"host", 0, record::read_metric(read), whole ? 1.0 : 0.0});
       }
-      if (missed) o.events.push_back(record::read_failed("config-space", "qemu:b", 3, i == 7 ? "no answer" : "later"));
+      record::Journal journal(o);
+      const std::string why = i == 7 ? "no answer" : "later";
+      if (missed) record::record_failed_read({"config-space", "qemu:b", 3, why, "", 0}, journal);
       ASSERT_TRUE(store_->finish(o, missed ? record::Verdict::unknown : record::Verdict::pass));
     }
     ASSERT_TRUE(store_->end_run(misses_ ? record::Verdict::unknown : record::Verdict::pass, "finished"));

@@ -8,7 +8,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_cpu() {
   HotplugKind kind{};
-  kind.name = "cpu";
+  kind.name = hypervisor::type_name_cpu();
   kind.summary = "a CPU in a socket of its own";
   kind.prefix = "cp";
   kind.count_max = 3;

@@ -8,7 +8,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_memory() {
   HotplugKind kind{};
-  kind.name = "memory";
+  kind.name = hypervisor::type_name_memory();
   kind.summary = "a DIMM of 128 MiB";
   kind.prefix = "dm";
   kind.count_max = 4;

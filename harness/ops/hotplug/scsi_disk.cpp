@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_scsi_disk() {
   HotplugKind kind{};
-  kind.name = "scsi-disk";
+  kind.name = hypervisor::type_name_scsi_disk();
   kind.summary = "a disk behind a virtio-scsi controller";
   kind.prefix = "sd";
   kind.count_max = 6;

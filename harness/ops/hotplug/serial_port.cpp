@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_serial_port() {
   HotplugKind kind{};
-  kind.name = "serial-port";
+  kind.name = hypervisor::type_name_serial_port();
   kind.summary = "a port of a virtio-serial controller";
   kind.prefix = "sp";
   kind.count_max = 6;

@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_vhost_user_blk() {
   HotplugKind kind{};
-  kind.name = "vhost-user-blk";
+  kind.name = hypervisor::type_name_vhost_user_blk();
   kind.summary = "a disk of a vhost-user target";
   kind.prefix = "vu";
   kind.count_max = 4;

@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_virtio_balloon() {
   HotplugKind kind{};
-  kind.name = "virtio-balloon";
+  kind.name = hypervisor::type_name_virtio_balloon();
   kind.summary = "a memory balloon";
   kind.prefix = "ba";
   kind.count_max = 1;

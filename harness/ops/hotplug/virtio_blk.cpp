@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_virtio_blk() {
   HotplugKind kind{};
-  kind.name = "virtio-blk";
+  kind.name = hypervisor::type_name_virtio_blk();
   kind.summary = "a virtio-blk disk that QEMU serves from a file";
   kind.prefix = "vb";
   kind.count_max = 8;

@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_virtio_net() {
   HotplugKind kind{};
-  kind.name = "virtio-net";
+  kind.name = hypervisor::type_name_virtio_net();
   kind.summary = "a network card on a UDP socket";
   kind.prefix = "vn";
   kind.count_max = 4;

@@ -6,7 +6,7 @@ namespace migsoak::ops {
 
 HotplugKind kind_virtio_rng() {
   HotplugKind kind{};
-  kind.name = "virtio-rng";
+  kind.name = hypervisor::type_name_virtio_rng();
   kind.summary = "a source of random numbers";
   kind.prefix = "vr";
   kind.count_max = 4;
