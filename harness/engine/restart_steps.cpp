@@ -150,7 +150,13 @@ void RestartSteps::run_during() {
 }
 
 std::optional<StepOutcome> RestartSteps::conclude_during() {
-  if (!during_) return give_up(during_.error());
+  if (!during_) {
+    // The source ended before any restart began: the migration tells of that.
+    const Vm* source = iteration_.ends.source;
+    const bool begun = !restarts_.trouble().subject.empty();
+    if (!begun && source != nullptr && !source->machine->alive()) return std::nullopt;
+    return give_up(during_.error());
+  }
   if (restarts_.lost_as_declared()) return end_guest_as_declared();
   return std::nullopt;
 }

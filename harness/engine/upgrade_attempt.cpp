@@ -223,7 +223,10 @@ void UpgradeAttempt::rescue() {
   }
   if (ends_.source != nullptr) {
     keep_lines(*ends_.source);
-    end(*std::exchange(ends_.source, nullptr));
+    Vm& source = *std::exchange(ends_.source, nullptr);
+    // As with the new side: that the old one died of a signal is left to note_unexpected_ends(). In place they are one.
+    const auto status = source.machine->exit_status();
+    if (order == ProcessOrder::in_place || !status || status->signal == 0) end(source);
   }
   if (quits_first && !ran_on_new_side_) start_again();
 }
