@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "report/figures.h"
+#include "report/page.h"
 #include "report/upgrade_count.h"
 
 namespace migsoak::report {
