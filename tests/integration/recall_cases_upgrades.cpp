@@ -124,7 +124,8 @@ std::vector<Case> lost_guests() {
       upgrade("cpr-reboot", "lost", {"upgrade.failure=device-init"},
               {{"upgrade-failure", "qemu:b", "cpr-reboot:device-init:lost", "no way back", 0, 0, {}, {"SIGSEGV"}}}),
       upgrade("precopy", "lost", {"upgrade.failure=hangs-after-load", "upgrade.deadline_s=4"},
-              {{"upgrade-failure", "qemu:b", "precopy:hangs-after-load:lost", "source dies", 0, 0, {}, {"lost"}}})};
+              {{"upgrade-failure", "qemu:b", "precopy:hangs-after-load:lost", "source dies", 0, 0, {}, {"lost"}},
+               {"crash", "qemu:a", "SIGSEGV", "source dies", 0, 0, {}, {}}})};
   for (std::string& setting : shims("a", "{faults}/libcrash_after.so", "start", 2, 1)) {
     result[0].settings.push_back(std::move(setting));
   }

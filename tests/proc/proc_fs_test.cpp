@@ -319,7 +319,9 @@ TEST(Stacks, ShowKernelAndUserSide) {
     EXPECT_THAT(stacks.at("user"), HasSubstr("nanosleep"));
   }
   // It went on after the look, and nothing of the look is left.
-  EXPECT_EQ(read_stat(pid)->state, 'S');
+  EXPECT_EQ(
+      reactor.run_until([pid] { return read_stat(pid)->state == 'S'; }, base::Deadline::in(std::chrono::seconds(30))),
+      Wait::ready);
   EXPECT_EQ((*containment)->processes().size(), 1U);
 }
 
