@@ -87,14 +87,15 @@ Explanations gather_explanations(CompatHost& lab, const BuildPair& builds, base:
   const bool one_build = builds.from.binary == builds.to.binary && builds.from.args == builds.to.args;
   if (one_build) return explanations;
   const auto own = base::Deadline::in(kExplanationMax).sooner(deadline);
+  const fleet::Host host{lab.reactor, lab.containment};
   const auto begin_dump = [&](const fleet::Build& build) {
-    return fleet::VmstateDump::begin({lab.reactor, lab.containment}, build, builds.machine,
+    return fleet::VmstateDump::begin(host, build, builds.machine,
                                      fmt::format("{}/{}.vmstate", lab.run_dir, lab.next_name()));
   };
   auto from = begin_dump(builds.from);
   auto to = begin_dump(builds.to);
-  explanations.properties_from = machine_properties({lab.reactor, lab.containment}, builds.from, builds.machine, own);
-  explanations.properties_to = machine_properties({lab.reactor, lab.containment}, builds.to, builds.machine, own);
+  explanations.properties_from = machine_properties(host, builds.from, builds.machine, own);
+  explanations.properties_to = machine_properties(host, builds.to, builds.machine, own);
   if (from) {
     if (auto dump = from->finish(own)) explanations.vmstate_from = std::move(*dump);
   }
