@@ -10,8 +10,9 @@
 # others are read by themselves. What passed is remembered in build/alone-cache, under a hash of the flags and of every
 # file of the project that is included.
 #
-# The libraries that take longest to read are precompiled for the files that include them, at whatever place. So a file
-# that uses one of them before it includes it would pass; the build itself sees to that for the first file of a room.
+# The libraries that take longest to read are precompiled for the files that include them, and so are, for each folder,
+# the headers that most of its files include, for the files that include them all: at whatever place. So a file that uses
+# something before it includes it would pass; the build itself sees to that for the first file of a room.
 # The last line is a summary; exit status 1 when a file does not compile alone.
 set -euo pipefail
 
@@ -79,7 +80,9 @@ awk -v root="$root/" '
   }' "$build/compile_commands.json" >"$work/flags"
 
 # "KEY TAB KIND TAB FILE TAB FLAGS" for what is to be compiled. KIND: the precompiled header it can take, or none.
-awk -F'\t' -v json="$json" -v fmt="$fmt" -v gmock="$gmock" -v lean="$lean" -v files="$work/files" -v hashes="$work/hashes" '
+# $work/shared becomes "KIND TAB KIND IT STANDS ON TAB FLAGS" for each folder's own, $work/KIND.h what it includes.
+awk -F'\t' -v json="$json" -v fmt="$fmt" -v gmock="$gmock" -v lean="$lean" -v files="$work/files" -v hashes="$work/hashes" \
+  -v work="$work" -v root="$root/" '
   function folder(path) { sub(/\/[^\/]*$/, "", path); return path }
   function find(from, name,   near) {
     near = folder(from) "/" name
@@ -102,9 +105,11 @@ awk -F'\t' -v json="$json" -v fmt="$fmt" -v gmock="$gmock" -v lean="$lean" -v fi
     while ((getline line < hashes) > 0) hash[substr(line, 67)] = substr(line, 1, 64)
     for (path in known) {
       while ((getline line < path) > 0) {
+        if (line ~ /^#define /) configures[path]
         if (line ~ /^#include </) {
           sub(/^#include </, "", line); sub(/>.*$/, "", line)
           systems[path] = systems[path] line " "
+          if (path in configures) configured[line]  # it may read otherwise elsewhere
         } else if (line ~ /^#include "/) {
           sub(/^#include "/, "", line); sub(/".*$/, "", line)
           target = find(path, line)
@@ -117,15 +122,55 @@ awk -F'\t' -v json="$json" -v fmt="$fmt" -v gmock="$gmock" -v lean="$lean" -v fi
     }
   }
   { flags_of[$1] = $2; if (!(folder($1) in flags_in)) flags_in[folder($1)] = $2 }
-  function plan(file, flags,   path, key, kind) {
+  # Its macros must be those of the library as it was precompiled.
+  function libraries(used, flags) {
+    if (!(json in used)) return "none"
+    return "json" (fmt in used && flags ~ /-DFMT_SHARED/ ? "-fmt" : "") (gmock in used ? "-gmock" : "")
+  }
+  function plan(file, flags,   path, place) {
     split("", seen); split("", used)
     walk(file)
-    key = ""
-    for (path in known) if (path in seen) key = key hash[path]
-    kind = "none"
-    # Its macros must be those of the library as it was precompiled.
-    if (json in used) kind = "json" (fmt in used && flags ~ /-DFMT_SHARED/ ? "-fmt" : "") (gmock in used ? "-gmock" : "")
-    print key "\t" kind "\t" file "\t" flags
+    delete seen[file]
+    place = folder(file)
+    planned[file] = flags
+    ++files_of[place]
+    for (path in known) if (path in seen) {
+      key_of[file] = key_of[file] hash[path]
+      if (path ~ /\.h$/) ++users[place, path]
+    }
+    key_of[file] = key_of[file] hash[file]
+    for (path in used) if (!(path in configured)) ++users[place, "<" path ">"]
+    kind_of[file] = libraries(used, flags)
+    for (path in seen) includes_of[file] = includes_of[file] path " "
+    for (path in used) includes_of[file] = includes_of[file] "<" path "> "
+  }
+  # What two thirds of a folder include, precompiled, if that is enough to be worth it.
+  function share(place,   pair, parts, header, flags, kind, output) {
+    if (files_of[place] < 4) return
+    split("", used)
+    for (pair in users) {
+      split(pair, parts, SUBSEP)
+      if (parts[1] != place || users[pair] < files_of[place] * 2 / 3) continue
+      shared[place] = shared[place] parts[2] " "
+      if (parts[2] ~ /^</) used[substr(parts[2], 2, length(parts[2]) - 2)]
+    }
+    if (shared[place] == "") return
+    flags = flags_in[place]
+    kind = place
+    gsub(/\//, "-", kind)
+    output = work "/" kind ".h"
+    for (header in used) print "#include <" header ">" >output
+    split(shared[place], parts, " ")
+    for (pair in parts) if (parts[pair] !~ /^</) print "#include \"" root parts[pair] "\"" >output
+    close(output)
+    kind_of_folder[place] = kind
+    print kind "\t" libraries(used, flags) "\t" flags >(work "/shared")
+  }
+  function takes(file, place,   parts, n, i) {
+    if (!(place in kind_of_folder) || planned[file] != flags_in[place]) return 0
+    n = split(shared[place], parts, " ")
+    for (i = 1; i <= n; ++i) if (index(" " includes_of[file], " " parts[i] " ") == 0) return 0
+    return 1
   }
   END {
     for (path in flags_of) if (path in known && !(lean == "yes" && path ~ /^tests\//)) plan(path, flags_of[path])
@@ -139,6 +184,9 @@ awk -F'\t' -v json="$json" -v fmt="$fmt" -v gmock="$gmock" -v lean="$lean" -v fi
       if (flags == "") flags = flags_in["tests/engine"]
       plan(path, flags)
     }
+    for (path in files_of) if (path in flags_in) share(path)
+    for (path in planned)
+      print key_of[path] "\t" (takes(path, folder(path)) ? kind_of_folder[folder(path)] : kind_of[path]) "\t" path "\t" planned[path]
   }' "$work/flags" >"$work/plan"
 
 # A source that no target compiles would be judged by nobody.
@@ -157,8 +205,18 @@ for kind in "${kinds[@]}"; do
   } >"$work/$kind.h"
 done
 : >"$work/failed"
+[[ -e $work/shared ]] || : >"$work/shared"
 precompile() {
   clang++-14 -std=c++20 -O0 -w -DFMT_SHARED -x c++-header -fno-pch-instantiate-templates "$work/$1.h" -o "$work/$1.pch"
+}
+
+# precompile_shared KIND BASE FLAGS: a folder's own, on that of the libraries.
+precompile_shared() {
+  local command=()
+  eval "command=($3)"
+  command=(clang++-14 "${command[@]:1}" -O0 -g0 -w -x c++-header -fno-pch-instantiate-templates)
+  [[ $2 == none ]] || command+=(-include-pch "$work/$2.pch")
+  "${command[@]}" "$work/$1.h" -o "$work/$1.pch" 2>/dev/null || true
 }
 
 # Without what changes nothing about the syntax; the precompiled headers were made at -O0.
@@ -169,7 +227,8 @@ compile_one() {
   [[ $flags != *'/cc '* ]] || compiler=clang-14 as=(-x c -fsyntax-only)
   eval "command=($flags)"
   command=("$compiler" "${command[@]:1}" -O0 -g0 -w "${as[@]}")
-  [[ $kind == none ]] || command+=(-include-pch "$work/$kind.pch")
+  # A folder's headers that do not compile are no set; each of them, and each file, is read by itself then.
+  [[ ! -e $work/$kind.pch ]] || command+=(-include-pch "$work/$kind.pch")
   command+=("$file")
   if output=$("${command[@]}" 2>&1); then
     : >"$cache/$key"
@@ -178,7 +237,7 @@ compile_one() {
     printf '%s\n' "$file" >>"$work/failed"
   fi
 }
-export -f precompile compile_one
+export -f precompile precompile_shared compile_one
 export work cache
 
 total=0 todo=()
@@ -189,6 +248,7 @@ while IFS=$'\t' read -r key kind file flags; do
 done <"$work/plan"
 if ((${#todo[@]})); then
   printf '%s\n' "${kinds[@]}" | xargs -n 1 -P "$(nproc)" bash -c 'precompile "$1"' _
+  tr '\t\n' '\0\0' <"$work/shared" | xargs -0 -r -n 3 -P "$(nproc)" bash -c 'precompile_shared "$@"' _
   printf '%s\0' "${todo[@]}" | xargs -0 -n 4 -P "$(nproc)" bash -c 'compile_one "$@"' _ || true
 fi
 find "$cache" -type f -mtime +30 -delete
