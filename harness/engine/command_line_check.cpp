@@ -44,12 +44,6 @@ Result<void> check_side(const Scenario& scenario, const SideScenario& side, cons
 }  // namespace
 
 Result<void> check_command_lines(const Scenario& scenario, const std::string& run_dir, int lanes) {
-  const std::string& one_lane = hypervisor::find_driver_kind(scenario.driver())->one_lane;
-  if (lanes > 1 && !one_lane.empty()) {
-    return base::fail(base::ErrorKind::bad_input,
-                      fmt::format("{}: --lanes {}: a run with driver \"{}\" has one lane: {}", scenario.file, lanes,
-                                  scenario.driver(), one_lane));
-  }
   const std::string deepest = lanes > 1 ? fmt::format("{}/{}", run_dir, lanes - 1) : run_dir;
   for (const std::string& machine : scenario.guest.machines) {
     for (const SideScenario& side : scenario.sides) {

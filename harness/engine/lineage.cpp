@@ -22,6 +22,7 @@ Lineage::Lineage(LaneContext context, int number, std::string machine, hyperviso
       devices_(std::move(devices)),
       channel_(context_.reactor),
       console_(context_.reactor, fmt::format("{}/console-l{}.log", context_.log_dir, number)),
+      probe_state_(context_.lane),
       images_(context_.run_dir),
       daemons_(context_, probe_state_),
       targets_(context_, number, probe_state_) {

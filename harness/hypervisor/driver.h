@@ -84,9 +84,11 @@ struct DriverKind {
                                            base::Deadline deadline) = nullptr;
   // Pure: makes what start() would run such a machine by. kind bad_input: it can't be made.
   base::Result<void> (*check)(const MachineSpec& spec) = nullptr;
+  // Why it can't plug devices of this type into a running machine; empty: it can. Null: it can plug all.
+  std::string (*why_not_plugged)(const std::string& type) = nullptr;
+  // Why a plug or an unplug is over before the migration begins, and none is tried within it; empty: it need not be.
+  std::string settled_only = {};
   bool takes_odd_ram = true;  // MachineSpec::memory_extra_bytes
-  // Why a run of it has one lane; empty: it may have several.
-  std::string one_lane = {};
 };
 
 const std::vector<DriverKind>& driver_kinds();

@@ -16,6 +16,7 @@
 #include <csignal>
 #include <fstream>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "base/text.h"
@@ -56,9 +57,11 @@ struct DomainFacts {
   std::int64_t claimed = 0;                    // of them, those for which there is a Machine
   std::vector<qmp::Event> unclaimed;           // QEMU's events since the last start
   std::weak_ptr<LibvirtMonitorState> monitor;  // of the machine that claimed it
+  std::set<std::string> removed;               // aliases of devices that it has no more
 
   void began() {
     ++starts;
+    removed.clear();
     unclaimed.clear();
     monitor.reset();
   }
@@ -84,6 +87,13 @@ int on_lifecycle(virConnectPtr, virDomainPtr, int event, int, void* opaque) {
     if (const auto facts = weak.lock()) facts->began();
   });
   return 0;
+}
+
+void on_device_removed(virConnectPtr, virDomainPtr, const char* alias, void* opaque) {
+  const auto& context = *static_cast<CallbackContext*>(opaque);
+  context.inbox->post([weak = context.facts, alias = std::string(alias != nullptr ? alias : "")] {
+    if (const auto facts = weak.lock()) facts->removed.insert(alias);
+  });
 }
 
 void on_monitor_event(virConnectPtr, virDomainPtr, const char* name, long long, unsigned int, const char* details,
@@ -283,18 +293,49 @@ std::vector<std::string> ids_of(const DeviceSet& devices) {
 }
 
 // Attaching and detaching devices is yet to come; no scenario gets here (scenario/check.cpp).
+// Attaches to and detaches from the live domain; backends are libvirt's own affair.
 class LibvirtDevices : public DeviceControl {
  public:
-  base::Result<void> plug(const DeviceSpec&, base::Deadline) override { return not_yet(); }
-  base::Result<void> request_unplug(const std::string&, base::Deadline) override { return not_yet(); }
-  bool unplugged(const std::string&) const override { return false; }
-  base::Result<bool> has_device(const std::string&, base::Deadline) override { return not_yet(); }
-  base::Result<void> drop_backends(const DeviceSpec&, base::Deadline) override { return not_yet(); }
+  LibvirtDevices(LibvirtGuest& guest, const MachineSpec& spec, LibvirtDomain domain, LibvirtMonitor& monitor)
+      : guest_(guest), spec_(spec), domain_(std::move(domain)), monitor_(monitor) {}
+
+  base::Result<void> plug(const DeviceSpec& device, base::Deadline deadline) override {
+    MIGSOAK_ASSIGN(std::string xml, device_xml(spec_, device));
+    monitor_.add_id(device.id);
+    side().facts->removed.erase(libvirt_device_id(device.id));
+    return call(deadline, "attach of " + device.id, [domain = domain_, xml = std::move(xml)] {
+      return virDomainAttachDeviceFlags(domain.get(), xml.c_str(), VIR_DOMAIN_AFFECT_LIVE);
+    });
+  }
+  base::Result<void> request_unplug(const std::string& id, base::Deadline deadline) override {
+    return call(deadline, "detach of " + id, [domain = domain_, alias = libvirt_device_id(id)] {
+      return virDomainDetachDeviceAlias(domain.get(), alias.c_str(), VIR_DOMAIN_AFFECT_LIVE);
+    });
+  }
+  bool unplugged(const std::string& id) const override {
+    return side().facts->removed.count(libvirt_device_id(id)) > 0;
+  }
+  base::Result<bool> has_device(const std::string& id, base::Deadline deadline) override {
+    MIGSOAK_ASSIGN(const base::Json list, monitor_.execute("qom-list", {{"path", "/machine/peripheral"}}, deadline));
+    return std::any_of(list.begin(), list.end(),
+                       [&id](const base::Json& item) { return base::json_get<std::string>(item, "name", "") == id; });
+  }
+  base::Result<void> drop_backends(const DeviceSpec&, base::Deadline) override { return {}; }
 
  private:
-  static tl::unexpected<base::Error> not_yet() {
-    return base::fail(ErrorKind::bad_input, "driver \"libvirt\" plugs no devices yet");
+  LibvirtSide& side() const { return guest_.side(spec_.side); }
+  base::Result<void> call(base::Deadline deadline, const std::string& what, std::function<int()> work) {
+    return call_libvirt<void>(guest_.reactor, guest_.inbox, side().calls, deadline, what,
+                              [what, work = std::move(work)]() -> base::Result<void> {
+                                if (work() == 0) return {};
+                                return libvirt_error(what);
+                              });
   }
+
+  LibvirtGuest& guest_;  // these three: the machine's
+  const MachineSpec& spec_;
+  LibvirtDomain domain_;
+  LibvirtMonitor& monitor_;
 };
 
 class LibvirtMachine : public Machine {
@@ -306,6 +347,7 @@ class LibvirtMachine : public Machine {
         pid_(pid),
         pidfd_(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))),
         monitor_(guest_->reactor, guest_->inbox, domain_, ids_of(spec_.devices)),
+        devices_(*guest_, spec_, domain_, monitor_),
         log_(side().daemon->log_file(kDomainName)) {
     if (const auto stat = proc::read_stat(pid)) start_ticks_ = stat->start_ticks;
     DomainFacts& facts = *side().facts;
@@ -493,6 +535,16 @@ base::Result<LibvirtConnection> watch_domain(const LibvirtConnection& connection
     delete of_lifecycle;
     return libvirt_error("events of domains");
   }
+  auto* of_removal = new CallbackContext{inbox, facts};
+  const int removal =
+      virConnectDomainEventRegisterAny(connection.get(), nullptr, VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                                       VIR_DOMAIN_EVENT_CALLBACK(on_device_removed), of_removal, free_context);
+  if (removal < 0) {
+    delete of_removal;
+    auto error = libvirt_error("events of devices");
+    virConnectDomainEventDeregisterAny(connection.get(), lifecycle);
+    return error;
+  }
   auto* of_monitor = new CallbackContext{inbox, facts};
   const int monitor = virConnectDomainQemuMonitorEventRegister(connection.get(), nullptr, nullptr, on_monitor_event,
                                                                of_monitor, free_context, 0);
@@ -500,10 +552,12 @@ base::Result<LibvirtConnection> watch_domain(const LibvirtConnection& connection
     delete of_monitor;
     auto error = libvirt_error("events of QEMU");
     virConnectDomainEventDeregisterAny(connection.get(), lifecycle);
+    virConnectDomainEventDeregisterAny(connection.get(), removal);
     return error;
   }
-  return LibvirtConnection(connection.get(), [connection, lifecycle, monitor](virConnectPtr watched) {
+  return LibvirtConnection(connection.get(), [connection, lifecycle, removal, monitor](virConnectPtr watched) {
     virConnectDomainEventDeregisterAny(watched, lifecycle);
+    virConnectDomainEventDeregisterAny(watched, removal);
     virConnectDomainQemuMonitorEventDeregister(watched, monitor);
   });
 }
@@ -644,8 +698,9 @@ DriverKind driver_kind_libvirt() {
   kind.make = make_libvirt_driver;
   kind.find_daemon = identify_libvirt;
   kind.check = check_libvirt;
+  kind.why_not_plugged = why_not_attached;
+  kind.settled_only = "libvirt changes nothing of a domain that migrates";
   kind.takes_odd_ram = false;
-  kind.one_lane = "its QEMUs are no children of the harness, and each lane would take another's for orphans";
   return kind;
 }
 

@@ -1,6 +1,7 @@
 // LibvirtMonitor: a QEMU's QMP through the libvirtd that owns it. Internal to hypervisor.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -31,6 +32,10 @@ class LibvirtMonitor : public qmp::Monitor {
       : reactor_(reactor), inbox_(std::move(inbox)), domain_(std::move(domain)), ids_(std::move(ids)) {}
 
   const std::shared_ptr<LibvirtMonitorState>& state() const { return state_; }
+  // Of a device that is plugged.
+  void add_id(const std::string& id) {
+    if (std::find(ids_.begin(), ids_.end(), id) == ids_.end()) ids_.push_back(id);
+  }
 
   bool connected() const override { return state_->end_reason.empty(); }
   std::string end_reason() const override { return state_->end_reason; }

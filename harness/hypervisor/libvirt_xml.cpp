@@ -21,6 +21,8 @@ namespace {
 constexpr std::uint64_t kXmlMiB = 1u << 20;
 constexpr const char* kIdPrefix = "ua-";
 constexpr int kTranslationCacheMiB = 64;  // as the direct driver has it
+constexpr int kPciSlots = 32;             // of a bus
+constexpr int kScsiTargets = 256;         // of a virtio-scsi controller
 
 pugi::xml_node element(pugi::xml_node parent, const char* name) {
   return parent.append_child(name);
@@ -64,12 +66,38 @@ class DomainXml {
     MIGSOAK_TRY(add_devices());
     add_overrides();
     add_command_line();
-    std::ostringstream out;
-    document_.save(out, " ", pugi::format_indent | pugi::format_no_declaration);
-    return out.str();
+    return text_of(document_);
+  }
+
+  base::Result<std::string> make_device(const DeviceSpec& device) {
+    number_controllers(spec_.devices);
+    devices_ = element(document_, "devices");
+    MIGSOAK_TRY(device_parts(device));
+    MIGSOAK_TRY(add_device(device));
+    if (!overridden_.empty()) {
+      return not_by_libvirt(fmt::format("a property of {}, which is plugged", device.id),
+                            "it overrides properties of what is there from the start");
+    }
+    return text_of(devices_.first_child());
   }
 
  private:
+  static std::string text_of(pugi::xml_node node) {
+    std::ostringstream out;
+    node.print(out, " ", pugi::format_indent | pugi::format_no_declaration);
+    return out.str();
+  }
+
+  // Controllers count by kind; a device behind one names it. Root ports number PCI buses, of which 0 is the root.
+  void number_controllers(const DeviceSet& devices) {
+    std::map<std::string, int> next = {{"root-port", 1}};
+    for (const DeviceSpec& device : devices) {
+      if (device.type == "virtio-scsi" || device.type == "virtio-serial" || device.type == "root-port") {
+        controllers_[device.id] = next[device.type]++;
+      }
+    }
+  }
+
   base::Result<void> check() const {
     if (spec_.guestless) return not_by_libvirt("a machine without a guest", "it has no word for qtest");
     if (spec_.memory_bytes == 0 || (spec_.memory_bytes + spec_.memory_extra_bytes) % kXmlMiB != 0) {
@@ -140,13 +168,7 @@ class DomainXml {
       }
     }
     MIGSOAK_TRY(pin_addresses(devices));
-    // Controllers count by kind; a device behind one names it.
-    for (const DeviceSpec& device : devices) {
-      if (device.type == "virtio-scsi" || device.type == "virtio-serial") {
-        const int index = count_of_controllers_[device.type]++;
-        controllers_[device.id] = index;
-      }
-    }
+    number_controllers(devices);
     bool balloon = false;
     for (const DeviceSpec& device : devices) {
       MIGSOAK_TRY(device_parts(device));  // id, properties, image and socket are there
@@ -161,35 +183,36 @@ class DomainXml {
     const std::string what = fmt::format("device {} ({})", device.id, device.type);
     if (endpoint_of(device.type) == target::EndpointType::block) {
       if (device.listens) return not_by_libvirt(what, "its vhost-user disks connect, and the target does so too");
-      add_vhost_user_disk(device);
+      return add_vhost_user_disk(device);
     } else if (device.type == "virtio-blk" || device.type == "scsi-disk") {
       return add_file_disk(device);
     } else if (device.type == "virtio-scsi") {
-      add_controller(device, "scsi", "virtio-scsi");
+      return add_controller(device, "scsi", "virtio-scsi");
     } else if (device.type == "virtio-serial") {
-      add_controller(device, "virtio-serial", nullptr);
+      return add_controller(device, "virtio-serial", nullptr);
+    } else if (device.type == "root-port") {
+      return add_controller(device, "pci", "pcie-root-port");
     } else if (device.type == "virtio-net") {
-      add_net(device);
+      return add_net(device);
     } else if (device.type == "virtio-rng") {
       pugi::xml_node rng = element(devices_, "rng");
       attribute(rng, "model", "virtio");
       pugi::xml_node backend = element(rng, "backend");
       attribute(backend, "model", "random");
       backend.text().set("/dev/urandom");
-      finish_pci(rng, device);
+      return finish_pci(rng, device);
     } else if (device.type == "virtio-balloon") {
       pugi::xml_node balloon = element(devices_, "memballoon");
       attribute(balloon, "model", "virtio");
-      finish_pci(balloon, device);
+      return finish_pci(balloon, device);
     } else if (device.type == "serial-port") {
       return add_port(device);
     } else {
       return not_by_libvirt(what, "not yet");
     }
-    return {};
   }
 
-  void add_vhost_user_disk(const DeviceSpec& device) {
+  base::Result<void> add_vhost_user_disk(const DeviceSpec& device) {
     pugi::xml_node disk = element(devices_, "disk");
     attribute(attribute(disk, "type", "vhostuser"), "device", "disk");
     attribute(disk, "snapshot", "no");
@@ -203,8 +226,9 @@ class DomainXml {
       const int seconds = (device.reconnect_ms + 999) / 1000;
       attribute(attribute(element(source, "reconnect"), "enabled", "yes"), "timeout", seconds);
     }
-    attribute(attribute(element(disk, "target"), "dev", disk_name("vd")), "bus", "virtio");
-    finish_pci(disk, device);
+    MIGSOAK_ASSIGN(const std::string name, pci_disk_name(device));
+    attribute(attribute(element(disk, "target"), "dev", name), "bus", "virtio");
+    return finish_pci(disk, device);
   }
 
   base::Result<void> add_file_disk(const DeviceSpec& device) {
@@ -216,39 +240,39 @@ class DomainXml {
     attribute(attribute(attribute(attribute(driver, "name", "qemu"), "type", "raw"), "cache", "none"), "discard",
               "unmap");
     attribute(element(disk, "source"), "file", device.image_path);
-    attribute(attribute(element(disk, "target"), "dev", disk_name(scsi ? "sd" : "vd")), "bus",
-              scsi ? "scsi" : "virtio");
+    pugi::xml_node as = element(disk, "target");
     element(disk, "shareable");
     leaf(disk, "serial", device.id);
     if (!scsi) {
-      finish_pci(disk, device);
-      return {};
+      MIGSOAK_ASSIGN(const std::string name, pci_disk_name(device));
+      attribute(attribute(as, "dev", name), "bus", "virtio");
+      return finish_pci(disk, device);
     }
     MIGSOAK_ASSIGN(const int controller, controller_of(device, ".0"));
+    const auto target = static_cast<int>(number_of(device.address));
+    attribute(attribute(as, "dev", disk_name("sd", controller * kScsiTargets + target)), "bus", "scsi");
     pugi::xml_node address = element(disk, "address");
     attribute(attribute(attribute(address, "type", "drive"), "controller", controller), "bus", 0);
-    attribute(attribute(address, "target", static_cast<int>(number_of(device.address))), "unit", 0);
+    attribute(attribute(address, "target", target), "unit", 0);
     finish(disk, device);
     return {};
   }
 
-  void add_controller(const DeviceSpec& device, const char* type, const char* model) {
+  base::Result<void> add_controller(const DeviceSpec& device, const char* type, const char* model) {
     pugi::xml_node controller = element(devices_, "controller");
     attribute(attribute(controller, "type", type), "index", controllers_[device.id]);
     if (model != nullptr) attribute(controller, "model", model);
-    finish_pci(controller, device);
+    return finish_pci(controller, device);
   }
 
-  void add_net(const DeviceSpec& device) {
+  // Of the kinds of network that need nothing of the host the only one that libvirt plugs.
+  base::Result<void> add_net(const DeviceSpec& device) {
     pugi::xml_node net = element(devices_, "interface");
-    attribute(net, "type", "udp");
+    attribute(net, "type", "user");
     attribute(element(net, "mac"), "address", mac_of(device));
-    pugi::xml_node source = element(net, "source");
-    attribute(attribute(source, "address", "127.0.0.1"), "port", 9);
-    attribute(attribute(element(source, "local"), "address", "127.0.0.1"), "port", 0);
     attribute(element(net, "model"), "type", "virtio");
     if (device.props.count("romfile") == 0) attribute(element(net, "rom"), "enabled", "no");
-    finish_pci(net, device);
+    return finish_pci(net, device);
   }
 
   base::Result<void> add_port(const DeviceSpec& device) {
@@ -272,11 +296,19 @@ class DomainXml {
                       fmt::format("device {}: there is no controller '{}'", device.id, base::printable(device.bus)));
   }
 
-  void finish_pci(pugi::xml_node node, const DeviceSpec& device) {
+  // The PCI bus that a device is on: 0, or that of a root port.
+  base::Result<int> pci_bus_of(const DeviceSpec& device) const {
+    if (device.bus.empty()) return 0;
+    return controller_of(device, "");
+  }
+
+  base::Result<void> finish_pci(pugi::xml_node node, const DeviceSpec& device) {
+    MIGSOAK_ASSIGN(const int bus, pci_bus_of(device));
     pugi::xml_node address = element(node, "address");
-    attribute(attribute(attribute(address, "type", "pci"), "domain", "0x0000"), "bus", "0x00");
+    attribute(attribute(attribute(address, "type", "pci"), "domain", "0x0000"), "bus", fmt::format("{:#04x}", bus));
     attribute(attribute(address, "slot", fmt::format("{:#04x}", number_of(device.address))), "function", "0x0");
     finish(node, device);
+    return {};
   }
 
   void finish(pugi::xml_node node, const DeviceSpec& device) {
@@ -284,10 +316,15 @@ class DomainXml {
     if (!device.props.empty()) overridden_.push_back(device);
   }
 
-  std::string disk_name(const char* prefix) {
+  // By its place, not by its turn: both ends of a migration must call a disk the same, whatever came and went before.
+  static std::string disk_name(const char* prefix, int place) {
     std::string letters;
-    for (int n = disks_++; n >= 0; n = n / 26 - 1) letters.insert(letters.begin(), static_cast<char>('a' + n % 26));
+    for (int n = place; n >= 0; n = n / 26 - 1) letters.insert(letters.begin(), static_cast<char>('a' + n % 26));
     return prefix + letters;
+  }
+  base::Result<std::string> pci_disk_name(const DeviceSpec& device) const {
+    MIGSOAK_ASSIGN(const int bus, pci_bus_of(device));
+    return disk_name("vd", bus * kPciSlots + static_cast<int>(number_of(device.address)));
   }
 
   void add_overrides() {
@@ -331,9 +368,8 @@ class DomainXml {
   const LibvirtIdentity& identity_;
   pugi::xml_document document_;
   pugi::xml_node domain_, devices_;
-  std::map<std::string, int> count_of_controllers_, controllers_;
+  std::map<std::string, int> controllers_;  // by the device's id
   DeviceSet overridden_;
-  int disks_ = 0;
 };
 
 }  // namespace
@@ -368,6 +404,16 @@ std::string with_libvirt_ids(std::string command, const std::vector<std::string>
 
 base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdentity& identity) {
   return DomainXml(spec, identity).make();
+}
+
+base::Result<std::string> device_xml(const MachineSpec& spec, const DeviceSpec& device) {
+  return DomainXml(spec, {}).make_device(device);
+}
+
+std::string why_not_attached(const std::string& type) {
+  if (type == "virtio-balloon") return "libvirt gives a domain its one balloon at its start";
+  if (is_attached_to(Attachment::cpu, type) || is_attached_to(Attachment::memory, type)) return "not yet";
+  return "";
 }
 
 }  // namespace migsoak::hypervisor

@@ -20,6 +20,12 @@ struct LibvirtIdentity {
 // bad_input: libvirt has no words for something in it; which, and why.
 base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdentity& identity);
 
+// Pure. A device to be attached to the running domain of `spec`, as domain_xml() of a set with it would have it. kind
+// bad_input: libvirt has no words for it.
+base::Result<std::string> device_xml(const MachineSpec& spec, const DeviceSpec& device);
+// Why libvirt can't plug devices of this type into a running domain; empty: it can.
+std::string why_not_attached(const std::string& type);
+
 // What QEMU calls a device that the set calls `id`: libvirt takes names of ours with this prefix only.
 std::string libvirt_device_id(const std::string& id);
 // In a QMP line: for those who know devices by the set's names, QEMU's names of these devices are replaced by them; and

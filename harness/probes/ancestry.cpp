@@ -20,25 +20,41 @@ constexpr std::size_t kAncestryPruneAt = 4096;  // entries
 constexpr std::size_t kAdoptedMax = 16384;      // entries
 constexpr std::size_t kExpectedMax = 1024;      // of these
 constexpr std::size_t kEnvironBytesMax = 256 << 10;
-// High half of the mark, so that a limit somebody else has set is not mistaken for one; the low half is the process id.
+// In the high half of the mark, so that a limit somebody else has set is not mistaken for one. Above it is the lane (of
+// many, some share a number), the low half is the process id.
 constexpr std::uint64_t kMark = 0x6d6967'00000000ULL;
+constexpr std::uint64_t kMarkMask = 0xffffff'00000000ULL;
 constexpr std::uint64_t kMarkIdMask = 0xffffffffULL;
+constexpr int kLaneShift = 56;
+constexpr int kLaneNumbers = 64;  // the sum stays far from RLIM_INFINITY
 // Added to a process id: what that process, or its next generation, forks from now on.
 constexpr std::int64_t kExpectedNext = 0x80000000LL;
 
-void set_mark(pid_t pid, std::int64_t number) {
+void set_mark(pid_t pid, int lane, std::int64_t number) {
   rlimit limit{};
   if (number <= 0 || ::prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return;
-  const std::uint64_t mark = kMark | (static_cast<std::uint64_t>(number) & kMarkIdMask);
+  const std::uint64_t mark = (static_cast<std::uint64_t>(lane % kLaneNumbers) << kLaneShift) | kMark |
+                             (static_cast<std::uint64_t>(number) & kMarkIdMask);
   if (limit.rlim_max < mark) return;  // an unprivileged process can't raise it; the other ways have to do
   limit.rlim_cur = mark;
   ::prlimit(pid, RLIMIT_LOCKS, &limit, nullptr);
 }
 
-std::int64_t mark_of(pid_t pid) {
+struct MarkOfProcess {
+  int lane = 0;
+  std::int64_t number = 0;  // 0: it has none
+};
+MarkOfProcess mark_of(pid_t pid) {
   rlimit limit{};
-  if (::prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0) return 0;
-  return (limit.rlim_cur & ~kMarkIdMask) == kMark ? static_cast<std::int64_t>(limit.rlim_cur & kMarkIdMask) : 0;
+  if (::prlimit(pid, RLIMIT_LOCKS, nullptr, &limit) != 0 || (limit.rlim_cur & kMarkMask) != kMark) return {};
+  const std::uint64_t lane = limit.rlim_cur >> kLaneShift;
+  if (lane >= kLaneNumbers) return {};
+  return {static_cast<int>(lane), static_cast<std::int64_t>(limit.rlim_cur & kMarkIdMask)};
+}
+// The number in the mark of what this lane has started; else 0.
+std::int64_t own_mark_of(const ProbeState::Impl& state, pid_t pid) {
+  const MarkOfProcess mark = mark_of(pid);
+  return mark.lane == state.lane % kLaneNumbers ? mark.number : 0;
 }
 
 // MIGSOAK_PROCESS, which every process of the topology is born with. The environment is the subject's to change, so
@@ -75,7 +91,7 @@ void adopt(ProbeState& state, const Subject& subject) {
   // A wrapper's child takes the place of the wrapper.
   adopted[subject.process_id] = {subject.name, subject.pid, subject.process_id};
   if (adopted.size() > kAdoptedMax) adopted.erase(adopted.begin());  // ids grow: the oldest
-  set_mark(subject.pid, subject.process_id);
+  set_mark(subject.pid, state.impl().lane, subject.process_id);
   if (const auto stat = proc::read_stat(subject.pid)) remember(state.impl(), subject, *stat);
 }
 
@@ -89,7 +105,7 @@ void expect_next_generation(ProbeState::Impl& state, const Subject& subject) {
   // Numbers grow among these, too: the oldest.
   const auto first = state.adopted.upper_bound(kExpectedNext);
   if (std::distance(first, state.adopted.end()) > static_cast<std::ptrdiff_t>(kExpectedMax)) state.adopted.erase(first);
-  set_mark(subject.pid, number);
+  set_mark(subject.pid, state.lane, number);
 }
 
 void found_next_generation(ProbeState::Impl& state, std::int64_t old_process_id, const Subject& next) {
@@ -112,7 +128,7 @@ std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeSt
   if (seen != state.ancestry.end() && seen->second.start_ticks == stat.start_ticks) {
     return {seen->second.subject, seen->second.process_id};
   }
-  const auto adopted = state.adopted.find(mark_of(stat.pid));
+  const auto adopted = state.adopted.find(own_mark_of(state, stat.pid));
   if (adopted != state.adopted.end()) return {adopted->second.subject, adopted->second.process_id};
   const auto told = scene.ancestry.find(stat.pid);
   if (told != scene.ancestry.end()) return named(scene, told->second);
@@ -136,7 +152,7 @@ std::pair<std::string, std::int64_t> generation_of_child(const ProbeState::Impl&
       return {seen->second.subject, seen->second.process_id};
     }
   }
-  const auto marked = state.adopted.find(mark_of(child.pid));
+  const auto marked = state.adopted.find(own_mark_of(state, child.pid));
   const bool is_same_pid = marked != state.adopted.end() && marked->second.pid == subject.pid;
   // A pid that was used before by another process of the topology had another start time, and so had its children.
   const bool is_young = own == state.ancestry.end() || own->second.start_ticks <= child.start_ticks;
@@ -145,8 +161,13 @@ std::pair<std::string, std::int64_t> generation_of_child(const ProbeState::Impl&
 }
 
 bool descends_by_mark(const ProbeState::Impl& state, pid_t pid) {
-  const auto adopted = state.adopted.find(mark_of(pid));
+  const auto adopted = state.adopted.find(own_mark_of(state, pid));
   return adopted != state.adopted.end() && adopted->second.pid != pid;
+}
+
+bool is_of_another_lane(const ProbeState::Impl& state, pid_t pid) {
+  const MarkOfProcess mark = mark_of(pid);
+  return mark.number != 0 && mark.lane != state.lane % kLaneNumbers;
 }
 
 const ProbeState::Impl::Ancestor* owner_by_pid_in(const ProbeState::Impl& state, const std::string& file_name) {

@@ -2,7 +2,8 @@
 //
 // Asked in this order:
 //   1. it was seen in a subject's tree;
-//   2. the mark: adopt() gives each process of the topology a value of RLIMIT_LOCKS of its own, which fork and exec
+//   2. the mark: adopt() gives each process of the topology a value of RLIMIT_LOCKS of its own (lane and process id),
+//      which fork and exec
 //      hand down (getrlimit(2)), through setsid, an emptied environment and closed descriptors. Linux has ignored that
 //      limit since 2.4.25, so it changes nothing for the subject;
 //   3. its process group or session belongs to a process that was seen;
@@ -38,6 +39,9 @@ std::pair<std::string, std::int64_t> origin_of(const Scene& scene, const ProbeSt
 
 // Does it bear the mark of a subject that it is not itself?
 bool descends_by_mark(const ProbeState::Impl& state, pid_t pid);
+
+// Does it bear the mark of a process that another lane has started?
+bool is_of_another_lane(const ProbeState::Impl& state, pid_t pid);
 
 // The subject, alive or gone, whose pid (as it sees itself, inside its PID namespace, or as the host does) is a number
 // in `file_name`: "leftover.4711.0". Null when none.

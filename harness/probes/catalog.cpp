@@ -26,7 +26,9 @@ const std::vector<Probe>& probes() {
   return table;
 }
 
-ProbeState::ProbeState() : impl_(std::make_unique<Impl>()) {}
+ProbeState::ProbeState(int lane) : impl_(std::make_unique<Impl>()) {
+  impl_->lane = lane;
+}
 ProbeState::~ProbeState() = default;
 
 void add_sample(record::Observation& into, const Subject& subject, std::string metric, double value) {

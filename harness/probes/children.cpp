@@ -109,6 +109,7 @@ class ChildrenLook {
           pid == ::getpid()) {
         continue;
       }
+      if (is_of_another_lane(impl_, pid)) continue;
       const auto stat = proc::read_stat(pid);
       // A dead one is waiting for the guardian, which reaps it.
       if (stat && !is_zombie(*stat)) orphans_.push_back({*stat});

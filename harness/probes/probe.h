@@ -41,7 +41,8 @@ struct Scene {
 // State that outlives an iteration: the descriptor ledger, what was last seen of each subject. One per lane.
 class ProbeState {
  public:
-  ProbeState();
+  // Of what this lane starts: another lane's orphans are that one's to tell of.
+  explicit ProbeState(int lane = 0);
   ~ProbeState();
   struct Impl;
   Impl& impl() { return *impl_; }

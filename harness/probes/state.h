@@ -17,6 +17,8 @@ namespace migsoak::probes {
 using ProcessKey = std::pair<pid_t, std::int64_t>;
 
 struct ProbeState::Impl {
+  int lane = 0;
+
   // ---- from look to look
   struct Known {
     std::uint64_t identity = 0;

@@ -8,7 +8,9 @@
 
 #include "base/text.h"
 #include "hypervisor/device_type.h"
+#include "hypervisor/driver.h"
 #include "hypervisor/machine_spec.h"
+#include "ops/hotplug/hotplug.h"
 #include "ops/modes/mode.h"
 #include "target/target_kind.h"
 
@@ -212,6 +214,32 @@ Result<void> check_hotplug(const toml::table& root, const Scenario& scenario) {
   return {};
 }
 
+// What a driver that plugs in its own way can't.
+Result<void> check_plugging(const Scenario& scenario, const hypervisor::DriverKind& driver) {
+  const HotplugScenario& hotplug = scenario.hotplug;
+  const auto refused = [&](const std::string& key, const std::string& what, const std::string& why) {
+    return fail(ErrorKind::bad_input, fmt::format("{}: hotplug.{}: {} needs driver \"direct\"; with \"{}\": {}",
+                                                  scenario.file, key, what, driver.name, why));
+  };
+  if (!hotplug.used()) return {};
+  for (const std::string& kind : ops::hotplug_kind_names()) {
+    if (!hotplug.uses(kind) || driver.why_not_plugged == nullptr) continue;
+    if (const std::string why = driver.why_not_plugged(kind); !why.empty()) return refused("kinds", kind, why);
+  }
+  if (driver.settled_only.empty()) return {};
+  for (const auto& [timing, weight] : hotplug.timings) {
+    if (timing != "settled" && weight > 0) return refused("timings", timing, driver.settled_only);
+  }
+  for (const HotplugStep& step : hotplug.steps) {
+    if (step.timing != "settled") return refused("step", step.timing, driver.settled_only);
+  }
+  if (!hotplug.props.empty() || !hotplug.on.empty()) {
+    return refused(hotplug.props.empty() ? "on" : "props", "a property of a plugged device",
+                   "it overrides properties of what is there from the start");
+  }
+  return {};
+}
+
 // What a driver other than "direct" leaves to it, for now or for good.
 Result<void> check_driver(const toml::table& root, const Scenario& scenario) {
   const std::string& driver = scenario.driver();
@@ -248,7 +276,7 @@ Result<void> check_driver(const toml::table& root, const Scenario& scenario) {
                                                                  base::join(mode->transports, ", ")));
     }
   }
-  if (scenario.hotplug.used()) return refused(of_file("hotplug"), needs);
+  MIGSOAK_TRY(check_plugging(scenario, *hypervisor::find_driver_kind(driver)));
   if (scenario.upgrade.used()) return refused(of_file("upgrade"), needs);
   if (!scenario.restarts.empty()) return refused(of_file("restart"), needs);
   if (scenario.raise_early) {

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <pugixml.hpp>
+#include <sstream>
 
 namespace migsoak::hypervisor {
 namespace {
@@ -121,7 +122,9 @@ TEST_F(DomainXml, DevicesHaveTheirNamesAndAddresses) {
   EXPECT_EQ(at("//disk[@type='vhostuser']/source/@path"), "/run/x/vd0.s");
   EXPECT_EQ(at("//disk[@type='vhostuser']/source/reconnect/@timeout"), "2");  // whole seconds
   EXPECT_EQ(at("//disk[@type='vhostuser']/driver/@queues"), "1");
-  EXPECT_EQ(at("//disk[@type='vhostuser']/target/@dev"), "vda");
+  EXPECT_EQ(at("//disk[@type='vhostuser']/target/@dev"), "vde");  // by its slot
+  EXPECT_EQ(at("//disk[alias/@name='ua-sd1']/target/@dev"), "sdc");
+  EXPECT_EQ(at("//interface/@type"), "user");
   EXPECT_EQ(at("//disk[alias/@name='ua-blk1']/source/@file"), "/images/blk1.img");
   EXPECT_EQ(at("//disk[alias/@name='ua-blk1']/driver/@cache"), "none");
   EXPECT_EQ(count("//disk[alias/@name='ua-blk1']/shareable"), 1);
@@ -131,6 +134,71 @@ TEST_F(DomainXml, DevicesHaveTheirNamesAndAddresses) {
   EXPECT_EQ(at("//channel[alias/@name='ua-port1']/address/@port"), "3");
   EXPECT_EQ(at("//memballoon/@model"), "virtio");
   EXPECT_EQ(count("//memballoon"), 1);
+}
+
+TEST_F(DomainXml, BehindARootPortADeviceIsOnItsBus) {
+  MachineSpec spec = domain_spec();
+  spec.devices = {domain_device("rp0", "root-port"), domain_device("rp1", "root-port"),
+                  domain_device("vb0", "virtio-blk")};
+  spec.devices[2].bus = "rp1";
+  spec.devices[2].address = "0x0";
+  make(spec);
+  EXPECT_EQ(at("//controller[alias/@name='ua-rp1']/@model"), "pcie-root-port");
+  EXPECT_EQ(at("//controller[alias/@name='ua-rp1']/@index"), "2");
+  EXPECT_EQ(at("//controller[alias/@name='ua-rp1']/address/@bus"), "0x00");
+  EXPECT_EQ(at("//disk/address/@bus") + at("//disk/address/@slot"), "0x020x00");
+}
+
+// What is plugged is in the destination's XML what it is here, and libvirt compares the two: names of disks, too,
+// whatever else came and went.
+TEST_F(DomainXml, APluggedDeviceIsTheOneOfADomainThatHasIt) {
+  MachineSpec spec = domain_spec();
+  spec.devices = {domain_device("scsi0", "virtio-scsi"), domain_device("ser0", "virtio-serial")};
+  spec.devices[0].address = "0x4";
+  spec.devices[1].address = "0x5";
+  DeviceSpec lun = domain_device("sd0", "scsi-disk");
+  lun.bus = "scsi0.0";
+  lun.address = "3";
+  DeviceSpec port = domain_device("sp0", "serial-port");
+  port.bus = "ser0.0";
+  port.address = "2";
+  DeviceSet plugged = {domain_device("vb0", "virtio-blk"), domain_device("vu0", "vhost-user-blk"),
+                       domain_device("vn0", "virtio-net"), domain_device("vr0", "virtio-rng")};
+  for (std::size_t i = 0; i < plugged.size(); ++i) plugged[i].address = slot_name(static_cast<int>(9 + i));
+  plugged.push_back(lun);
+  plugged.push_back(port);
+  for (const DeviceSpec& device : plugged) {
+    SCOPED_TRACE(device.id);
+    const auto alone = device_xml(spec, device);
+    ASSERT_TRUE(alone) << alone.error().describe();
+    MachineSpec with = spec;
+    with.devices.push_back(domain_device("other", "virtio-blk"));
+    with.devices.back().address = "0x8";
+    with.devices.push_back(device);
+    make(with);
+    std::ostringstream of_domain;
+    pugi::xpath_query(("//devices/*[alias/@name='ua-" + device.id + "']").c_str())
+        .evaluate_node(document_)
+        .node()
+        .print(of_domain, " ", pugi::format_indent | pugi::format_no_declaration);
+    EXPECT_EQ(*alone, of_domain.str());
+  }
+}
+
+TEST_F(DomainXml, WhatCantBePluggedSaysWhy) {
+  const MachineSpec spec = domain_spec();
+  DeviceSpec device = domain_device("vb0", "virtio-blk");
+  device.address = "0x9";
+  device.props = {{"discard", false}};
+  const auto with_property = device_xml(spec, device);
+  ASSERT_FALSE(with_property);
+  EXPECT_EQ(with_property.error().kind, ErrorKind::bad_input);
+  EXPECT_THAT(with_property.error().describe(), HasSubstr("a property of vb0"));
+  device = domain_device("vb0", "virtio-blk");
+  device.bus = "rp9";
+  EXPECT_FALSE(device_xml(spec, device));
+  EXPECT_THAT(why_not_attached("virtio-balloon"), HasSubstr("one balloon"));
+  EXPECT_EQ(why_not_attached("virtio-blk"), "");
 }
 
 TEST_F(DomainXml, PropertiesAreOverriddenWithTheirTypes) {

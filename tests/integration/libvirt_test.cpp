@@ -45,9 +45,10 @@ class LibvirtTest : public MigsoakTest {
     return static_cast<std::size_t>(std::count_if(
         rows.begin(), rows.end(), [](const auto& row) { return row.status == record::IterationStatus::completed; }));
   }
-  void expect_clean(const std::string& toml, int iterations) {
-    const Outcome outcome =
-        migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations", std::to_string(iterations)}, seconds(240));
+  void expect_clean(const std::string& toml, int iterations, int lanes = 1) {
+    const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations",
+                                     std::to_string(iterations), "--lanes", std::to_string(lanes)},
+                                    seconds(240));
     EXPECT_EQ(outcome.status, 0) << describe(outcome);
     const base::Json found = findings(db());
     EXPECT_EQ(found["verdict"], "pass");
@@ -55,11 +56,8 @@ class LibvirtTest : public MigsoakTest {
     EXPECT_TRUE(found["findings"].empty()) << found.dump(2);
     expect_nothing_left();
   }
-  void expect_refused(const std::string& toml, const std::string& why,
-                      const std::vector<std::string>& options = {}) const {
-    std::vector<std::string> arguments = {"run", toml, "--db", db(), "--no-progress"};
-    arguments.insert(arguments.end(), options.begin(), options.end());
-    const Outcome outcome = migsoak(arguments);
+  void expect_refused(const std::string& toml, const std::string& why) const {
+    const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress"});
     EXPECT_EQ(outcome.status, 2) << describe(outcome);
     EXPECT_THAT(outcome.err, HasSubstr(why));
     EXPECT_FALSE(fs::exists(db()));
@@ -84,6 +82,44 @@ TEST_F(LibvirtTest, AShortPingPongIsCleanAndLeavesNothing) {
 TEST_F(LibvirtTest, WithoutAPidNamespaceOverTcpAsWell) {
   environment["MIGSOAK_CONTAINMENT"] = "marker";
   expect_clean(scenario("[migration]\ntransport = \"tcp\"\n[guest]\nmachine = \"pc\"\n"), 3);
+}
+
+// Each lane has daemons of its own, and takes none of the other's QEMUs for orphans.
+TEST_F(LibvirtTest, LanesRunSideBySide) {
+  for (const char* level : {"", "marker"}) {
+    if (*level != '\0') environment["MIGSOAK_CONTAINMENT"] = level;
+    db_ = fmt::format("lanes{}.db", level);
+    expect_clean(scenario("[run]\nlineage = 2\n[guest]\nworkload = \"idle\"\n"), 8, 2);
+  }
+}
+
+// Each kind comes and goes, is seen by the guest, and is where it was after a migration.
+TEST_F(LibvirtTest, DevicesAreAttachedAndDetached) {
+  for (const char* machine : {"pc", "q35"}) {
+    db_ = fmt::format("{}.db", machine);
+    std::string steps;
+    int at = 0;
+    for (const char* kind : {"virtio-blk", "vhost-user-blk", "scsi-disk", "virtio-net", "virtio-rng", "serial-port"}) {
+      // One that stays for a migration.
+      steps += fmt::format("[[hotplug.step]]\nkind = \"{0}\"\niteration = {1}\n", kind, at / 2);
+      steps +=
+          fmt::format("[[hotplug.step]]\nkind = \"{0}\"\niteration = {1}\naction = \"unplug\"\n", kind, at / 2 + 2);
+      ++at;
+    }
+    expect_clean(scenario(fmt::format("[guest]\nworkload = \"verify\"\nmachine = \"{}\"\n[hotplug]\ntarget = "
+                                      "\"disk0\"\n{}",
+                                      machine, steps)),
+                 6);
+    const auto store = store::Store::open(db());
+    ASSERT_TRUE(store);
+    int done = 0;
+    ASSERT_TRUE((*store)->for_each_event(record::event_kind::kHotplug, [&](std::int64_t, const record::Event& event) {
+      EXPECT_TRUE(base::json_get<bool>(event.detail, "confirmed", false)) << event.text;
+      ++done;
+      return base::Result<void>();
+    }));
+    EXPECT_EQ(done, 12) << machine;
+  }
 }
 
 // A daemon's leak is found, and is that daemon's: an eventfd for each connection that a peer makes to it.
@@ -135,10 +171,15 @@ TEST_F(LibvirtTest, NothingOutlivesAKilledRun) {
 TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
   expect_refused(scenario("[migration]\nmode = \"cpr-exec\"\n"), "cpr-exec needs driver \"direct\"");
   expect_refused(scenario("[migration]\ntransport = \"fd\"\n"), "fd needs driver \"direct\"");
-  expect_refused(scenario("[hotplug]\noperations = 1\n[hotplug.kinds]\nvirtio-rng = 1\n"), "needs driver \"direct\"");
+  const auto plugs = [this](const std::string& kind, const std::string& rest = "") {
+    return scenario(fmt::format("[hotplug]\noperations = 1\n[hotplug.kinds]\n{} = 1\n{}", kind, rest));
+  };
+  expect_refused(plugs("virtio-balloon"), "its one balloon at its start");
+  expect_refused(plugs("cpu"), "cpu needs driver \"direct\"");
+  expect_refused(plugs("virtio-rng", "[hotplug.timings]\nat-once = 1\n"), "nothing of a domain that migrates");
+  expect_refused(plugs("virtio-rng", "[hotplug.props]\nvirtio-rng = { packed = true }\n"), "hotplug.props: ");
   expect_refused(scenario("", "wrapper = [\"env\"]\n"), "wrapper");
   expect_refused(scenario("[guest]\nmachine = \"q35,smm=off\"\n"), "the type alone");
-  expect_refused(scenario(), "has one lane", {"--lanes", "2"});
   expect_refused(scenario("[[side]]\nname = \"c\"\n"), "all sides have one driver");
 }
 

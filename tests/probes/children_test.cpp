@@ -161,6 +161,22 @@ TEST_F(ChildrenTest, an_orphan_is_traced_when_its_ancestor_is_long_gone) {
   EXPECT_EQ(found[0].process_id, 5);
 }
 
+// All lanes of a run have one guardian.
+TEST_F(ChildrenTest, what_another_lane_has_started_is_told_there) {
+  const auto qemu = make_fixture("qemu:a");
+  ProbeState other(1);
+  adopt(other, subject_of("qemu:a", 5, qemu->pid()));
+  qemu->tell("left-behind");
+  ASSERT_TRUE(wait_reparented(1));
+  EXPECT_TRUE(events(look({}), kind::kOrphan).empty());
+  record::Observation there;
+  Scene scene = scene_of({});
+  run_probes(scene, other, there);
+  const auto found = events(there, kind::kOrphan);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].process_id, 5);
+}
+
 TEST_F(ChildrenTest, without_a_mark_the_environment_is_asked) {
   auto target = make_fixture("target:disk0@b");
   target->tell("child");
