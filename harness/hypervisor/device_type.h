@@ -75,6 +75,8 @@ Properties root_port_frontend(const DeviceSpec& device, std::int64_t number);
 Backend vhost_user_chardev(const std::string& id, const DeviceSpec& device);
 // An address as a number; 0 when it is none.
 std::int64_t number_of(const std::string& address);
+// Where a DIMM lies in the guest's memory, by its slot.
+std::uint64_t dimm_address(const DeviceSpec& device);
 // A MAC address that depends on the id alone, in QEMU's range 52:54:00.
 std::string mac_of(const DeviceSpec& device);
 

@@ -111,7 +111,7 @@ class DomainXml {
     if (!spec_.wrapper.empty()) return not_by_libvirt("a wrapper", "libvirtd starts QEMU itself");
     if (!spec_.ram_path.empty()) return not_by_libvirt("RAM in a file of a given name", "it names the file itself");
     if (spec_.aux_ram_share) return not_by_libvirt("aux-ram-share", "it has no word for it");
-    if (spec_.cpus_max > spec_.cpus || spec_.memory_slots > 0) return not_by_libvirt("room for hotplug", "not yet");
+    if (spec_.cpus_max > spec_.cpus) return not_by_libvirt("room for CPUs", "not yet");
     if (spec_.machine.find(',') != std::string::npos) {
       return not_by_libvirt("machine '" + base::printable(spec_.machine) + "'", "it takes the type alone");
     }
@@ -124,9 +124,12 @@ class DomainXml {
   void add_machine() {
     leaf(domain_, "name", identity_.name);
     leaf(domain_, "uuid", identity_.uuid);
-    pugi::xml_node memory = element(domain_, "memory");
-    attribute(memory, "unit", "MiB");
-    memory.text().set(std::to_string((spec_.memory_bytes + spec_.memory_extra_bytes) / kXmlMiB).c_str());
+    const std::uint64_t memory = spec_.memory_bytes + spec_.memory_extra_bytes;
+    add_size(domain_, "memory", memory);
+    if (spec_.memory_slots > 0) {
+      attribute(add_size(domain_, "maxMemory", memory + static_cast<std::uint64_t>(spec_.memory_slots) * kDimmBytes),
+                "slots", spec_.memory_slots);
+    }
     leaf(domain_, "vcpu", std::to_string(spec_.cpus));
     pugi::xml_node backing = element(domain_, "memoryBacking");
     attribute(element(backing, "source"), "type", "memfd");
@@ -140,6 +143,12 @@ class DomainXml {
       if (!spec_.image.initramfs.empty()) leaf(os, "initrd", spec_.image.initramfs);
       leaf(os, "cmdline", kKernelArguments);
     }
+    // A DIMM belongs to a NUMA node.
+    if (spec_.memory_slots > 0) {
+      pugi::xml_node cell = element(element(element(domain_, "cpu"), "numa"), "cell");
+      attribute(attribute(cell, "id", 0), "cpus", fmt::format("0-{}", spec_.cpus - 1));
+      attribute(attribute(cell, "memory", std::to_string(memory / kXmlMiB)), "unit", "MiB");
+    }
     pugi::xml_node features = element(domain_, "features");
     element(features, "acpi");
     element(features, "apic");
@@ -150,6 +159,13 @@ class DomainXml {
     }
     // A guest that reboots or crashes must not come back as if nothing had been.
     for (const char* action : {"on_poweroff", "on_reboot", "on_crash"}) leaf(domain_, action, "destroy");
+  }
+
+  static pugi::xml_node add_size(pugi::xml_node parent, const char* name, std::uint64_t bytes) {
+    pugi::xml_node size = element(parent, name);
+    attribute(size, "unit", "MiB");
+    size.text().set(std::to_string(bytes / kXmlMiB).c_str());
+    return size;
   }
 
   void add_serial(int port, const std::string& path) {
@@ -205,6 +221,9 @@ class DomainXml {
       pugi::xml_node balloon = element(devices_, "memballoon");
       attribute(balloon, "model", "virtio");
       return finish_pci(balloon, device);
+    } else if (is_attached_to(Attachment::memory, device.type)) {
+      add_dimm(device);
+      return {};
     } else if (device.type == "serial-port") {
       return add_port(device);
     } else {
@@ -273,6 +292,18 @@ class DomainXml {
     attribute(element(net, "model"), "type", "virtio");
     if (device.props.count("romfile") == 0) attribute(element(net, "rom"), "enabled", "no");
     return finish_pci(net, device);
+  }
+
+  void add_dimm(const DeviceSpec& device) {
+    pugi::xml_node dimm = element(devices_, "memory");
+    attribute(dimm, "model", "dimm");
+    pugi::xml_node target = element(dimm, "target");
+    add_size(target, "size", kDimmBytes);
+    leaf(target, "node", "0");
+    pugi::xml_node address = element(dimm, "address");
+    attribute(attribute(address, "type", "dimm"), "slot", static_cast<int>(number_of(device.address)));
+    attribute(address, "base", fmt::format("{:#x}", dimm_address(device)));
+    finish(dimm, device);
   }
 
   base::Result<void> add_port(const DeviceSpec& device) {
@@ -412,7 +443,7 @@ base::Result<std::string> device_xml(const MachineSpec& spec, const DeviceSpec& 
 
 std::string why_not_attached(const std::string& type) {
   if (type == "virtio-balloon") return "libvirt gives a domain its one balloon at its start";
-  if (is_attached_to(Attachment::cpu, type) || is_attached_to(Attachment::memory, type)) return "not yet";
+  if (is_attached_to(Attachment::cpu, type)) return "not yet";
   return "";
 }
 

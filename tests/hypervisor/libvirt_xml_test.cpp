@@ -149,6 +149,21 @@ TEST_F(DomainXml, BehindARootPortADeviceIsOnItsBus) {
   EXPECT_EQ(at("//disk/address/@bus") + at("//disk/address/@slot"), "0x020x00");
 }
 
+TEST_F(DomainXml, DimmsHaveTheirSlotsAndANode) {
+  MachineSpec spec = domain_spec();
+  spec.memory_slots = 4;
+  spec.devices = {domain_device("dm1", "memory")};
+  spec.devices[0].address = "1";
+  make(spec);
+  EXPECT_EQ(at("/domain/memory"), "128");
+  EXPECT_EQ(at("/domain/maxMemory"), "640");
+  EXPECT_EQ(at("/domain/maxMemory/@slots"), "4");
+  EXPECT_EQ(at("/domain/cpu/numa/cell/@memory"), "128");
+  EXPECT_EQ(at("/domain/cpu/numa/cell/@cpus"), "0-0");
+  EXPECT_EQ(at("//devices/memory/target/size"), "128");
+  EXPECT_EQ(at("//devices/memory/address/@base"), "0x108000000");
+}
+
 // What is plugged is in the destination's XML what it is here, and libvirt compares the two: names of disks, too,
 // whatever else came and went.
 TEST_F(DomainXml, APluggedDeviceIsTheOneOfADomainThatHasIt) {
@@ -167,6 +182,9 @@ TEST_F(DomainXml, APluggedDeviceIsTheOneOfADomainThatHasIt) {
   for (std::size_t i = 0; i < plugged.size(); ++i) plugged[i].address = slot_name(static_cast<int>(9 + i));
   plugged.push_back(lun);
   plugged.push_back(port);
+  plugged.push_back(domain_device("dm1", "memory"));
+  plugged.back().address = "1";
+  spec.memory_slots = 4;
   for (const DeviceSpec& device : plugged) {
     SCOPED_TRACE(device.id);
     const auto alone = device_xml(spec, device);

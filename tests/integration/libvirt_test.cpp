@@ -99,16 +99,18 @@ TEST_F(LibvirtTest, DevicesAreAttachedAndDetached) {
     db_ = fmt::format("{}.db", machine);
     std::string steps;
     int at = 0;
-    for (const char* kind : {"virtio-blk", "vhost-user-blk", "scsi-disk", "virtio-net", "virtio-rng", "serial-port"}) {
+    for (const char* kind :
+         {"virtio-blk", "vhost-user-blk", "scsi-disk", "virtio-net", "virtio-rng", "serial-port", "memory"}) {
       // One that stays for a migration.
       steps += fmt::format("[[hotplug.step]]\nkind = \"{0}\"\niteration = {1}\n", kind, at / 2);
       steps +=
           fmt::format("[[hotplug.step]]\nkind = \"{0}\"\niteration = {1}\naction = \"unplug\"\n", kind, at / 2 + 2);
       ++at;
     }
-    expect_clean(scenario(fmt::format("[guest]\nworkload = \"verify\"\nmachine = \"{}\"\n[hotplug]\ntarget = "
-                                      "\"disk0\"\n{}",
-                                      machine, steps)),
+    expect_clean(scenario(fmt::format(
+                     "[guest]\nworkload = \"verify\"\nmemory = \"256MiB\"\nmachine = \"{}\"\n[hotplug]\ntarget = "
+                     "\"disk0\"\n{}",
+                     machine, steps)),
                  6);
     const auto store = store::Store::open(db());
     ASSERT_TRUE(store);
@@ -118,7 +120,7 @@ TEST_F(LibvirtTest, DevicesAreAttachedAndDetached) {
       ++done;
       return base::Result<void>();
     }));
-    EXPECT_EQ(done, 12) << machine;
+    EXPECT_EQ(done, 14) << machine;
   }
 }
 
