@@ -125,7 +125,11 @@ class DomainXml {
     leaf(domain_, "name", identity_.name);
     leaf(domain_, "uuid", identity_.uuid);
     const std::uint64_t memory = spec_.memory_bytes + spec_.memory_extra_bytes;
-    add_size(domain_, "memory", memory);
+    // With the DIMMs in it: libvirt adds them up for a new domain only, not for one that arrives.
+    const auto dimms = std::count_if(spec_.devices.begin(), spec_.devices.end(), [](const DeviceSpec& device) {
+      return is_attached_to(Attachment::memory, device.type);
+    });
+    add_size(domain_, "memory", memory + static_cast<std::uint64_t>(dimms) * kDimmBytes);
     if (spec_.memory_slots > 0) {
       attribute(add_size(domain_, "maxMemory", memory + static_cast<std::uint64_t>(spec_.memory_slots) * kDimmBytes),
                 "slots", spec_.memory_slots);

@@ -155,7 +155,7 @@ TEST_F(DomainXml, DimmsHaveTheirSlotsAndANode) {
   spec.devices = {domain_device("dm1", "memory")};
   spec.devices[0].address = "1";
   make(spec);
-  EXPECT_EQ(at("/domain/memory"), "128");
+  EXPECT_EQ(at("/domain/memory"), "256");  // the DIMM included
   EXPECT_EQ(at("/domain/maxMemory"), "640");
   EXPECT_EQ(at("/domain/maxMemory/@slots"), "4");
   EXPECT_EQ(at("/domain/cpu/numa/cell/@memory"), "128");
