@@ -217,13 +217,12 @@ void DeviceTreeCompare::Pass::compare_prop(TreeDifference difference) {
       asked_value(after.asked, difference.owner, difference.property)) {
     return;
   }
-  if (other_build) {
-    if (!difference.before || !difference.after) {
-      if (owner.hold_back("build-properties")) return;
-    } else if (owner.known("property", *difference.before, *difference.after,
-                           difference.node.type + ' ' + difference.property + ' ')) {
-      return;
-    }
+  if (difference.before && difference.after) {
+    const std::string prefix = difference.node.type + ' ' + difference.property + ' ';
+    if (owner.known("handle", *difference.before, *difference.after, prefix)) return;
+    if (other_build && owner.known("property", *difference.before, *difference.after, prefix)) return;
+  } else if (other_build && owner.hold_back("build-properties")) {
+    return;
   }
   found.push_back(std::move(difference));
 }

@@ -292,7 +292,6 @@ std::vector<std::string> ids_of(const DeviceSet& devices) {
   return ids;
 }
 
-// Attaching and detaching devices is yet to come; no scenario gets here (scenario/check.cpp).
 // Attaches to and detaches from the live domain; backends are libvirt's own affair.
 class LibvirtDevices : public DeviceControl {
  public:
