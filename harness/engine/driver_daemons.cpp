@@ -56,6 +56,11 @@ bool DriverDaemons::note_unexpected_ends(record::Journal& journal) {
   return any;
 }
 
+std::vector<hypervisor::Driver::DaemonDomains> DriverDaemons::domains(base::Deadline deadline) const {
+  if (instances_.empty()) return {};
+  return driver().domains(deadline);
+}
+
 const DaemonInstance* DriverDaemons::find(const std::string& name) const {
   const auto found = std::find_if(instances_.begin(), instances_.end(),
                                   [&name](const DaemonInstance& instance) { return instance.name == name; });

@@ -4,7 +4,9 @@
 #include <cstdint>
 #include <list>
 #include <string>
+#include <vector>
 
+#include "base/deadline.h"
 #include "base/result.h"
 #include "engine/lane_context.h"
 #include "hypervisor/driver.h"
@@ -34,6 +36,9 @@ class DriverDaemons {
   base::Result<void> start(record::Journal& journal, std::string& blamed);
   // Records unexpected ends; true when there was one.
   bool note_unexpected_ends(record::Journal& journal);
+
+  // What each says that it has (hypervisor::Driver::domains); none: nothing.
+  std::vector<hypervisor::Driver::DaemonDomains> domains(base::Deadline deadline) const;
 
   const std::list<DaemonInstance>& all() const { return instances_; }
   // Null: none.

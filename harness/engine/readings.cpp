@@ -112,6 +112,25 @@ void Readings::tree(Vm* vm, const char* point) {
   finish_tree();
 }
 
+// A daemon that has ended or hangs tells of itself otherwise too.
+void Readings::domains(const char* point) {
+  const auto began = base::Clock::now();
+  const auto all = lineage_.daemons().domains(answer_deadline());
+  if (all.empty()) return;
+  reads_.done("domains");
+  for (const hypervisor::Driver::DaemonDomains& of_daemon : all) {
+    const std::string name = of_daemon.daemon->name();
+    const DaemonInstance* instance = lineage_.daemons().find(name);
+    const std::int64_t process_id = instance == nullptr ? 0 : instance->process_id;
+    if (!of_daemon.domains) {
+      reads_.failed("domains", name, process_id, of_daemon.domains.error().message);
+      continue;
+    }
+    journal_.document({record::document_kind::kDomains, name, process_id, point, *of_daemon.domains});
+  }
+  journal_.sample("host", 0, "read_domains_ms", base::milliseconds_between(began, base::Clock::now()));
+}
+
 base::Result<void> Readings::config_by_guest() {
   const auto began = base::Clock::now();
   MIGSOAK_ASSIGN(auto seen, lineage_.guest_view().look(lineage_.channel(), answer_deadline()));

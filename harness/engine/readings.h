@@ -30,6 +30,8 @@ class Readings {
   // And of the one that waits for the guest. One that answers only with the guest in it has no tree of before the load.
   void begin_waiting_tree(Vm* vm);
   void finish_waiting_tree();
+  // What the driver's daemons say that they have; nothing where there are none.
+  void domains(const char* point);
   // Configuration space as the guest reads it, now and then. Errors are the channel's.
   base::Result<void> config_by_guest();
   // The devices that its command line and device_add named.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/deadline.h"
+#include "base/json.h"
 #include "base/result.h"
 #include "hypervisor/machine.h"
 #include "proc/containment.h"
@@ -63,6 +64,13 @@ class Driver {
   virtual std::vector<DriverDaemon*> daemons() { return {}; }
   // Of the daemons that have not ended, those that do not answer.
   virtual std::vector<std::string> silent_daemons() { return {}; }
+  // What each of them says that it has, of those that have not ended: the content of a record::document_kind::kDomains.
+  // kind subject, timeout: it does not tell.
+  struct DaemonDomains {
+    DriverDaemon* daemon = nullptr;
+    base::Result<base::Json> domains;
+  };
+  virtual std::vector<DaemonDomains> domains(base::Deadline) { return {}; }
   virtual void end_guest() {}
 
   // Starts it and returns at once; wait_ready() tells when QMP answers.

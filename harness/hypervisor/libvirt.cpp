@@ -24,6 +24,7 @@
 #include "hypervisor/driver.h"
 #include "hypervisor/libvirt_call.h"
 #include "hypervisor/libvirt_daemon.h"
+#include "hypervisor/libvirt_domains.h"
 #include "hypervisor/libvirt_log.h"
 #include "hypervisor/libvirt_monitor.h"
 #include "hypervisor/libvirt_xml.h"
@@ -492,6 +493,7 @@ class LibvirtDriver : public Driver {
   base::Result<void> begin_guest(const GuestPlace& place, base::Deadline deadline) override;
   std::vector<DriverDaemon*> daemons() override;
   std::vector<std::string> silent_daemons() override;
+  std::vector<DaemonDomains> domains(base::Deadline deadline) override;
   void end_guest() override;
   base::Result<std::unique_ptr<Machine>> start(MachineSpec spec) override;
   base::Result<std::unique_ptr<Machine>> take_over(Machine&, MachineSpec) override {
@@ -623,6 +625,18 @@ std::vector<std::string> LibvirtDriver::silent_daemons() {
     if (ended == proc::Wait::timeout) silent.push_back(side->daemon->name());
   }
   return silent;
+}
+
+std::vector<Driver::DaemonDomains> LibvirtDriver::domains(base::Deadline deadline) {
+  std::vector<DaemonDomains> all;
+  if (guest_ == nullptr) return all;
+  for (const auto& [name, side] : guest_->sides) {
+    if (side->daemon->child().exited()) continue;
+    auto told = call_libvirt<base::Json>(reactor_, guest_->inbox, side->calls, deadline, "list of domains",
+                                         [connection = side->connection] { return domains_of(connection.get()); });
+    all.push_back({side->daemon.get(), std::move(told)});
+  }
+  return all;
 }
 
 void LibvirtDriver::end_guest() {

@@ -75,7 +75,7 @@ struct Document {
   std::int64_t process_id = 0;  // 0: the guest
   std::string point;            // "source" (paused after the migration), "destination" (before the migration),
                                 // "plugged" (before it, operations done), "waiting" (the destination, before it),
-                                // "arrived" (after it), "guest"
+                                // "arrived" (after it), "stayed" (it failed), "guest"
   base::Json content = base::Json::object();
   // In an observation read back: equal numbers, equal contents; so what is made of them can be kept. 0: not known.
   std::int64_t content_id = 0;
@@ -92,6 +92,10 @@ inline constexpr const char* kDeviceSet = "device-set";
 // "waiting" before anything was sent to it, and at point "plugged" where operations of the plan were settled in it
 // before the migration: record/device_tree.h.
 inline constexpr const char* kDeviceTree = "device-tree";
+// What a driver's daemon (subject "libvirtd:a") says that it has, at point "arrived" or "stayed" (the guest is on the
+// source after a migration that failed): {"count", "domains":
+// [{"name","state","persistent","devices":[names, as in the device set]}]}
+inline constexpr const char* kDomains = "domains";
 }  // namespace document_kind
 
 // Something that happened. `kind` is one of the constants below; `detail` holds what a detector or reader needs.

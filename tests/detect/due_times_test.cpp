@@ -92,6 +92,18 @@ std::vector<Row> growing_rows() {
   };
 }
 
+// In iteration 3 the guest goes from b to a.
+Change other_daemon_has_at(std::int64_t iteration, const std::string& state) {
+  return [=](record::Observation& o, Soak&) {
+    if (o.iteration != iteration) return;
+    const auto domains = [](const std::string& of) {
+      return base::Json{{"domains", {{{"name", "guest"}, {"state", of}}}}};
+    };
+    o.documents.push_back({record::document_kind::kDomains, "libvirtd:a", 90, "arrived", domains("running")});
+    o.documents.push_back({record::document_kind::kDomains, "libvirtd:b", 91, "arrived", domains(state)});
+  };
+}
+
 std::vector<Row> sudden_rows() {
   const base::Json zombie = {{"pid", 7},
                              {"parent_pid", 6},
@@ -134,6 +146,8 @@ std::vector<Row> sudden_rows() {
        at(3, event(kinds::kConsoleLine, "guest", "BUG: unable to handle page fault"))},
       {"BAR of another size", "config-space-drift", "qemu:a", 3, 5, other_bar_size_at(3)},
       {"device_add refused", "qtree-drift", "qemu:b", 3, 5, at(3, refused_plug())},
+      {"domain left behind", "xml-drift", "libvirtd:b", 3, 5, other_daemon_has_at(3, "shut off")},
+      {"domain on both sides", "split-brain", "libvirtd:b", 3, 5, other_daemon_has_at(3, "running")},
       {"output flood", "log-signature", kTarget, 3, 5,
        at(3, event(kinds::kOutputFlood, kTarget, "", {{"bytes_dropped", 9000}}))},
   };

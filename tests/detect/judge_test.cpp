@@ -26,7 +26,7 @@ TEST(Judge, CatalogueIsTheContracts) {
                                           "memory-growth",      "thread-leak", "mapping-leak",  "leftover-file",
                                           "migration-failure",  "crash",       "hang",          "guest-corruption",
                                           "disk-corruption",    "downtime",    "log-signature", "qtree-drift",
-                                          "upgrade-failure"};
+                                          "upgrade-failure",    "xml-drift",   "split-brain"};
   std::set<std::string> names;
   for (const DetectorInfo& info : detectors()) {
     EXPECT_TRUE(names.insert(info.name).second) << info.name;

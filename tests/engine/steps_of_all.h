@@ -3,10 +3,18 @@
 
 namespace migsoak::engine {
 
-inline constexpr const char* kStepsOfAll[] = {
-    "spawn the destination",    "raise the destination",           "is the destination still there",
-    "settle the guest's disks", "match the destination's devices", "migrate",
-    "end the source",           "begin to read the device tree",   "verify the guest",
-    "judge I/O errors",         "wait for the quiet point",        "sample"};
+inline constexpr const char* kStepsOfAll[] = {"spawn the destination",
+                                              "raise the destination",
+                                              "is the destination still there",
+                                              "settle the guest's disks",
+                                              "match the destination's devices",
+                                              "migrate",
+                                              "end the source",
+                                              "begin to read the device tree",
+                                              "ask the daemons what they have",
+                                              "verify the guest",
+                                              "judge I/O errors",
+                                              "wait for the quiet point",
+                                              "sample"};
 
 }  // namespace migsoak::engine

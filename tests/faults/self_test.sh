@@ -248,6 +248,20 @@ test_monitor_refuses() {
   expect_now '[[ $(grep -ac "info qtrex" "$work/answers") -ge 1 && $(grep -ac main-system-bus "$work/answers") == 1 ]]' \
     "not once refused and once answered: $(head -c 300 "$work/answers")"
 }
+# Of this symbol libvirt's driver has only the name: a library that calls and one that has it play the two.
+test_domain_left() {
+  local out
+  printf 'void virDomainObjListRemove(void*, void*); int main(void) { for (int i = 0; i < 3; ++i)
+    virDomainObjListRemove(0, 0); return 0; }' >"$work/main.c"
+  printf '#include <stdio.h>\nvoid virDomainObjListRemove(void* a, void* b) { (void)a; (void)b; puts("removed"); }' \
+    >"$work/list.c"
+  cc -shared -fPIC -o "$work/liblist.so" "$work/list.c" &&
+    cc -o "$work/libvirtd" "$work/main.c" -L"$work" -llist -Wl,-rpath,"$work"
+  out=$(env LD_PRELOAD="$(shim domain_left)" FAULT_EXE=libvirtd FAULT_AT=2 FAULT_LIMIT=1 "$work/libvirtd" | wc -l)
+  expect_now '((out == 2))' "of 3 domains $out were taken off, not 2"
+  out=$(env LD_PRELOAD="$(shim domain_left)" "$work/libvirtd" | wc -l)
+  expect_now '((out == 3))' "asleep, of 3 domains $out were taken off"
+}
 test_slow_switch() {
   local with
   migrate_to LD_PRELOAD="$(shim slow_switch)" FAULT_MS=1500

@@ -6,6 +6,8 @@
 #include <pugixml.hpp>
 #include <sstream>
 
+#include "hypervisor/libvirt_domains.h"
+
 namespace migsoak::hypervisor {
 namespace {
 
@@ -292,6 +294,19 @@ TEST_F(DomainXml, WhatLibvirtHasNoWordsForIsRefusedWithTheReason) {
   EXPECT_THAT(refusal(spec), HasSubstr("no controller 'none.0'"));
   spec.devices = {domain_device("vd0", "vhost-user-blk"), domain_device("vd0", "virtio-rng")};
   EXPECT_THAT(refusal(spec), HasSubstr("twice"));
+}
+
+TEST(LibvirtDomains, DevicesGoByTheNamesOfTheSet) {
+  MachineSpec spec = domain_spec();
+  spec.devices = {domain_device("vd0", "vhost-user-blk"), domain_device("rng0", "virtio-rng")};
+  const auto xml = domain_xml(spec, {"guest", "6d696773-6f61-4b00-8000-000000000001", {}});
+  ASSERT_TRUE(xml) << xml.error().message;
+  EXPECT_EQ(device_names_in(*xml).value(), base::Json({"rng0", "vd0"}));
+  EXPECT_EQ(device_names_in("<domain><devices><disk><alias name='disk0'/></disk></devices></domain>").value(),
+            base::Json::array());
+  const auto none = device_names_in("<domain");
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().kind, base::ErrorKind::subject);
 }
 
 }  // namespace

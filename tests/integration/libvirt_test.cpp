@@ -137,6 +137,19 @@ TEST_F(LibvirtTest, ALeakOfADaemonIsFoundAndNamed) {
   EXPECT_EQ(leak["kind"], "eventfd");
 }
 
+// The daemon goes on listing a domain that it has sent away, once.
+TEST_F(LibvirtTest, ADomainThatIsLeftBehindIsFound) {
+  const std::string toml =
+      scenario("[guest]\nworkload = \"idle\"\n",
+               fmt::format("libvirt_env = {{ LD_PRELOAD = \"{}\", FAULT_EXE = \"libvirtd\", FAULT_LIMIT = \"1\" }}\n",
+                           fault("domain_left")));
+  const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations", "3"}, seconds(240));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json left = only(findings(db()), "xml-drift");
+  EXPECT_EQ(left["process"], "libvirtd:a");
+  EXPECT_EQ(left["kind"], "domain-left");
+}
+
 // Whatever its peer and its QEMU make of that.
 TEST_F(LibvirtTest, AStoppedDaemonIsTheOneThatHung) {
   Running running =

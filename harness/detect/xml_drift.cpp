@@ -1,0 +1,121 @@
+// xml-drift: what a driver's daemons (libvirtd) say that they have, against where the guest is and what the plan gave
+// it. A domain that was left behind, that is missing or not running, that nobody asked for; a device of the guest that
+// its domain's XML lacks, or has unasked. What QEMU itself has is compared with the plan by qtree-drift.
+#include <fmt/format.h>
+
+#include <optional>
+#include <set>
+
+#include "detect/config_documents.h"
+#include "detect/daemon_domains.h"
+#include "detect/event_text.h"
+#include "detect/finding_set.h"
+
+namespace migsoak::detect {
+
+namespace {
+
+class XmlDrift final : public FindingSetDetector {
+ public:
+  explicit XmlDrift(const record::Manifest& manifest) : FindingSetDetector("xml-drift"), sides_(manifest.sides) {}
+
+ private:
+  void fold(const record::Observation& observation) override {
+    const std::optional<DomainsTold> told = domains_told(observation);
+    if (!told) return;
+    if (told->own) compare_own(observation, *told);
+    for (const DaemonDomains& other : told->others) compare_other(observation, *told, other);
+  }
+  void compare_own(const record::Observation& observation, const DomainsTold& told);
+  void compare_devices(const record::Observation& observation, const DomainsTold& told, const base::Json& domain);
+  void compare_other(const record::Observation& observation, const DomainsTold& told, const DaemonDomains& other);
+  void report(const record::Observation& observation, const std::string& process, const char* kind,
+              const std::string& identity, const std::string& what, base::Json evidence);
+
+  std::vector<record::SideInfo> sides_;
+  DocumentCache documents_;
+};
+
+void XmlDrift::compare_own(const record::Observation& observation, const DomainsTold& told) {
+  const DaemonDomains& own = *told.own;
+  if (own.domains.empty()) {
+    return report(observation, own.daemon, "domain-missing", "",
+                  fmt::format("{} knows no domain, while the guest is on {}", own.daemon, told.side), {});
+  }
+  const base::Json* domain = own.running();
+  if (domain == nullptr) {
+    const base::Json& first = own.domains.front();
+    return report(observation, own.daemon, "domain-state", domain_text(first, "state"),
+                  fmt::format("{} says that the domain {} is {}, while the guest runs in it", own.daemon,
+                              domain_text(first, "name"), domain_text(first, "state")),
+                  {{"domain", domain_text(first, "name")}, {"state", domain_text(first, "state")}});
+  }
+  for (const base::Json& other : own.domains) {
+    if (&other == domain) continue;
+    report(observation, own.daemon, "domain-extra", unfolded(domain_text(other, "name")),
+           fmt::format("{} has the domain {} ({}), for which nobody asked", own.daemon, domain_text(other, "name"),
+                       domain_text(other, "state")),
+           {{"domain", domain_text(other, "name")}, {"state", domain_text(other, "state")}});
+  }
+  compare_devices(observation, told, *domain);
+}
+
+// The set that the guest has where it is now.
+void XmlDrift::compare_devices(const record::Observation& observation, const DomainsTold& told,
+                               const base::Json& domain) {
+  const bool arrived = told.side == observation.plan.destination_side;
+  const SideDocuments side = documents_.at(observation, arrived ? "destination" : "source");
+  if (side.device_set->empty()) return;
+  std::set<std::string> wanted, has;
+  for (const base::Json& device : *side.device_set) wanted.insert(domain_text(device, "id"));
+  for (const base::Json& name : base::json_get<base::Json>(domain, "devices", base::Json::array())) {
+    if (name.is_string()) has.insert(name.get<std::string>());
+  }
+  for (const std::string& id : wanted) {
+    if (has.count(id) > 0) continue;
+    report(observation, told.own->daemon, "device-missing", unfolded(id),
+           fmt::format("the XML of {} lacks {}, which the guest has", told.own->daemon, id),
+           {{"device", id}, {"type", domain_text(side.device(id), "type")}});
+  }
+  for (const std::string& id : has) {
+    if (wanted.count(id) > 0) continue;
+    report(observation, told.own->daemon, "device-extra", unfolded(id),
+           fmt::format("the XML of {} has {}, which the guest should not have", told.own->daemon, id),
+           {{"device", id}});
+  }
+}
+
+// One that runs on both is more than left behind: split-brain has that.
+void XmlDrift::compare_other(const record::Observation& observation, const DomainsTold& told,
+                             const DaemonDomains& other) {
+  const bool runs = told.own && told.own->running() != nullptr;
+  for (const base::Json& domain : other.domains) {
+    if (runs && &domain == other.running()) continue;
+    const std::string name = domain_text(domain, "name"), state = domain_text(domain, "state");
+    report(
+        observation, other.daemon, "domain-left", unfolded(name + ' ' + state),
+        fmt::format("{} still has the domain {} ({}), while the guest is on {}", other.daemon, name, state, told.side),
+        {{"domain", name},
+         {"state", state},
+         {"persistent", base::json_get<bool>(domain, "persistent", false)},
+         {"guest_on", told.side}});
+  }
+}
+
+void XmlDrift::report(const record::Observation& observation, const std::string& process, const char* kind,
+                      const std::string& identity, const std::string& what, base::Json evidence) {
+  const auto reported = found_.report(observation.iteration, process, kind, identity);
+  if (!reported.fresh) return;
+  reported.finding.title = fmt::format("{}, after the migration of iteration {}", what, observation.iteration);
+  if (evidence.is_object()) reported.finding.evidence.update(evidence);
+  reported.finding.evidence["mode"] = observation.plan.mode;
+  put_pair(reported.finding.evidence, observation.plan, sides_);
+}
+
+}  // namespace
+
+std::unique_ptr<Detector> make_xml_drift(const record::Manifest& manifest) {
+  return std::make_unique<XmlDrift>(manifest);
+}
+
+}  // namespace migsoak::detect

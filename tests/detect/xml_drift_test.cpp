@@ -1,0 +1,111 @@
+// xml-drift and split-brain over synthetic soaks: two daemons that tell what they have.
+#include <gmock/gmock.h>
+
+#include "config_model.h"
+
+namespace migsoak::detect {
+namespace {
+
+using namespace testing;
+using ::testing::HasSubstr;
+
+base::Json domain(const std::string& state, const std::vector<std::string>& devices = {"vd0"},
+                  const std::string& name = "guest") {
+  return {{"name", name}, {"state", state}, {"persistent", false}, {"devices", devices}};
+}
+
+void tell(record::Observation& o, const std::string& side, const std::vector<base::Json>& domains,
+          const char* point = "arrived") {
+  o.documents.push_back({record::document_kind::kDomains,
+                         "libvirtd:" + side,
+                         side == "a" ? 90 : 91,
+                         point,
+                         {{"count", domains.size()}, {"domains", domains}}});
+}
+
+void give_devices(record::Observation& o) {
+  for (const std::string& side : {o.plan.source_side, o.plan.destination_side}) {
+    o.documents.push_back({record::document_kind::kDeviceSet,
+                           "qemu:" + side,
+                           1,
+                           side == o.plan.source_side ? "source" : "destination",
+                           {{"devices", {{{"id", "vd0"}, {"type", "vhost-user-blk"}}}}}});
+  }
+}
+
+// Both daemons have what they should, but for what `change` makes of it in iteration 3 (from a on to b).
+using Has = std::map<std::string, std::vector<base::Json>>;
+std::vector<record::Finding> told(const std::function<void(Has&)>& change, const char* point = "arrived") {
+  return judged(8, [&](record::Observation& o, Soak&) {
+    give_devices(o);
+    const bool stays = o.iteration == 2 && std::string(point) == "stayed";
+    Has has{{"a", {}}, {"b", {}}};
+    has[stays ? o.plan.source_side : o.plan.destination_side] = {domain("running")};
+    if (o.iteration == 2) change(has);
+    for (const auto& [side, domains] : has) tell(o, side, domains, stays ? point : "arrived");
+  });
+}
+
+TEST(XmlDrift, QuietWhenEachHasWhatItShould) {
+  EXPECT_TRUE(told([](Has&) {}).empty()) << describe(told([](Has&) {}));
+  EXPECT_TRUE(told([](Has&) {}, "stayed").empty()) << describe(told([](Has&) {}, "stayed"));
+}
+
+struct XmlRow {
+  const char* detector;
+  const char* kind;
+  const char* process;
+  const char* words;
+  std::function<void(Has&)> change;
+};
+
+TEST(XmlDrift, EachDifferenceIsNamedOnce) {
+  const std::vector<XmlRow> rows = {
+      {"split-brain", "two-running", "libvirtd:a", "libvirtd:a and libvirtd:b both have the domain guest running",
+       [](Has& has) { has["a"] = {domain("running")}; }},
+      {"xml-drift", "domain-left", "libvirtd:a",
+       "libvirtd:a still has the domain guest (shut off), while the guest is on b",
+       [](Has& has) { has["a"] = {domain("shut off")}; }},
+      {"xml-drift", "domain-missing", "libvirtd:b", "libvirtd:b knows no domain, while the guest is on b",
+       [](Has& has) { has["b"].clear(); }},
+      {"xml-drift", "domain-state", "libvirtd:b",
+       "libvirtd:b says that the domain guest is paused, while the guest runs in it",
+       [](Has& has) { has["b"] = {domain("paused")}; }},
+      {"xml-drift", "domain-extra", "libvirtd:b", "libvirtd:b has the domain other (shut off), for which nobody asked",
+       [](Has& has) { has["b"].push_back(domain("shut off", {}, "other")); }},
+      {"xml-drift", "device-missing", "libvirtd:b", "the XML of libvirtd:b lacks vd0, which the guest has",
+       [](Has& has) { has["b"] = {domain("running", {})}; }},
+      {"xml-drift", "device-extra", "libvirtd:b", "the XML of libvirtd:b has vd9, which the guest should not have",
+       [](Has& has) {
+         has["b"] = {domain("running", {"vd0", "vd9"})};
+       }},
+  };
+  for (const XmlRow& row : rows) {
+    SCOPED_TRACE(row.kind);
+    const auto findings = told(row.change);
+    ASSERT_EQ(findings.size(), 1u) << describe(findings);
+    EXPECT_EQ(findings[0].detector, row.detector);
+    EXPECT_EQ(findings[0].kind, row.kind);
+    EXPECT_EQ(findings[0].process, row.process);
+    EXPECT_EQ(findings[0].detected_iteration, 2);
+    EXPECT_EQ(findings[0].blame, record::Blame::subject);
+    EXPECT_THAT(findings[0].title, HasSubstr(row.words));
+  }
+}
+
+TEST(XmlDrift, WhereTheGuestStayedTheDestinationHasNothing) {
+  const auto findings = told([](Has& has) { has["b"] = {domain("paused")}; }, "stayed");
+  ASSERT_EQ(findings.size(), 1u) << describe(findings);
+  EXPECT_EQ(findings[0].kind, "domain-left");
+  EXPECT_EQ(findings[0].process, "libvirtd:b");
+}
+
+TEST(XmlDrift, WhatIsNoListIsNotJudged) {
+  const auto findings = judged(4, [](record::Observation& o, Soak&) {
+    o.documents.push_back({record::document_kind::kDomains, "libvirtd", 90, "arrived", {{"domains", "none"}}});
+  });
+  EXPECT_TRUE(findings.empty()) << describe(findings);
+}
+
+}  // namespace
+}  // namespace migsoak::detect
