@@ -62,6 +62,23 @@ std::set<pid_t> Lineage::known_pids() const {
   return pids;
 }
 
+// While it has a domain it keeps account of that in its directory, under names of its own making; one that has ended
+// could not tidy up.
+void Lineage::expect_files_of(const DaemonInstance& instance, probes::Scene& scene) const {
+  const hypervisor::DriverDaemon& daemon = *instance.daemon;
+  scene.owners.emplace(daemon.directory(), daemon.name());
+  const bool has_machine =
+      std::any_of(vms_.begin(), vms_.end(), [&](const Vm& vm) { return vm.machine->spec().side == daemon.side(); });
+  const hypervisor::DriverDaemon::OwnFiles& own = daemon.own_files();
+  if (has_machine || instance.lost || own.directories.empty()) {
+    scene.expected_files.insert(daemon.directory());
+    return;
+  }
+  scene.expected_files.insert(own.files.begin(), own.files.end());
+  scene.looked_into.insert(own.directories.begin(), own.directories.end());
+  scene.looked_into.insert(daemon.directory());
+}
+
 probes::Scene Lineage::scene() const {
   probes::Scene scene;
   scene.run_dir = context_.run_dir;
@@ -77,7 +94,7 @@ probes::Scene Lineage::scene() const {
     for (const std::string& socket : instance->target->sockets()) scene.expected_files.insert(socket);
   }
   for (const DaemonInstance& instance : daemons_.all()) {
-    scene.expected_files.insert(instance.daemon->directory());
+    expect_files_of(instance, scene);
     if (!instance.lost)
       scene.subjects.push_back({instance.name, instance.process_id, instance.daemon->process().pid, {}});
   }

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,14 @@ class DriverDaemon {
 
   virtual std::string name() const = 0;              // "libvirtd:a"
   virtual std::string program() const = 0;           // "libvirtd"
+  virtual const std::string& side() const = 0;
   virtual const std::string& directory() const = 0;  // all that it makes in the run directory
+  // What may lie in there while no machine of its side is left; all else was left behind.
+  struct OwnFiles {
+    std::set<std::string> files;        // a directory: with all that is in it
+    std::set<std::string> directories;  // but not what is in them
+  };
+  virtual const OwnFiles& own_files() const = 0;
   virtual ProcessIdentity process() const = 0;
 
   // As of a Machine.

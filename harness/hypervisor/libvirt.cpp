@@ -520,7 +520,10 @@ base::Result<void> LibvirtDriver::begin_guest(const GuestPlace& place, base::Dea
     MIGSOAK_ASSIGN(side->daemon, LibvirtDaemon::start(reactor_, containment_, of_side));
     guest_->sides.emplace(name, std::move(side));
   }
-  for (auto& [name, side] : guest_->sides) MIGSOAK_TRY(connect(*side, deadline), "libvirtd:" + name);
+  for (auto& [name, side] : guest_->sides) {
+    MIGSOAK_TRY(connect(*side, deadline), "libvirtd:" + name);
+    side->daemon->note_own_files();
+  }
   return {};
 }
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <utility>
 
 #include "base/text.h"
 #include "proc/program.h"
@@ -34,6 +35,11 @@ constexpr std::array<const char*, 3> kDriverFolders = {"/usr/lib/x86_64-linux-gn
                                                        "/usr/lib64/libvirt/connection-driver",
                                                        "/usr/lib/libvirt/connection-driver"};
 constexpr const char* kQemuDriver = "libvirt_driver_qemu.so";
+
+// What a daemon keeps on purpose when its domains have gone.
+constexpr std::array<std::pair<const char*, const char*>, 2> kKept = {
+    {{"var/log", "what the QEMUs of its domains said"},
+     {"var/cache", "what it found out about the programs it starts"}}};
 
 // Run by sh as `sh enter.sh DIRECTORY PROGRAM [ARGUMENT…]` in a new mount namespace; becomes the daemon, in one pid.
 constexpr const char* kEnter = R"(# Made by migsoak for one private libvirtd; see hypervisor/libvirt_daemon.h.
@@ -238,6 +244,16 @@ bool LibvirtDaemon::has_own_drivers() const {
     return !error;
   }
   return false;
+}
+
+void LibvirtDaemon::note_own_files() {
+  own_files_ = {};
+  for (const auto& [name, reason] : kKept) own_files_.files.insert(directory_ + "/" + name);
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(directory_, error), end; !error && entry != end; entry.increment(error)) {
+    (entry->symlink_status().type() == fs::file_type::directory ? own_files_.directories : own_files_.files)
+        .insert(entry->path());
+  }
 }
 
 // Behind what gives a system daemon its mount namespace, the daemon's own command line stands last.

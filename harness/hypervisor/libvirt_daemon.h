@@ -33,6 +33,10 @@ class LibvirtDaemon : public DriverDaemon {
   proc::ChildProcess& child() { return *child_; }
   // All that is its own lies in here.
   const std::string& directory() const override { return directory_; }
+  const std::string& side() const override { return place_.side; }
+  const OwnFiles& own_files() const override { return own_files_; }
+  // To be called once it answers and has had no domain: what it has now is its own.
+  void note_own_files();
   std::string program() const override;
   ProcessIdentity process() const override { return {child_->pid(), child_->start_ticks()}; }
   std::vector<std::string> take_lines() override { return child_->take_lines(); }
@@ -58,6 +62,7 @@ class LibvirtDaemon : public DriverDaemon {
   LibvirtPlace place_;
   bool system_;
   std::string directory_;
+  OwnFiles own_files_;
   std::unique_ptr<proc::ChildProcess> child_;
 };
 

@@ -112,11 +112,12 @@ class FilesLook {
       if (depth == 0 && name == "owner") continue;  // proc/run_dir.h
       struct stat info {};
       if (::lstat(path.c_str(), &info) != 0) continue;
-      if (S_ISDIR(info.st_mode) && depth < kDepthMax && holds_expected(path)) {
+      if (S_ISDIR(info.st_mode) && depth < kDepthMax && (holds_expected(path) || scene_.looked_into.count(path) != 0)) {
         walk(path, depth + 1);
         continue;
       }
-      suspect(path, path.substr(scene_.run_dir.size() + 1), owner_by_name(name));
+      const Subject* owner = owner_by_place(path);
+      suspect(path, path.substr(scene_.run_dir.size() + 1), owner != nullptr ? owner : owner_by_name(name));
     }
   }
 
@@ -138,6 +139,13 @@ class FilesLook {
       }
       return false;
     });
+  }
+
+  const Subject* owner_by_place(const std::string& path) const {
+    for (const auto& [directory, subject] : scene_.owners) {
+      if (path.rfind(directory + "/", 0) == 0) return subject_named(scene_, subject);
+    }
+    return nullptr;
   }
 
   // Sockets and files of a target start with its name (target/target_kind.h, socket_path()).

@@ -32,6 +32,10 @@ struct Scene {
   std::set<pid_t> known_processes;  // every pid the harness started and still knows (QEMUs, targets, guardian)
   std::string run_dir;
   std::set<std::string> expected_files;  // in run_dir, absolute
+  // Directories that are expected without what is in them.
+  std::set<std::string> looked_into;
+  // Whose doing what lies below a directory is: a subject's name.
+  std::map<std::string, std::string> owners;
   // Ties pids that are gone to a topology process, for orphans: pid -> subject name (all pids ever seen in the trees).
   std::map<pid_t, std::string> ancestry;
   double since_iteration_start_ms = 0;

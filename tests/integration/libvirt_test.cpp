@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <set>
+#include <string>
 
 #include "run_migsoak.h"
 #include "store/store.h"
@@ -135,6 +137,26 @@ TEST_F(LibvirtTest, ALeakOfADaemonIsFoundAndNamed) {
   const base::Json leak = only(findings(db()), "fd-leak");
   EXPECT_EQ(leak["process"], "libvirtd:a");
   EXPECT_EQ(leak["kind"], "eventfd");
+}
+
+// A child that a daemon does not wait for and a file that stays in its directory, seen when the guest has moved away.
+TEST_F(LibvirtTest, AChildAndAFileThatADaemonForgetsAreItsOwn) {
+  // libvirt hands the preloading on to the QEMUs that it asks for their features, and so the files.
+  const std::string toml = scenario(
+      "[guest]\nworkload = \"idle\"\n",
+      fmt::format("env = {{ FAULT_EXE = \"none\" }}\nlibvirt_env = {{ LD_PRELOAD = \"{}:{}\", FAULT_ON = \"accept\", "
+                  "FAULT_EXE = \"libvirtd\" }}\n",
+                  fault("zombie"), fault("leftover_file")));
+  const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations", "5"}, seconds(240));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  std::set<std::string> found;
+  const base::Json all = findings(db());
+  for (const base::Json& finding : all["findings"]) {
+    EXPECT_EQ(finding["process"], "libvirtd:a") << finding.dump(2);
+    found.insert(finding["detector"].get<std::string>() + " " + finding["kind"].get<std::string>());
+  }
+  EXPECT_THAT(found, ::testing::IsSupersetOf({"zombie child", "leftover-file file"}));
+  expect_nothing_left();
 }
 
 // The daemon goes on listing a domain that it has sent away, once.

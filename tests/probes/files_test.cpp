@@ -76,6 +76,25 @@ TEST_F(FilesTest, directories_are_entered_only_towards_what_is_expected) {
   EXPECT_EQ(found[1].detail["type"], "directory");
 }
 
+TEST_F(FilesTest, what_a_daemon_leaves_in_its_directory_is_the_daemons) {
+  const auto daemon = make_fixture("libvirtd:a");
+  for (const char* name : {"lv-a", "lv-a/run", "lv-a/cache", "lv-a/run/new"}) {
+    ASSERT_EQ(::mkdir(in_run_dir(name).c_str(), 0700), 0);
+  }
+  for (const char* name : {"lv-a/run/pid", "lv-a/cache/caps.xml", "lv-a/run/guest.xml"}) write_file(in_run_dir(name));
+  expected_files_ = {in_run_dir("lv-a/run/pid"), in_run_dir("lv-a/cache")};
+  looked_into_ = {in_run_dir("lv-a"), in_run_dir("lv-a/run")};
+  owners_ = {{in_run_dir("lv-a"), "libvirtd:a"}};
+  const auto found = events(look({subject_of("libvirtd:a", 3, daemon->pid())}), kind::kLeftover);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].detail["path"], "lv-a/run/guest.xml");
+  EXPECT_EQ(found[1].detail["path"], "lv-a/run/new");
+  for (const record::Event& event : found) {
+    EXPECT_EQ(event.subject, "libvirtd:a");
+    EXPECT_EQ(event.process_id, 3);
+  }
+}
+
 TEST_F(FilesTest, a_hostile_name_is_escaped_and_bounded) {
   write_file(in_run_dir("a\x1b[31m\n" + std::string(230, 'x')));
   const auto found = events(look({}), kind::kLeftover);

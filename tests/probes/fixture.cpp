@@ -255,6 +255,8 @@ Scene ProbesTest::scene_of(std::vector<Subject> subjects) {
   scene.subjects = std::move(subjects);
   scene.run_dir = run_dir_->path();
   scene.expected_files = expected_files_;
+  scene.looked_into = looked_into_;
+  scene.owners = owners_;
   return scene;
 }
 

@@ -54,7 +54,8 @@ class ProbesTest : public ::testing::Test {
   std::unique_ptr<proc::Containment> containment_;
   ProbeState state_;
   std::set<pid_t> known_;  // Scene::known_processes beside the subjects
-  std::set<std::string> expected_files_;
+  std::set<std::string> expected_files_, looked_into_;
+  std::map<std::string, std::string> owners_;
 };
 
 // What a test asks of an observation.
