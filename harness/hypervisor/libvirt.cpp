@@ -14,6 +14,7 @@
 #include <cassert>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <set>
@@ -315,10 +316,19 @@ class LibvirtDevices : public DeviceControl {
   bool unplugged(const std::string& id) const override {
     return side().facts->removed.count(libvirt_device_id(id)) > 0;
   }
+  // As the domain's XML has it: QEMU may be without it a moment before libvirtd takes note, which would refuse the next
+  // migration.
   base::Result<bool> has_device(const std::string& id, base::Deadline deadline) override {
-    MIGSOAK_ASSIGN(const base::Json list, monitor_.execute("qom-list", {{"path", "/machine/peripheral"}}, deadline));
-    return std::any_of(list.begin(), list.end(),
-                       [&id](const base::Json& item) { return base::json_get<std::string>(item, "name", "") == id; });
+    const std::string what = "XML of the domain";
+    MIGSOAK_ASSIGN(const base::Json names,
+                   call_libvirt<base::Json>(guest_.reactor, guest_.inbox, side().calls, deadline, what,
+                                            [domain = domain_, what]() -> base::Result<base::Json> {
+                                              const std::unique_ptr<char, decltype(&std::free)> xml(
+                                                  virDomainGetXMLDesc(domain.get(), 0), &std::free);
+                                              if (xml == nullptr) return libvirt_error(what);
+                                              return device_names_in(xml.get());
+                                            }));
+    return std::find(names.begin(), names.end(), id) != names.end();
   }
   base::Result<void> drop_backends(const DeviceSpec&, base::Deadline) override { return {}; }
 
