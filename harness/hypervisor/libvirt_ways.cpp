@@ -44,6 +44,7 @@ std::string libvirt_conflict(const std::string& transport, const record::Libvirt
     }
   }
   if (has("parallel") && tunnelled) return "\"parallel\" does not go with \"tunnelled\", which is one stream";
+  // libvirt's own choice of a method (xbzrle) does nothing for parallel streams, and newer ones refuse it.
   if (has("parallel") && has("compressed")) return "\"parallel\" does not go with \"compressed\"";
   // The kernel has it for TCP alone (MSG_ZEROCOPY).
   if (has("zerocopy") && transport != "tcp") return "\"zerocopy\" needs transport \"tcp\"";
