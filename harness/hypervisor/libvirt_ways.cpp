@@ -5,6 +5,9 @@
 
 #include <algorithm>
 
+#include "base/text.h"
+#include "proc/child_process.h"
+
 namespace migsoak::hypervisor {
 
 const std::vector<LibvirtFlag>& libvirt_flags() {
@@ -44,11 +47,25 @@ std::string libvirt_conflict(const std::string& transport, const record::Libvirt
     }
   }
   if (has("parallel") && tunnelled) return "\"parallel\" does not go with \"tunnelled\", which is one stream";
-  // libvirt's own choice of a method (xbzrle) does nothing for parallel streams, and newer ones refuse it.
+  // QEMU does not apply xbzrle, which is what libvirt takes for it, to parallel streams.
   if (has("parallel") && has("compressed")) return "\"parallel\" does not go with \"compressed\"";
   // The kernel has it for TCP alone (MSG_ZEROCOPY).
   if (has("zerocopy") && transport != "tcp") return "\"zerocopy\" needs transport \"tcp\"";
   return "";
+}
+
+base::Result<void> check_locked_memory(proc::Reactor& reactor, proc::Containment& containment, std::uint64_t bytes,
+                                       base::Deadline deadline) {
+  proc::SpawnSpec spec;
+  spec.name = "prlimit";
+  spec.argv = {"prlimit", fmt::format("--memlock={0}:{0}", bytes), "true"};
+  MIGSOAK_ASSIGN(const proc::CommandOutput output, proc::run_command(reactor, containment, spec, deadline));
+  if (output.status.success()) return {};
+  return base::fail(
+      base::ErrorKind::bad_input,
+      fmt::format("libvirt locks the guest's memory for it, and this host does not allow that ({}); raise the limit "
+                  "(ulimit -H -l)",
+                  base::printable(output.out.substr(0, output.out.find('\n')), 200)));
 }
 
 }  // namespace migsoak::hypervisor

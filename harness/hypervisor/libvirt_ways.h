@@ -1,9 +1,14 @@
-// The ways in which libvirt migrates a guest, by the words that scenarios have for them. Pure, and without libvirt.
+// The ways in which libvirt migrates a guest, by the words that scenarios have for them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
+#include "base/deadline.h"
+#include "base/result.h"
+#include "proc/containment.h"
+#include "proc/reactor.h"
 #include "record/plan.h"
 
 namespace migsoak::hypervisor {
@@ -23,7 +28,12 @@ const std::vector<LibvirtFlag>& libvirt_flags();
 const LibvirtFlag* find_libvirt_flag(const std::string& name);
 std::vector<std::string> libvirt_flag_names();
 
-// Why these do not go together in one migration; empty: they do.
+// Pure. Why these do not go together in one migration; empty: they do.
 std::string libvirt_conflict(const std::string& transport, const record::LibvirtWay& way);
+
+// With "zerocopy" libvirt has the guest's memory locked in the source's QEMU. kind bad_input: this host or container
+// does not allow so much.
+base::Result<void> check_locked_memory(proc::Reactor& reactor, proc::Containment& containment, std::uint64_t bytes,
+                                       base::Deadline deadline);
 
 }  // namespace migsoak::hypervisor

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "base/text.h"
 #include "base/version.h"
 #include "hypervisor/libvirt_ways.h"
 
@@ -18,20 +17,6 @@ using scenario::Scenario;
 namespace {
 
 constexpr const char* kUnixSince = "6.8";  // migration over a unix socket
-
-// libvirt has the guest's RAM locked in the source's QEMU, which not every host and container allows.
-Result<void> check_locked_memory(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario) {
-  proc::SpawnSpec spec;
-  spec.name = "prlimit";
-  spec.argv = {"prlimit", fmt::format("--memlock={0}:{0}", scenario.guest.memory_bytes), "true"};
-  MIGSOAK_ASSIGN(const proc::CommandOutput output,
-                 proc::run_command(reactor, containment, spec, base::Deadline::in(std::chrono::seconds(10))));
-  if (output.status.success()) return {};
-  return fail(ErrorKind::bad_input,
-              fmt::format("{}: migration.libvirt.flags: zerocopy has the guest's memory locked, and this host does not "
-                          "allow that ({}); raise the limit (ulimit -H -l)",
-                          scenario.file, base::printable(output.out.substr(0, output.out.find('\n')), 200)));
-}
 
 }  // namespace
 
@@ -58,7 +43,10 @@ Result<void> check_libvirt_ways(proc::Reactor& reactor, proc::Containment& conta
       if (flag.qemu_since.empty() || !base::older_version(qemu, flag.qemu_since)) continue;
       return lacks("flags", name, "QEMU " + flag.qemu_since, fmt::format("side {} has {}", side.name, qemu));
     }
-    if (name == "zerocopy") MIGSOAK_TRY(check_locked_memory(reactor, containment, scenario));
+    if (name != "zerocopy") continue;
+    MIGSOAK_TRY(hypervisor::check_locked_memory(reactor, containment, scenario.guest.memory_bytes,
+                                                base::Deadline::in(std::chrono::seconds(10))),
+                scenario.file + ": migration.libvirt.flags: zerocopy");
   }
   return {};
 }
