@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "hypervisor/device_type.h"
 #include "plan/load.h"
@@ -22,8 +23,18 @@ std::string words_of(const record::PlannedOperation& operation) {
   return fmt::format("{} {} {} at {}, {}", operation.action, operation.kind, operation.device, place, operation.timing);
 }
 
+// "libvirt, managed client; flags auto-converge, parallel; 4 connections; 50 MiB/s"
+std::string words_of(const record::LibvirtWay& way) {
+  std::string words = "libvirt, managed " + way.managed;
+  if (!way.flags.empty()) words += "; flags " + base::join(way.flags, ", ");
+  if (way.parallel_connections > 0) words += fmt::format("; {} connections", way.parallel_connections);
+  if (way.bandwidth_mib > 0) words += fmt::format("; {} MiB/s", way.bandwidth_mib);
+  return words;
+}
+
 // What comes before, during and after the migration, in that order.
 void print_steps(const record::Plan& plan) {
+  if (plan.libvirt) print("  " + words_of(*plan.libvirt));
   if (!plan.upgrade_failure.empty()) print("  first attempted and made to fail: " + plan.upgrade_failure);
   for (const record::PlannedOperation& operation : plan.operations) print("  " + words_of(operation));
   for (const record::PlannedRestart& restart : plan.restarts) {

@@ -1,8 +1,10 @@
 // xml-drift: what a driver's daemons (libvirtd) say that they have, against where the guest is and what the plan gave
-// it. A domain that was left behind, that is missing or not running, that nobody asked for; a device of the guest that
+// it. A domain that was left behind, that is kept on disk unasked or is not although asked, that is missing or not running, that nobody asked for; a device of the guest that
 // its domain's XML lacks, or has unasked. What QEMU itself has is compared with the plan by qtree-drift.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <set>
 
@@ -21,11 +23,13 @@ class XmlDrift final : public FindingSetDetector {
 
  private:
   void fold(const record::Observation& observation) override {
+    note_definitions(observation);
     const std::optional<DomainsTold> told = domains_told(observation);
     if (!told) return;
     if (told->own) compare_own(observation, *told);
     for (const DaemonDomains& other : told->others) compare_other(observation, *told, other);
   }
+  void note_definitions(const record::Observation& observation);
   void compare_own(const record::Observation& observation, const DomainsTold& told);
   void compare_devices(const record::Observation& observation, const DomainsTold& told, const base::Json& domain);
   void compare_other(const record::Observation& observation, const DomainsTold& told, const DaemonDomains& other);
@@ -34,7 +38,30 @@ class XmlDrift final : public FindingSetDetector {
 
   std::vector<record::SideInfo> sides_;
   DocumentCache documents_;
+  std::int64_t lineage_ = -1;
+  std::set<std::string> defined_;  // daemons that were asked to keep a definition of the guest, here or not
 };
+
+// A definition goes with the flag, or before the guest comes back to where one is; a guest has its daemons to itself.
+void XmlDrift::note_definitions(const record::Observation& observation) {
+  if (observation.lineage != lineage_) {
+    lineage_ = observation.lineage;
+    defined_.clear();
+  }
+  const record::Plan& plan = observation.plan;
+  if (!plan.libvirt || observation.status != record::IterationStatus::completed) return;
+  const auto has = [&plan](const char* flag) {
+    const std::vector<std::string>& flags = plan.libvirt->flags;
+    return std::find(flags.begin(), flags.end(), flag) != flags.end();
+  };
+  const std::string from = "libvirtd:" + plan.source_side, to = "libvirtd:" + plan.destination_side;
+  if (has("undefine-source")) defined_.erase(from);
+  if (has("persist-dest")) {
+    defined_.insert(to);
+  } else {
+    defined_.erase(to);
+  }
+}
 
 void XmlDrift::compare_own(const record::Observation& observation, const DomainsTold& told) {
   const DaemonDomains& own = *told.own;
@@ -49,6 +76,13 @@ void XmlDrift::compare_own(const record::Observation& observation, const Domains
                   fmt::format("{} says that the domain {} is {}, while the guest runs in it", own.daemon,
                               domain_text(first, "name"), domain_text(first, "state")),
                   {{"domain", domain_text(first, "name")}, {"state", domain_text(first, "state")}});
+  }
+  const bool persistent = base::json_get<bool>(*domain, "persistent", false);
+  if (persistent != (defined_.count(own.daemon) > 0) && observation.status == record::IterationStatus::completed) {
+    report(observation, own.daemon, persistent ? "domain-defined" : "domain-undefined", "",
+           fmt::format("{} has {} definition of the domain {}, which runs there", own.daemon,
+                       persistent ? "kept a" : "no", domain_text(*domain, "name")),
+           {{"domain", domain_text(*domain, "name")}, {"persistent", persistent}});
   }
   for (const base::Json& other : own.domains) {
     if (&other == domain) continue;
@@ -91,13 +125,15 @@ void XmlDrift::compare_other(const record::Observation& observation, const Domai
   const bool runs = told.own && told.own->running() != nullptr;
   for (const base::Json& domain : other.domains) {
     if (runs && &domain == other.running()) continue;
+    const bool persistent = base::json_get<bool>(domain, "persistent", false);
+    if (persistent && domain_text(domain, "state") == "shut off" && defined_.count(other.daemon) > 0) continue;
     const std::string name = domain_text(domain, "name"), state = domain_text(domain, "state");
     report(
         observation, other.daemon, "domain-left", unfolded(name + ' ' + state),
         fmt::format("{} still has the domain {} ({}), while the guest is on {}", other.daemon, name, state, told.side),
         {{"domain", name},
          {"state", state},
-         {"persistent", base::json_get<bool>(domain, "persistent", false)},
+         {"persistent", persistent},
          {"guest_on", told.side}});
   }
 }

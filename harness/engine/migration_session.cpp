@@ -16,6 +16,7 @@ Result<ops::MigrationContext> MigrationSession::begin(Deadline deadline, ops::Mi
   const Vm* destination = ends_.destination;
   ops::MigrationChannels channels;
   channels.transport = journal_.plan().transport;
+  channels.libvirt = journal_.plan().libvirt.value_or(record::LibvirtWay{});
   channels.run_dir = lineage_.context().run_dir;
   channels.tag = destination != nullptr ? destination->machine->spec().instance : prepared_.spec.instance;
   channels.state_file = prepared_.state_file;

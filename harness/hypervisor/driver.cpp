@@ -34,7 +34,8 @@ base::Result<void> Driver::begin_guest(const GuestPlace&, base::Deadline) {
   return {};
 }
 
-base::Result<std::unique_ptr<DrivenMigration>> Machine::begin_migration(const MachineSpec&, const std::string&) {
+base::Result<std::unique_ptr<DrivenMigration>> Machine::begin_migration(const MachineSpec&, const std::string&,
+                                                                        const record::LibvirtWay&) {
   return base::fail(base::ErrorKind::bad_input, "this driver does not migrate by itself");
 }
 

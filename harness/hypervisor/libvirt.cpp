@@ -4,9 +4,7 @@
 #include <fmt/format.h>
 #include <libvirt/libvirt-qemu.h>
 #include <libvirt/libvirt.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -27,6 +25,7 @@
 #include "hypervisor/libvirt_daemon.h"
 #include "hypervisor/libvirt_domains.h"
 #include "hypervisor/libvirt_log.h"
+#include "hypervisor/libvirt_migration.h"
 #include "hypervisor/libvirt_monitor.h"
 #include "hypervisor/libvirt_xml.h"
 #include "hypervisor/sockets.h"
@@ -114,6 +113,7 @@ struct LibvirtSide {
   LibvirtConnection connection;
   std::shared_ptr<DomainFacts> facts = std::make_shared<DomainFacts>();
   CallThread calls;
+  bool defines = false;  // it keeps a definition of the guest (persist-dest), here or not
 };
 
 // Shared by a driver and its machines; goes with the driver's guest.
@@ -148,144 +148,6 @@ pid_t qemu_in(const std::string& pid_file, const proc::Containment& containment)
     if (proc::innermost_pid(pid) == inner) return pid;
   }
   return 0;
-}
-
-// libvirtd's own choice begins with the same port in every daemon, and two that choose at the same time meet there. One
-// that the kernel has just given away it does not give to the next.
-base::Result<int> free_port() {
-  const base::UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* const general = reinterpret_cast<sockaddr*>(&address);
-  if (!socket.valid() || ::bind(socket.get(), general, size) != 0 || ::getsockname(socket.get(), general, &size) != 0) {
-    return base::fail_errno("no free port", errno);
-  }
-  return ntohs(address.sin_port);
-}
-
-class LibvirtMigration : public DrivenMigration {
- public:
-  LibvirtMigration(std::shared_ptr<LibvirtGuest> guest, LibvirtDomain domain, const std::string& from,
-                   const std::string& to)
-      : guest_(std::move(guest)),
-        domain_(std::move(domain)),
-        from_(from),
-        to_(to),
-        starts_before_(guest_->side(to).facts->starts) {}
-  ~LibvirtMigration() override {
-    if (!over()) LibvirtMigration::abort();
-  }
-
-  struct Parameters {
-    std::string destination_uri, destination_xml, migrate_uri, listen_address;
-    unsigned long flags = VIR_MIGRATE_LIVE | VIR_MIGRATE_PEER2PEER;
-    unsigned downtime_limit_ms = 0;  // 0: QEMU's own
-  };
-  void begin(Parameters parameters) {
-    thread_.run(
-        [domain = domain_, inbox = guest_->inbox, weak = std::weak_ptr(state_), parameters = std::move(parameters)] {
-          auto result = std::make_shared<base::Result<void>>(migrate(domain.get(), parameters));
-          inbox->post([weak, result] {
-            if (const auto state = weak.lock()) state->emplace(std::move(*result));
-          });
-        });
-  }
-
-  bool has_destination() const override { return guest_->side(to_).facts->starts > starts_before_; }
-  bool over() const override { return state_->has_value(); }
-  base::Result<void> result() const override {
-    assert(over());
-    return **state_;
-  }
-  void abort() override {
-    guest_->side(from_).calls.run([domain = domain_] { virDomainAbortJob(domain.get()); });
-  }
-  std::vector<std::pair<std::string, double>> figures(base::Deadline deadline) override;
-
- private:
-  static base::Result<void> migrate(virDomainPtr domain, const Parameters& parameters);
-
-  std::shared_ptr<LibvirtGuest> guest_;
-  LibvirtDomain domain_;
-  std::string from_, to_;
-  std::int64_t starts_before_;
-  std::shared_ptr<std::optional<base::Result<void>>> state_ = std::make_shared<std::optional<base::Result<void>>>();
-  CallThread thread_;
-};
-
-base::Result<void> LibvirtMigration::migrate(virDomainPtr domain, const Parameters& parameters) {
-  if (parameters.downtime_limit_ms > 0 &&
-      virDomainMigrateSetMaxDowntime(domain, parameters.downtime_limit_ms, 0) != 0) {
-    return libvirt_error("limit of the downtime");
-  }
-  virTypedParameterPtr typed = nullptr;
-  int count = 0, room = 0;
-  const auto add = [&](const char* name, const std::string& value) {
-    if (!value.empty()) virTypedParamsAddString(&typed, &count, &room, name, value.c_str());
-  };
-  add(VIR_MIGRATE_PARAM_DEST_XML, parameters.destination_xml);
-  add(VIR_MIGRATE_PARAM_URI, parameters.migrate_uri);
-  add(VIR_MIGRATE_PARAM_LISTEN_ADDRESS, parameters.listen_address);
-  const int migrated = virDomainMigrateToURI3(domain, parameters.destination_uri.c_str(), typed,
-                                              static_cast<unsigned>(count), static_cast<unsigned>(parameters.flags));
-  base::Result<void> result;
-  if (migrated != 0) result = libvirt_error("migration");
-  virTypedParamsFree(typed, count);
-  return result;
-}
-
-struct JobFigure {
-  const char* parameter;
-  const char* metric;
-  double factor;
-};
-constexpr JobFigure kJobFigures[] = {
-    {VIR_DOMAIN_JOB_TIME_ELAPSED, "total_ms", 1},
-    {VIR_DOMAIN_JOB_DOWNTIME, "downtime_ms", 1},
-    {VIR_DOMAIN_JOB_SETUP_TIME, "setup_ms", 1},
-    {VIR_DOMAIN_JOB_MEMORY_PROCESSED, "ram_bytes", 1},
-    {VIR_DOMAIN_JOB_MEMORY_TOTAL, "ram_total_bytes", 1},
-    {VIR_DOMAIN_JOB_MEMORY_REMAINING, "remaining_bytes", 1},
-    {VIR_DOMAIN_JOB_MEMORY_ITERATION, "ram_dirty_sync_count", 1},
-    {VIR_DOMAIN_JOB_MEMORY_NORMAL, "ram_normal_pages", 1},
-    {VIR_DOMAIN_JOB_MEMORY_CONSTANT, "ram_duplicate_pages", 1},
-    {VIR_DOMAIN_JOB_MEMORY_BPS, "ram_mbit_per_s", 8e-6},
-};
-
-// They stay with the domain, so with the destination.
-base::Result<base::Json> job_figures(virConnectPtr connection) {
-  const LibvirtDomain domain = hold_domain(virDomainLookupByUUIDString(connection, kDomainUuid));
-  if (!domain) return libvirt_error("look-up of the domain");
-  virTypedParameterPtr parameters = nullptr;
-  int type = 0, count = 0;
-  if (virDomainGetJobStats(domain.get(), &type, &parameters, &count, VIR_DOMAIN_JOB_STATS_COMPLETED) != 0) {
-    return libvirt_error("statistics of the job");
-  }
-  base::Json figures = base::Json::object();
-  for (const JobFigure& figure : kJobFigures) {
-    unsigned long long value = 0;
-    int number = 0;
-    if (virTypedParamsGetULLong(parameters, count, figure.parameter, &value) == 1) {
-      figures[figure.metric] = static_cast<double>(value) * figure.factor;
-    } else if (virTypedParamsGetInt(parameters, count, figure.parameter, &number) == 1) {
-      figures[figure.metric] = number * figure.factor;
-    }
-  }
-  virTypedParamsFree(parameters, count);
-  return figures;
-}
-
-std::vector<std::pair<std::string, double>> LibvirtMigration::figures(base::Deadline deadline) {
-  LibvirtSide& to = guest_->side(to_);
-  const auto told =
-      call_libvirt<base::Json>(guest_->reactor, guest_->inbox, to.calls, deadline, "statistics of the job",
-                               [connection = to.connection] { return job_figures(connection.get()); });
-  std::vector<std::pair<std::string, double>> figures;
-  if (!told) return figures;
-  for (const auto& [metric, value] : told->items()) figures.emplace_back(metric, value.get<double>());
-  return figures;
 }
 
 std::vector<std::string> ids_of(const DeviceSet& devices) {
@@ -395,8 +257,8 @@ class LibvirtMachine : public Machine {
     return base::fail(ErrorKind::bad_input, "libvirt has no migration in place");
   }
   std::optional<std::uint64_t> send_exec() override { return std::nullopt; }
-  base::Result<std::unique_ptr<DrivenMigration>> begin_migration(const MachineSpec& next,
-                                                                 const std::string& transport) override;
+  base::Result<std::unique_ptr<DrivenMigration>> begin_migration(const MachineSpec& next, const std::string& transport,
+                                                                 const record::LibvirtWay& way) override;
   void begin_quit() override { destroy(VIR_DOMAIN_DESTROY_GRACEFUL); }
   base::Result<void> quit(base::Deadline deadline) override;
   void kill() override;
@@ -432,29 +294,21 @@ bool LibvirtMachine::alive() const {
 }
 
 base::Result<std::unique_ptr<DrivenMigration>> LibvirtMachine::begin_migration(const MachineSpec& next,
-                                                                               const std::string& transport) {
-  LibvirtMigration::Parameters parameters;
-  MIGSOAK_ASSIGN(parameters.destination_xml, guest_->xml_of(next));
-  parameters.destination_uri = guest_->side(next.side).daemon->uri();
-  if (transport == "unix") {
-    const std::string path = next.run_dir + "/" + next.instance + ".m";
-    MIGSOAK_TRY(proc::check_socket_path(path));
-    parameters.migrate_uri = "unix://" + path;
-  } else if (transport == "tcp") {
-    MIGSOAK_ASSIGN(const int port, free_port());
-    parameters.migrate_uri = fmt::format("tcp://127.0.0.1:{}", port);
-    parameters.listen_address = "127.0.0.1";
-  } else {
-    return base::fail(ErrorKind::bad_input, "libvirt has no transport '" + base::printable(transport) + "'");
-  }
-  if (spec_.accel == "tcg") parameters.downtime_limit_ms = kTcgDowntimeLimitMs;
+                                                                               const std::string& transport,
+                                                                               const record::LibvirtWay& way) {
+  LibvirtJob job{transport, way, {}, next.run_dir + "/" + next.instance + ".m"};
+  MIGSOAK_TRY(proc::check_socket_path(job.socket_path));
+  MIGSOAK_ASSIGN(job.destination_xml, guest_->xml_of(next));
+  if (spec_.accel == "tcg") job.downtime_limit_ms = kTcgDowntimeLimitMs;
   // Both ends are one host: a file that is open here is the file that is open there.
-  const bool files = std::any_of(spec_.devices.begin(), spec_.devices.end(),
+  job.files_shared = std::any_of(spec_.devices.begin(), spec_.devices.end(),
                                  [](const DeviceSpec& device) { return !device.image_path.empty(); });
-  if (files) parameters.flags |= VIR_MIGRATE_UNSAFE;
-  auto migration = std::make_unique<LibvirtMigration>(guest_, domain_, spec_.side, next.side);
-  migration->begin(std::move(parameters));
-  return migration;
+  LibvirtSide& from = side();
+  LibvirtSide& to = guest_->side(next.side);
+  return LibvirtMigration::begin(
+      {guest_->reactor, guest_->inbox, guest_, domain_, from.calls, to.calls, to.connection, to.daemon->uri(),
+       [facts = to.facts, before = to.facts->starts] { return facts->starts > before; }, from.defines, to.defines},
+      std::move(job));
 }
 
 void LibvirtMachine::destroy(unsigned flags) {
@@ -658,7 +512,8 @@ void LibvirtDriver::end_guest() {
     // The last reference goes on the thread that may block: closing is a call as well.
     auto connection = std::make_shared<LibvirtConnection>(std::move(side->connection));
     (void)call_libvirt<void>(reactor_, guest_->inbox, side->calls, base::Deadline::in(kDaemonEndMax), "close",
-                             [connection]() -> base::Result<void> {
+                             [connection, defines = side->defines]() -> base::Result<void> {
+                               if (defines && *connection) (void)undefine_guest(connection->get(), kDomainUuid);
                                connection->reset();
                                return {};
                              });
@@ -720,7 +575,7 @@ base::Result<void> check_libvirt(const MachineSpec& spec) {
 DriverKind driver_kind_libvirt() {
   DriverKind kind;
   kind.name = "libvirt";
-  kind.summary = "QEMU by a private libvirtd for each side, which also migrates (precopy, peer to peer)";
+  kind.summary = "QEMU by a private libvirtd for each side, which also migrates (precopy)";
   kind.make = make_libvirt_driver;
   kind.find_daemon = identify_libvirt;
   kind.check = check_libvirt;

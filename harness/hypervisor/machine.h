@@ -19,6 +19,7 @@
 #include "proc/containment.h"
 #include "proc/reactor.h"
 #include "qmp/monitor.h"
+#include "record/plan.h"
 
 namespace migsoak::hypervisor {
 
@@ -87,10 +88,11 @@ class Machine {
   // Tells QEMU, without waiting: the id is for qmp().take_reply(). Null: nothing was decided on.
   virtual std::optional<std::uint64_t> send_exec() = 0;
 
-  // Has the driver move its guest into the machine that `next` describes, over `transport` ("unix", "tcp"). kind
-  // bad_input: this driver leaves migrations to the modes, or there can be no such machine.
+  // Has the driver move its guest into the machine that `next` describes, over `transport` ("unix", "tcp",
+  // "tunnelled"). kind bad_input: this driver leaves migrations to the modes, or there can be no such machine or way.
   virtual base::Result<std::unique_ptr<DrivenMigration>> begin_migration(const MachineSpec& next,
-                                                                         const std::string& transport);
+                                                                         const std::string& transport,
+                                                                         const record::LibvirtWay& way);
 
   // Asks it to quit, without waiting: quit() then only waits.
   virtual void begin_quit() = 0;

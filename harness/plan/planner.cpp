@@ -6,6 +6,7 @@
 #include "base/rng.h"
 #include "ops/modes/mode.h"
 #include "ops/upgrade_failures/upgrade_failure.h"
+#include "plan/libvirt_plan.h"
 #include "plan/restart_plan.h"
 
 namespace migsoak::plan {
@@ -91,6 +92,7 @@ record::Plan Planner::make(std::int64_t iteration) {
   }
   plan_restarts(scenario_, rng, plan);
   if (scenario_.upgrade.used()) plan.upgrade_failure = draw_failure(plan, rng);
+  if (scenario_.driver() == "libvirt") plan_libvirt(scenario_, rng, plan);
   return plan;
 }
 

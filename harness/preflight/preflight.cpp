@@ -15,6 +15,7 @@
 #include "hypervisor/driver.h"
 #include "plan/device_plan.h"
 #include "preflight/devices.h"
+#include "preflight/libvirt.h"
 #include "preflight/modes.h"
 #include "proc/program.h"
 #include "record/known_defects.h"
@@ -168,6 +169,7 @@ Result<void> check_driver(proc::Reactor& reactor, proc::Containment& containment
                 fmt::format("{}: side.{}.qemu: '{}' is of the fleet, and driver \"{}\" runs the system's builds only",
                             scenario.file, side.name, side.qemu, driver.name));
   }
+  if (driver.name == "libvirt") return check_libvirt_ways(reactor, containment, scenario, preflight);
   return {};
 }
 

@@ -13,6 +13,14 @@ base::Json to_json(const PlannedRestart& restart) {
   return {{"target", restart.target}, {"how", restart.how}, {"timing", restart.timing}, {"expect", restart.expect}};
 }
 
+base::Json to_json(const LibvirtWay& way) {
+  base::Json json{{"managed", way.managed}};
+  if (!way.flags.empty()) json["flags"] = way.flags;
+  if (way.bandwidth_mib > 0) json["bandwidth_mib"] = way.bandwidth_mib;
+  if (way.parallel_connections > 0) json["parallel_connections"] = way.parallel_connections;
+  return json;
+}
+
 base::Json to_json(const Plan& plan) {
   base::Json json{{"iteration", plan.iteration},
                   {"source", plan.source_side},
@@ -24,6 +32,7 @@ base::Json to_json(const Plan& plan) {
   if (plan.expect != kExpectCompletes) json["expect"] = plan.expect;
   if (!plan.upgrade_failure.empty()) json["upgrade_failure"] = plan.upgrade_failure;
   for (const PlannedRestart& restart : plan.restarts) json["restarts"].push_back(to_json(restart));
+  if (plan.libvirt) json["libvirt"] = to_json(*plan.libvirt);
   return json;
 }
 
@@ -38,6 +47,17 @@ bool read_operation(const base::Json& json, PlannedOperation& into) {
 bool read_restart(const base::Json& json, PlannedRestart& into) {
   return json.is_object() && read_field(json, "target", into.target) && read_field(json, "how", into.how) &&
          read_field(json, "timing", into.timing) && read_field(json, "expect", into.expect);
+}
+
+bool read_way(const base::Json& json, LibvirtWay& into) {
+  const base::Json flags = json.is_object() ? json.value("flags", base::Json::array()) : base::Json();
+  if (!flags.is_array()) return false;
+  for (const base::Json& flag : flags) {
+    if (!flag.is_string()) return false;
+    into.flags.push_back(flag.get<std::string>());
+  }
+  return read_field(json, "managed", into.managed) && read_field(json, "bandwidth_mib", into.bandwidth_mib) &&
+         read_field(json, "parallel_connections", into.parallel_connections);
 }
 
 }  // namespace
@@ -61,6 +81,7 @@ base::Result<Plan> plan_from_json(const base::Json& json) {
   for (const base::Json& entry : restarts) {
     if (!read_restart(entry, plan.restarts.emplace_back())) return wrong_field("plan");
   }
+  if (json.contains("libvirt") && !read_way(json["libvirt"], plan.libvirt.emplace())) return wrong_field("plan");
   return plan;
 }
 

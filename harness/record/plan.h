@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,17 @@ struct PlannedRestart {
   bool operator==(const PlannedRestart&) const = default;
 };
 
+// How libvirt is to migrate the guest, over the plan's transport: "unix" | "tcp": QEMU's own connection; "tunnelled":
+// through the two daemons'. What the words may be: hypervisor/libvirt_ways.h.
+struct LibvirtWay {
+  std::string managed = "peer-to-peer";  // | "client": we talk to both daemons
+  std::vector<std::string> flags = {};
+  std::int64_t bandwidth_mib = 0;         // a second; 0: no limit of ours
+  std::int64_t parallel_connections = 0;  // with the flag "parallel"; 0: libvirt's own choice
+
+  bool operator==(const LibvirtWay&) const = default;
+};
+
 // What the scenario declares of a migration.
 inline constexpr const char* kExpectCompletes = "completes";
 inline constexpr const char* kExpectRefused = "refused";  // it fails, and the guest stays where it is
@@ -44,19 +56,21 @@ struct Plan {
   std::string source_side;
   std::string destination_side;
   std::string mode;                               // a name of ops/modes
-  std::string transport;                          // "unix" | "tcp" | "fd"
+  std::string transport;                          // "unix" | "tcp" | "fd" | "tunnelled"
   std::string machine = {};                       // as the scenario says: "pc" "q35" or a versioned type
   std::vector<PlannedOperation> operations = {};  // in this order
   std::string expect = kExpectCompletes;
   // An attempt at the migration that is made to fail, before the real one: a name of ops/upgrade_failures. Empty: none.
   std::string upgrade_failure = {};
   std::vector<PlannedRestart> restarts = {};
+  std::optional<LibvirtWay> libvirt = {};  // between sides of that driver
 
   bool operator==(const Plan&) const = default;
 };
 
 base::Json to_json(const PlannedOperation& operation);
 base::Json to_json(const PlannedRestart& restart);
+base::Json to_json(const LibvirtWay& way);
 base::Json to_json(const Plan& plan);
 base::Result<Plan> plan_from_json(const base::Json& json);
 

@@ -76,6 +76,10 @@ Result<void> read_migration(const TableReader& in, Scenario& scenario) {
                    : route == "random"      ? Route::random
                    : route == "round-robin" ? Route::round_robin
                                             : Route::pairs;
+  static const toml::table kNone;
+  const toml::table* libvirt = in.table()["libvirt"].as_table();
+  MIGSOAK_TRY(
+      read_libvirt(TableReader(libvirt != nullptr ? *libvirt : kNone, in.file(), "migration.libvirt"), scenario));
   const toml::array* edges = in.table()["edge"].as_array();
   for (std::size_t i = 0; edges != nullptr && i < edges->size(); ++i) {
     MIGSOAK_TRY(read_edge(TableReader(*edges->get_as<toml::table>(i), in.file(), "migration.edge"), scenario));

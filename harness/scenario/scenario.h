@@ -96,6 +96,14 @@ struct HotplugScenario {
   bool used() const { return operations > 0 || sweep > 0 || !steps.empty(); }
   bool uses(const std::string& kind) const;
 };
+// How libvirt migrates the guest; of each list one is drawn, as far as they go together.
+struct LibvirtScenario {
+  std::vector<std::string> managed = {"peer-to-peer"};
+  std::vector<std::string> transports;                       // "unix", "tcp", "tunnelled"
+  std::vector<std::pair<std::string, std::uint64_t>> flags;  // name, chance in percent; in the catalogue's order
+  std::int64_t bandwidth_mib = 0;                            // a second; 0: no limit of ours
+  std::int64_t parallel_connections = 0;                     // 0: libvirt's own choice
+};
 // Attempts at an iteration's migration that are made to fail, before the real one.
 struct UpgradeScenario {
   std::vector<std::string> failures;  // names of ops/upgrade_failures, to draw from
@@ -129,6 +137,7 @@ struct Scenario {
   std::vector<std::pair<std::string, std::uint64_t>> modes;  // name, weight
   std::vector<EdgeScenario> edges;
   std::string transport = "unix";
+  LibvirtScenario libvirt;  // with that driver only
   Route route = Route::ping_pong;
   OnLoss on_loss = OnLoss::stop;
   bool raise_early = false;

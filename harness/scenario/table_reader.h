@@ -140,6 +140,8 @@ void resolve_path(std::string& path, const std::string& directory);
 base::Result<TargetScenario> read_target(const TableReader& in, const std::string& directory);
 // [migration]
 base::Result<void> read_migration(const TableReader& in, Scenario& scenario);
+// [migration.libvirt]; sides and migration.transport have been read.
+base::Result<void> read_libvirt(const TableReader& in, Scenario& scenario);
 // What [[migration.edge]] must not say of the last iteration and of pairs. Whether each leg has a mode: plan/load.cpp.
 base::Result<void> check_migration(const toml::table& root, const Scenario& scenario);
 // [upgrade]

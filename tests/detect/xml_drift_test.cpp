@@ -93,6 +93,48 @@ TEST(XmlDrift, EachDifferenceIsNamedOnce) {
   }
 }
 
+// Asked to keep its definition where it goes in iteration 1 (to a), and to drop it there when it leaves in iteration
+// `dropped`; what the daemons have is what `has` says.
+std::vector<record::Finding> keeping(int dropped, const std::function<void(std::int64_t, Has&)>& change) {
+  return judged(6, [&](record::Observation& o, Soak&) {
+    o.plan.libvirt.emplace();
+    if (o.iteration == 1) o.plan.libvirt->flags = {"persist-dest"};
+    if (o.iteration == dropped) o.plan.libvirt->flags = {"undefine-source"};
+    Has has{{"a", {}}, {"b", {}}};
+    has[o.plan.destination_side] = {domain("running")};
+    change(o.iteration, has);
+    for (const auto& [side, domains] : has) tell(o, side, domains);
+  });
+}
+base::Json kept(const std::string& state) {
+  base::Json entry = domain(state);
+  entry["persistent"] = true;
+  return entry;
+}
+
+TEST(XmlDrift, ADefinitionThatWasAskedForIsNoneThatIsLeft) {
+  // Undefined before the guest comes back in iteration 3.
+  const auto as_asked = [](std::int64_t iteration, Has& has) {
+    if (iteration == 1) has["a"] = {kept("running")};
+    if (iteration == 2) has["a"] = {kept("shut off")};
+  };
+  EXPECT_TRUE(keeping(-1, as_asked).empty()) << describe(keeping(-1, as_asked));
+  const auto dropped = keeping(2, as_asked);
+  ASSERT_EQ(dropped.size(), 1u) << describe(dropped);
+  EXPECT_EQ(dropped[0].kind, "domain-left");
+  EXPECT_EQ(dropped[0].process, "libvirtd:a");
+  const auto never = keeping(-1, [](std::int64_t, Has&) {});
+  ASSERT_EQ(never.size(), 1u) << describe(never);
+  EXPECT_EQ(never[0].kind, "domain-undefined");
+  const auto unasked = keeping(-1, [&](std::int64_t iteration, Has& has) {
+    as_asked(iteration, has);
+    if (iteration == 4) has["b"] = {kept("running")};
+  });
+  ASSERT_EQ(unasked.size(), 1u) << describe(unasked);
+  EXPECT_EQ(unasked[0].kind, "domain-defined");
+  EXPECT_EQ(unasked[0].process, "libvirtd:b");
+}
+
 TEST(XmlDrift, WhereTheGuestStayedTheDestinationHasNothing) {
   const auto findings = told([](Has& has) { has["b"] = {domain("paused")}; }, "stayed");
   ASSERT_EQ(findings.size(), 1u) << describe(findings);

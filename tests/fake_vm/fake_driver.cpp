@@ -568,9 +568,10 @@ class FakeMachine : public hypervisor::Machine {
     return monitor_.send("migrate-set-parameters", {{"cpr-exec-command", Json::array({"fake"})}});
   }
   Result<std::unique_ptr<hypervisor::DrivenMigration>> begin_migration(const MachineSpec& next,
-                                                                       const std::string& transport) override {
-    if (world_->conduct) return world_->conduct(next, transport);
-    return Machine::begin_migration(next, transport);
+                                                                       const std::string& transport,
+                                                                       const record::LibvirtWay& way) override {
+    if (world_->conduct) return world_->conduct(next, transport, way);
+    return Machine::begin_migration(next, transport, way);
   }
   void begin_quit() override {
     if (vm_->alive && monitor_.connected() && !std::exchange(quit_sent_, true)) monitor_.send("quit");

@@ -78,7 +78,7 @@ class FakeDriver : public hypervisor::Driver {
   void refuse_exec(proc::ExitStatus status);
   // What its machines say when they are asked to migrate by themselves. By default they don't.
   using Conduct = std::function<base::Result<std::unique_ptr<hypervisor::DrivenMigration>>(
-      const hypervisor::MachineSpec& next, const std::string& transport)>;
+      const hypervisor::MachineSpec& next, const std::string& transport, const record::LibvirtWay& way)>;
   void conduct(Conduct conduct);
   // The next start fails with this error.
   void fail_next_start(base::Error error);

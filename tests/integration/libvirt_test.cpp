@@ -86,6 +86,37 @@ TEST_F(LibvirtTest, WithoutAPidNamespaceOverTcpAsWell) {
   expect_clean(scenario("[migration]\ntransport = \"tcp\"\n[guest]\nmachine = \"pc\"\n"), 3);
 }
 
+// Each way that libvirt has, with its statistics on record.
+TEST_F(LibvirtTest, EachWayOfMigratingIsCleanAndLeavesNothing) {
+  std::set<std::string> seen;
+  const auto run = [&](const std::string& name, const std::string& way, int iterations) {
+    SCOPED_TRACE(name);
+    db_ = name + ".db";
+    expect_clean(scenario("[guest]\nworkload = \"verify\"\n[migration.libvirt]\n" + way), iterations);
+    const auto store = store::Store::open(db());
+    ASSERT_TRUE(store);
+    ASSERT_TRUE((*store)->for_each_observation([&](const record::Observation& observation) {
+      seen.insert(observation.plan.libvirt->managed + " " + observation.plan.transport);
+      return base::Result<void>();
+    }));
+    for (const char* metric : {"total_ms", "downtime_ms", "ram_bytes", "libvirt_call_ms"}) {
+      const auto points = (*store)->series("migration", metric);
+      ASSERT_TRUE(points);
+      EXPECT_EQ(points->size(), static_cast<std::size_t>(iterations)) << metric;
+    }
+  };
+  const std::string all = "managed = [\"peer-to-peer\", \"client\"]\ntransport = [\"unix\", \"tcp\", \"tunnelled\"]\n";
+  // Definitions stay behind at each source, and are gone when the guest comes back.
+  run("persistent", all + "flags = [\"persist-dest\", \"auto-converge\", \"compressed\", \"abort-on-error\"]\n", 8);
+  run("moved",
+      "managed = \"client\"\ntransport = \"tcp\"\n"
+      "flags = [\"persist-dest\", \"undefine-source\", \"change-protection\"]\nbandwidth_mib = 500\n",
+      3);
+  run("parallel", "transport = [\"unix\", \"tcp\"]\nflags = [\"parallel\", \"unsafe\"]\nparallel_connections = 3\n", 3);
+  EXPECT_EQ(seen, (std::set<std::string>{"client tcp", "client unix", "peer-to-peer tcp", "peer-to-peer tunnelled",
+                                         "peer-to-peer unix"}));
+}
+
 // Each lane has daemons of its own, and takes none of the other's QEMUs for orphans.
 TEST_F(LibvirtTest, LanesRunSideBySide) {
   for (const char* level : {"", "marker"}) {
@@ -215,9 +246,22 @@ TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
   expect_refused(plugs("cpu"), "cpu needs driver \"direct\"");
   expect_refused(plugs("virtio-rng", "[hotplug.timings]\nat-once = 1\n"), "nothing of a domain that migrates");
   expect_refused(plugs("virtio-rng", "[hotplug.props]\nvirtio-rng = { packed = true }\n"), "hotplug.props: ");
+  expect_refused(scenario("[migration.libvirt]\nmanaged = \"client\"\ntransport = \"tunnelled\"\n"),
+                 "needs managed = \"peer-to-peer\"");
+  expect_refused(scenario("[migration.libvirt]\nflags = [\"compresed\"]\n"), "did you mean 'compressed'");
   expect_refused(scenario("", "wrapper = [\"env\"]\n"), "wrapper");
   expect_refused(scenario("[guest]\nmachine = \"q35,smm=off\"\n"), "the type alone");
   expect_refused(scenario("[[side]]\nname = \"c\"\n"), "all sides have one driver");
+}
+
+// libvirt would refuse each migration, for the same reason.
+TEST_F(LibvirtTest, WhereMemoryCannotBeLockedZerocopyIsRefused) {
+  fs::create_directory(path("bin"));
+  write("bin/prlimit", "#!/bin/sh\necho 'prlimit: failed to set the MEMLOCK resource limit' >&2\nexit 1\n");
+  fs::permissions(path("bin/prlimit"), fs::perms::owner_all);
+  environment["PATH"] = path("bin") + ":" + std::getenv("PATH");
+  expect_refused(scenario("[migration.libvirt]\ntransport = \"tcp\"\nflags = [\"parallel\", \"zerocopy\"]\n"),
+                 "does not allow that (prlimit: failed to set the MEMLOCK resource limit)");
 }
 
 // Such as in a bare chroot, whose root is no mount: that is no crash of libvirtd.

@@ -71,11 +71,12 @@ class LibvirtPrecopyTest : public ::testing::Test {
       ++released_;
       return {};
     };
-    driver_.conduct([this](const MachineSpec& next,
-                           const std::string& transport) -> base::Result<std::unique_ptr<hypervisor::DrivenMigration>> {
-      asked_ = next.side + " " + transport;
-      return std::make_unique<ConductedMigration>(course_);
-    });
+    driver_.conduct(
+        [this](const MachineSpec& next, const std::string& transport,
+               const record::LibvirtWay& way) -> base::Result<std::unique_ptr<hypervisor::DrivenMigration>> {
+          asked_ = next.side + " " + transport + " " + way.managed;
+          return std::make_unique<ConductedMigration>(course_);
+        });
     course_->at_end = [this] {
       if (!course_->fails) driver_.end_unseen("a");  // as libvirt ends a source
     };
@@ -95,6 +96,7 @@ class LibvirtPrecopyTest : public ::testing::Test {
     next_.incoming = true;
     MigrationChannels channels;
     channels.transport = "unix";
+    channels.libvirt.managed = "client";
     MigrationContext context{reactor_, told_, source_.get(), nullptr, channels, deadline, &next_};
     return find_mode("precopy", "libvirt")->run(context);
   }
@@ -114,7 +116,7 @@ class LibvirtPrecopyTest : public ::testing::Test {
 TEST_F(LibvirtPrecopyTest, TheDestinationIsRaisedWithinItAndTheSourceReleased) {
   const MigrationOutcome outcome = run();
   ASSERT_EQ(outcome.result, MigrationResult::completed) << outcome.error;
-  EXPECT_EQ(asked_, "b unix");
+  EXPECT_EQ(asked_, "b unix client");
   EXPECT_EQ(started_, 1);
   EXPECT_EQ(released_, 1);
   EXPECT_NE(destination_, nullptr);

@@ -67,6 +67,7 @@ class Random {
     if (one_in(2)) o.plan.machine = text();
     if (one_in(3)) o.plan.operations.push_back({text(), "plug", "settled", text(), "", "0x5"});
     if (one_in(5)) o.plan.restarts.push_back({text(), "kill", "during", "recovers"});
+    if (one_in(5)) o.plan.libvirt = record::LibvirtWay{"client", {text(), text()}, 5, 3};
     if (one_in(5)) o.plan.expect = text();
     o.status = static_cast<record::IterationStatus>(1 + rng_.below(4));
     o.phase = text();

@@ -28,7 +28,8 @@ class LibvirtPrecopy {
   MigrationOutcome run() {
     context_.source->qmp().take_events();
     began_ = base::Clock::now();
-    auto begun = context_.source->begin_migration(*context_.next, context_.channels.transport);
+    auto begun =
+        context_.source->begin_migration(*context_.next, context_.channels.transport, context_.channels.libvirt);
     if (!begun) return finish(MigrationResult::failed, begun.error().describe());
     migration_ = std::move(*begun);
     context_.listener.started();

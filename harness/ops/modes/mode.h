@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "hypervisor/machine.h"
 #include "ops/modes/migration_listener.h"
+#include "record/plan.h"
 
 namespace migsoak::ops {
 
@@ -41,7 +42,7 @@ struct ModeNeeds {
 
 // What a migration goes over. The paths are of this migration alone.
 struct MigrationChannels {
-  std::string transport;    // beside: "unix" | "tcp" | "fd"
+  std::string transport;    // beside: "unix" | "tcp" | "fd"; within: "unix" | "tcp" | "tunnelled"
   std::string run_dir;      // for the migration socket
   std::string tag;          // short and unique, for its name
   std::string main_socket;  // waiting: -incoming unix:… of the destination
@@ -49,6 +50,7 @@ struct MigrationChannels {
   // afterwards, in_place: where the source saves its state. run() deletes it, unless it is all that is left of the
   // guest (afterwards: the source is gone, and the destination did not take it): then the caller decides.
   std::string state_file;
+  record::LibvirtWay libvirt = {};  // within
 };
 
 // run() empties both event inboxes when it starts: whoever wants earlier events takes them before.
