@@ -1,6 +1,7 @@
 // xml-drift: what a driver's daemons (libvirtd) say that they have, against where the guest is and what the plan gave
-// it. A domain that was left behind, that is kept on disk unasked or is not although asked, that is missing or not running, that nobody asked for; a device of the guest that
-// its domain's XML lacks, or has unasked. What QEMU itself has is compared with the plan by qtree-drift.
+// it. A domain that was left behind, that is kept on disk unasked or is not although asked, that is missing or not
+// running, that nobody asked for; a device of the guest that its domain's XML lacks, or has unasked. What QEMU itself
+// has is compared with the plan by qtree-drift.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -131,10 +132,7 @@ void XmlDrift::compare_other(const record::Observation& observation, const Domai
     report(
         observation, other.daemon, "domain-left", unfolded(name + ' ' + state),
         fmt::format("{} still has the domain {} ({}), while the guest is on {}", other.daemon, name, state, told.side),
-        {{"domain", name},
-         {"state", state},
-         {"persistent", persistent},
-         {"guest_on", told.side}});
+        {{"domain", name}, {"state", state}, {"persistent", persistent}, {"guest_on", told.side}});
   }
 }
 

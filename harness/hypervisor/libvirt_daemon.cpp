@@ -37,9 +37,10 @@ constexpr std::array<const char*, 3> kDriverFolders = {"/usr/lib/x86_64-linux-gn
 constexpr const char* kQemuDriver = "libvirt_driver_qemu.so";
 
 // What a daemon keeps on purpose when its domains have gone.
-constexpr std::array<std::pair<const char*, const char*>, 2> kKept = {
+constexpr std::array<std::pair<const char*, const char*>, 3> kKept = {
     {{"var/log", "what the QEMUs of its domains said"},
-     {"var/cache", "what it found out about the programs it starts"}}};
+     {"var/cache", "what it found out about the programs it starts"},
+     {"etc/libvirt/qemu/guest.xml", "a definition that was asked for: its daemon tells of it (detect/xml_drift.cpp)"}}};
 
 // Run by sh as `sh enter.sh DIRECTORY PROGRAM [ARGUMENT…]` in a new mount namespace; becomes the daemon, in one pid.
 constexpr const char* kEnter = R"(# Made by migsoak for one private libvirtd; see hypervisor/libvirt_daemon.h.
