@@ -38,8 +38,8 @@ void print_steps(const record::Plan& plan) {
   if (!plan.upgrade_failure.empty()) print("  first attempted and made to fail: " + plan.upgrade_failure);
   for (const record::PlannedOperation& operation : plan.operations) print("  " + words_of(operation));
   for (const record::PlannedRestart& restart : plan.restarts) {
-    print(fmt::format("  restart of target {} ({}), {}; expected: {}", restart.target, restart.how, restart.timing,
-                      restart.expect));
+    const std::string what = restart.daemon.empty() ? "target " + restart.target : restart.subject();
+    print(fmt::format("  restart of {} ({}), {}; expected: {}", what, restart.how, restart.timing, restart.expect));
   }
   if (plan.expect != record::kExpectCompletes) print("  declared to be " + plan.expect);
 }

@@ -29,12 +29,7 @@ Result<void> DriverDaemons::start(record::Journal& journal, std::string& blamed)
   begun_ = true;
   auto begun = driver().begin_guest(place, base::Deadline::in(std::chrono::seconds(scenario.deadline.boot_s)));
   for (hypervisor::DriverDaemon* daemon : driver().daemons()) {
-    const hypervisor::ProcessIdentity process = daemon->process();
-    record::ProcessInstance instance = register_process(context_.recorder, daemon->name(), process, daemon->program(),
-                                                        journal.observation().iteration);
-    instances_.push_back({daemon, daemon->name(), instance.id, false});
-    probes::adopt(probe_state_, {daemon->name(), instance.id, process.pid, {}});
-    journal.born(std::move(instance));
+    note_started(instances_.emplace_back(DaemonInstance{daemon, daemon->name()}), journal);
   }
   if (begun) return {};
   const bool subjects =
@@ -45,11 +40,41 @@ Result<void> DriverDaemons::start(record::Journal& journal, std::string& blamed)
   return begun;
 }
 
+void DriverDaemons::note_started(DaemonInstance& instance, record::Journal& journal) {
+  const hypervisor::ProcessIdentity identity = instance.daemon->process();
+  record::ProcessInstance process = register_process(context_.recorder, instance.name, identity,
+                                                     instance.daemon->program(), journal.observation().iteration);
+  instance.process_id = process.id;
+  journal.born(std::move(process));
+  probes::adopt(probe_state_, {instance.name, instance.process_id, identity.pid, {}});
+}
+
+void DriverDaemons::note_stopped(const DaemonInstance& instance, record::Journal& journal) {
+  journal.ended(process_end(instance.process_id, /*expected=*/true,
+                            instance.daemon->exit_status().value_or(proc::ExitStatus{}),
+                            instance.daemon->last_lines()));
+}
+
+Result<void> DriverDaemons::start_again(DaemonInstance& instance, record::Journal& journal) {
+  const Result<void> started = driver().start_again(*instance.daemon);
+  if (started) {
+    note_started(instance, journal);
+  } else {
+    instance.lost = true;  // there is no process of it whose end could be told
+  }
+  instance.restarting = false;
+  return started;
+}
+
+Result<void> DriverDaemons::rejoin(DaemonInstance& instance, base::Deadline deadline) {
+  return driver().rejoin(*instance.daemon, deadline);
+}
+
 bool DriverDaemons::note_unexpected_ends(record::Journal& journal) {
   bool any = false;
   for (DaemonInstance& instance : instances_) {
     const hypervisor::DriverDaemon& daemon = *instance.daemon;
-    if (instance.lost || daemon.alive()) continue;
+    if (instance.lost || instance.restarting || daemon.alive()) continue;
     any = instance.lost = true;
     record_unexpected_end(instance.name, instance.process_id, daemon.exit_status(), daemon.last_lines(), journal);
   }
@@ -64,6 +89,13 @@ std::vector<hypervisor::Driver::DaemonDomains> DriverDaemons::domains(base::Dead
 const DaemonInstance* DriverDaemons::find(const std::string& name) const {
   const auto found = std::find_if(instances_.begin(), instances_.end(),
                                   [&name](const DaemonInstance& instance) { return instance.name == name; });
+  return found != instances_.end() ? &*found : nullptr;
+}
+
+DaemonInstance* DriverDaemons::live(const std::string& name) {
+  const auto found = std::find_if(instances_.begin(), instances_.end(), [&name](const DaemonInstance& instance) {
+    return instance.name == name && !instance.lost;
+  });
   return found != instances_.end() ? &*found : nullptr;
 }
 

@@ -104,7 +104,7 @@ class Lineage {
   // By its id in the record; null: forgotten.
   Vm* find(std::int64_t process_id);
   GuestTargets& targets() { return targets_; }
-  const DriverDaemons& daemons() const { return daemons_; }
+  DriverDaemons& daemons() { return daemons_; }
   Vm* current() { return current_; }
   void set_current(Vm* vm) { current_ = vm; }
   guest::GuestChannel& channel() { return channel_; }

@@ -31,12 +31,12 @@ record::Declaration declared_of(const record::PlannedRestart& planned, const std
   return declared;
 }
 
-std::string words_of(const record::PlannedRestart& planned) {
+}  // namespace
+
+std::string RestartRunner::words_of(const record::PlannedRestart& planned) {
   return fmt::format("restart ({}, {} {})", planned.how, planned.timing,
                      planned.timing == "between" ? "migrations" : "the migration");
 }
-
-}  // namespace
 
 Stalled stalled_of(const std::map<std::string, std::optional<std::int64_t>>& in_flight,
                    const std::set<std::string>& restarted) {
@@ -64,16 +64,23 @@ bool RestartRunner::planned(const std::string& timing) const {
 }
 
 Result<void> RestartRunner::run(const std::string& timing) {
+  const auto add = [this](const record::PlannedRestart& planned, const std::string& subject) -> Restart& {
+    Restart& next = restarts_.emplace_back();
+    next.planned = planned;
+    next.target = subject;
+    next.declared = declared_of(planned, subject);
+    next.phase = journal_.phase();
+    next.began_at_ms = journal_.at_ms();
+    return next;
+  };
   for (const record::PlannedRestart& planned : journal_.plan().restarts) {
     if (planned.timing != timing) continue;
+    if (DaemonInstance* daemon = planned.daemon.empty() ? nullptr : lineage_.daemons().live(planned.subject())) {
+      MIGSOAK_TRY(restart(*daemon, add(planned, daemon->name)));
+    }
     for (TargetInstance* instance : lineage_.targets().live_of(planned.target)) {
-      Restart& next = restarts_.emplace_back();
-      next.planned = planned;
-      next.target = instance->name;
-      next.declared = declared_of(planned, instance->name);
+      Restart& next = add(planned, instance->name);
       for (const target::ServedDevice& device : instance->target->spec().devices) next.disks.push_back(device.id);
-      next.phase = journal_.phase();
-      next.began_at_ms = journal_.at_ms();
       MIGSOAK_TRY(restart(*instance, next));
     }
   }
@@ -107,32 +114,37 @@ tl::unexpected<base::Error> RestartRunner::fail(Restart& restart, const char* re
 }
 
 Result<void> RestartRunner::stop(TargetInstance& instance, Restart& restart) {
-  const LaneContext& context = lineage_.context();
   target::Target& target = *instance.target;
   target.begin_stop(restart.planned.how == "kill" ? target::StopHow::kill : target::StopHow::graceful);
-  const auto gone = [&] { return target.stopped(); };
+  MIGSOAK_TRY(wait_end([&] { return target.stopped(); }, [&] { target.begin_stop(target::StopHow::kill); },
+                       {instance.name, instance.process_id, "end of " + instance.name}, restart));
+  lineage_.drain_logs(journal_);  // its lines go with it
+  lineage_.targets().note_stopped(instance, journal_);
+  return {};
+}
+
+Result<void> RestartRunner::wait_end(const std::function<bool()>& gone, const std::function<void()>& kill,
+                                     const Trouble& who, Restart& restart) {
+  const LaneContext& context = lineage_.context();
   const auto quit_s = context.scenario.deadline.quit_s;
   proc::Wait wait = context.reactor.run_until(gone, Deadline::in(seconds(quit_s)), kLookAgain);
   if (wait == proc::Wait::timeout) {
-    journal_.event(record::event_kind::kHang, instance.name)
-        .process(instance.process_id)
-        .text(fmt::format("{} did not end after {} and is killed", instance.name,
+    const char* of = restart.planned.daemon.empty() ? "target" : "daemon";
+    journal_.event(record::event_kind::kHang, who.subject)
+        .process(who.process_id)
+        .text(fmt::format("{} did not end after {} and is killed", who.subject,
                           restart.planned.how == "kill" ? "SIGKILL" : "SIGTERM"))
-        .detail({{"waiting_for", "end of the target at its " + words_of(restart.planned)},
+        .detail({{"waiting_for", fmt::format("end of the {} at its {}", of, words_of(restart.planned))},
                  {"waited_ms", 1000.0 * static_cast<double>(quit_s)}});
-    target.begin_stop(target::StopHow::kill);
+    kill();
     wait = context.reactor.run_until(gone, Deadline::in(seconds(quit_s)), kLookAgain);
   }
-  const Trouble trouble{instance.name, instance.process_id, "end of " + instance.name};
   if (wait == proc::Wait::interrupted) {
-    return fail(restart, "", {base::ErrorKind::interrupted, "stopped during a restart", {}}, trouble);
+    return fail(restart, "", {base::ErrorKind::interrupted, "stopped during a restart", {}}, who);
   }
   if (wait == proc::Wait::timeout) {
-    return fail(restart, "lost", {base::ErrorKind::timeout, instance.name + " does not end, even by SIGKILL", {}},
-                trouble);
+    return fail(restart, "lost", {base::ErrorKind::timeout, who.subject + " does not end, even by SIGKILL", {}}, who);
   }
-  lineage_.drain_logs(journal_);  // its lines go with it
-  lineage_.targets().note_stopped(instance, journal_);
   return {};
 }
 

@@ -1,7 +1,8 @@
-// RestartRunner: restarts of vhost targets under the running guest, as the plan asks for them. The guest's requests are
-// in flight meanwhile: whether they come through is for its verification to tell.
+// RestartRunner: restarts of vhost targets and of daemons under the running guest, as the plan asks for them. The
+// guest's requests are in flight meanwhile: whether they come through is for its verification to tell.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -66,7 +67,7 @@ class RestartRunner {
   };
   struct Restart {
     record::PlannedRestart planned;
-    std::string target;  // "target:disk0@a"
+    std::string target;  // "target:disk0@a" "libvirtd:a"
     record::Declaration declared;
     std::vector<std::string> disks;
     std::string phase;
@@ -80,11 +81,18 @@ class RestartRunner {
     bool hangs = false;
   };
 
+  static std::string words_of(const record::PlannedRestart& planned);
   static bool allows_errors(const Restart& restart);
   static bool declared_loss(const Restart& restart);
   base::Result<void> restart(TargetInstance& instance, Restart& restart);
   base::Result<void> stop(TargetInstance& instance, Restart& restart);
   base::Result<void> start(TargetInstance& instance, Restart& restart);
+  // The same of a daemon (engine/restart_of_daemon.cpp): ended, started again, and joined again, its VM running on.
+  base::Result<void> restart(DaemonInstance& instance, Restart& restart);
+  base::Result<void> stop(DaemonInstance& instance, Restart& restart);
+  // Waits for `gone`, and kills it by `kill` where it does not end as it was asked to.
+  base::Result<void> wait_end(const std::function<bool()>& gone, const std::function<void()>& kill, const Trouble& who,
+                              Restart& restart);
   base::Result<void> wait_reconnected(TargetInstance& instance, const std::vector<Link>& links, Restart& restart);
   std::vector<Link> connected_links(const TargetInstance& instance);
   Vm* vm_of(const Link& link);

@@ -34,6 +34,14 @@ base::Result<void> Driver::begin_guest(const GuestPlace&, base::Deadline) {
   return {};
 }
 
+base::Result<void> Driver::start_again(DriverDaemon& daemon) {
+  return base::fail(base::ErrorKind::subject, daemon.name() + " can't be started again");
+}
+
+base::Result<void> Driver::rejoin(DriverDaemon& daemon, base::Deadline) {
+  return base::fail(base::ErrorKind::subject, daemon.name() + " can't be started again");
+}
+
 base::Result<std::unique_ptr<DrivenMigration>> Machine::begin_migration(const MachineSpec&, const std::string&,
                                                                         const record::LibvirtWay&) {
   return base::fail(base::ErrorKind::bad_input, "this driver does not migrate by itself");

@@ -27,8 +27,8 @@ class DriverDaemon {
   DriverDaemon(const DriverDaemon&) = delete;
   DriverDaemon& operator=(const DriverDaemon&) = delete;
 
-  virtual std::string name() const = 0;              // "libvirtd:a"
-  virtual std::string program() const = 0;           // "libvirtd"
+  virtual std::string name() const = 0;     // "libvirtd:a"
+  virtual std::string program() const = 0;  // "libvirtd"
   virtual const std::string& side() const = 0;
   virtual const std::string& directory() const = 0;  // all that it makes in the run directory
   // What may lie in there while no machine of its side is left; all else was left behind.
@@ -45,6 +45,9 @@ class DriverDaemon {
   virtual std::vector<std::string> last_lines() const = 0;
   virtual bool alive() const = 0;
   virtual std::optional<proc::ExitStatus> exit_status() const = 0;  // null: it has not ended
+
+  // Asks it to end (SIGTERM), or kills it, without waiting. Its machines go on.
+  virtual void begin_stop(bool by_kill) = 0;
 };
 
 // Where a guest's life is to be.
@@ -79,6 +82,12 @@ class Driver {
     base::Result<base::Json> domains;
   };
   virtual std::vector<DaemonDomains> domains(base::Deadline) { return {}; }
+  // Starts one of daemons() again, which has ended: another process, with what the first has left. Returns at once.
+  // kind subject: this driver has no such.
+  virtual base::Result<void> start_again(DriverDaemon& daemon);
+  // Until it answers again, and its machines can be used through it as before: it has to know each that it had,
+  // running, in the same process. kind subject: it ended, or it does not. kind timeout: it does not answer.
+  virtual base::Result<void> rejoin(DriverDaemon& daemon, base::Deadline deadline);
   virtual void end_guest() {}
 
   // Starts it and returns at once; wait_ready() tells when QMP answers.

@@ -107,11 +107,14 @@ void on_monitor_event(virConnectPtr, virDomainPtr, const char* name, long long, 
   });
 }
 
+class LibvirtMachine;
+
 // A side of one guest.
 struct LibvirtSide {
   std::unique_ptr<LibvirtDaemon> daemon;
   LibvirtConnection connection;
   std::shared_ptr<DomainFacts> facts = std::make_shared<DomainFacts>();
+  LibvirtMachine* machine = nullptr;  // the last that its daemon started, while there is one
   CallThread calls;
   bool defines = false;  // it keeps a definition of the guest (persist-dest), here or not
 };
@@ -129,13 +132,19 @@ struct LibvirtGuest {
 
   LibvirtSide& side(const std::string& name) { return *sides.at(name); }
   base::Result<std::string> xml_of(const MachineSpec& spec) const {
-    return domain_xml(spec, {kDomainName, kDomainUuid, {{proc::kRunMarker, containment.run_id()}}});
+    MIGSOAK_ASSIGN(std::string xml,
+                   domain_xml(spec, {kDomainName, kDomainUuid, {{proc::kRunMarker, containment.run_id()}}}));
+    return running_xml.empty() ? xml : with_machine_of(running_xml, xml);
   }
 
   proc::Reactor& reactor;
   proc::Containment& containment;
   std::shared_ptr<LaneInbox> inbox;
   StrayReaper reaper;
+  // Of the domain, from a daemon that was started again. Of a domain that it has found running such a one knows QEMU's
+  // capabilities by their flags alone: it can't tell that "q35" is the "pc-q35-7.2" that it has, nor which CPU is the
+  // default, and sends it nowhere by an XML that leaves that to it. Empty: there was none.
+  std::string running_xml;
   std::map<std::string, std::unique_ptr<LibvirtSide>> sides;
 };
 
@@ -193,6 +202,7 @@ class LibvirtDevices : public DeviceControl {
     return std::find(names.begin(), names.end(), id) != names.end();
   }
   base::Result<void> drop_backends(const DeviceSpec&, base::Deadline) override { return {}; }
+  void rejoin(LibvirtDomain domain) { domain_ = std::move(domain); }
 
  private:
   LibvirtSide& side() const { return guest_.side(spec_.side); }
@@ -222,12 +232,21 @@ class LibvirtMachine : public Machine {
         devices_(*guest_, spec_, domain_, monitor_),
         log_(side().daemon->log_file(kDomainName)) {
     if (const auto stat = proc::read_stat(pid)) start_ticks_ = stat->start_ticks;
-    DomainFacts& facts = *side().facts;
-    facts.claimed = facts.starts;
-    facts.monitor = monitor_.state();
-    for (qmp::Event& event : std::exchange(facts.unclaimed, {})) monitor_.state()->add_event(std::move(event));
+    side().machine = this;
+    claim();
   }
-  ~LibvirtMachine() override { LibvirtMachine::kill(); }
+  ~LibvirtMachine() override {
+    LibvirtMachine::kill();
+    if (side().machine == this) side().machine = nullptr;
+  }
+
+  // Its daemon has been started again and knows it as `domain`.
+  void rejoin(LibvirtDomain domain) {
+    domain_ = std::move(domain);
+    monitor_.rejoin(domain_);
+    devices_.rejoin(domain_);
+    claim();
+  }
 
   const MachineSpec& spec() const override { return spec_; }
   base::Result<void> wait_ready(base::Deadline) override {
@@ -265,6 +284,7 @@ class LibvirtMachine : public Machine {
 
  private:
   LibvirtSide& side() const { return guest_->side(spec_.side); }
+  void claim();
   void destroy(unsigned flags);
   bool wait_end(base::Deadline deadline) const;
   void remove_sockets() const {
@@ -283,6 +303,13 @@ class LibvirtMachine : public Machine {
   mutable bool ended_ = false;
   bool destroyed_ = false;
 };
+
+void LibvirtMachine::claim() {
+  DomainFacts& facts = *side().facts;
+  facts.claimed = facts.starts;
+  facts.monitor = monitor_.state();
+  for (qmp::Event& event : std::exchange(facts.unclaimed, {})) monitor_.state()->add_event(std::move(event));
+}
 
 bool LibvirtMachine::alive() const {
   if (ended_) return false;
@@ -358,6 +385,8 @@ class LibvirtDriver : public Driver {
   std::vector<DriverDaemon*> daemons() override;
   std::vector<std::string> silent_daemons() override;
   std::vector<DaemonDomains> domains(base::Deadline deadline) override;
+  base::Result<void> start_again(DriverDaemon& daemon) override;
+  base::Result<void> rejoin(DriverDaemon& daemon, base::Deadline deadline) override;
   void end_guest() override;
   base::Result<std::unique_ptr<Machine>> start(MachineSpec spec) override;
   base::Result<std::unique_ptr<Machine>> take_over(Machine&, MachineSpec) override {
@@ -367,6 +396,9 @@ class LibvirtDriver : public Driver {
  private:
   base::Result<void> connect(LibvirtSide& side, base::Deadline deadline);
   base::Result<void> create(LibvirtSide& side, const MachineSpec& spec);
+  LibvirtSide& side_of(const DriverDaemon& daemon) const;
+  base::Result<LibvirtDomain> look_up(LibvirtSide& side, base::Deadline deadline);
+  void close(LibvirtSide& side);
 
   proc::Reactor& reactor_;
   proc::Containment& containment_;
@@ -506,18 +538,80 @@ std::vector<Driver::DaemonDomains> LibvirtDriver::domains(base::Deadline deadlin
   return all;
 }
 
+void LibvirtDriver::close(LibvirtSide& side) {
+  // The last reference goes on the thread that may block: closing is a call as well.
+  auto connection = std::make_shared<LibvirtConnection>(std::move(side.connection));
+  (void)call_libvirt<void>(reactor_, guest_->inbox, side.calls, base::Deadline::in(kDaemonEndMax), "close",
+                           [connection]() -> base::Result<void> {
+                             connection->reset();
+                             return {};
+                           });
+}
+
+LibvirtSide& LibvirtDriver::side_of(const DriverDaemon& daemon) const {
+  const auto found = std::find_if(guest_->sides.begin(), guest_->sides.end(),
+                                  [&daemon](const auto& entry) { return entry.second->daemon.get() == &daemon; });
+  assert(found != guest_->sides.end());
+  return *found->second;
+}
+
+base::Result<void> LibvirtDriver::start_again(DriverDaemon& daemon) {
+  LibvirtSide& side = side_of(daemon);
+  assert(!daemon.alive());
+  close(side);
+  // What callbacks of the old connection still have to tell is of before: they find nothing to tell it to.
+  side.facts = std::make_shared<DomainFacts>(std::move(*side.facts));
+  return side.daemon->start_again(reactor_, containment_);
+}
+
+base::Result<std::string> running_xml_of(virDomainPtr domain) {
+  char* xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE);
+  if (xml == nullptr) return libvirt_error("XML of the domain");
+  std::string text = xml;
+  std::free(xml);
+  return text;
+}
+
+base::Result<void> LibvirtDriver::rejoin(DriverDaemon& daemon, base::Deadline deadline) {
+  LibvirtSide& side = side_of(daemon);
+  MIGSOAK_TRY(connect(side, deadline));
+  if (side.machine == nullptr || !side.machine->alive()) return {};
+  LibvirtMachine& machine = *side.machine;
+  MIGSOAK_ASSIGN(LibvirtDomain domain, look_up(side, deadline));
+  machine.rejoin(domain);
+  // Answered when the daemon has connected to QEMU's monitor again, which it does beside its clients.
+  MIGSOAK_TRY(machine.qmp().execute("query-status", base::Json::object(), deadline),
+              "QMP of qemu:" + machine.spec().side);
+  MIGSOAK_ASSIGN(guest_->running_xml,
+                 call_libvirt<std::string>(reactor_, guest_->inbox, side.calls, deadline, "XML of the domain",
+                                           [domain] { return running_xml_of(domain.get()); }));
+  MIGSOAK_ASSIGN(const int state, call_libvirt<int>(reactor_, guest_->inbox, side.calls, deadline,
+                                                    "state of the domain", [domain]() -> base::Result<int> {
+                                                      int told = VIR_DOMAIN_NOSTATE;
+                                                      if (virDomainGetState(domain.get(), &told, nullptr, 0) == 0)
+                                                        return told;
+                                                      return libvirt_error("state of the domain");
+                                                    }));
+  if (state != VIR_DOMAIN_RUNNING) {
+    return base::fail(ErrorKind::subject,
+                      fmt::format("{} has its domain in state {} instead of running", daemon.name(), state));
+  }
+  const pid_t pid = qemu_in(side.daemon->pid_file(kDomainName), containment_);
+  if (pid != machine.qemu_pid()) {
+    return base::fail(ErrorKind::subject,
+                      fmt::format("{} has its domain in pid {} instead of {}", daemon.name(), pid, machine.qemu_pid()));
+  }
+  return {};
+}
+
 void LibvirtDriver::end_guest() {
   if (guest_ == nullptr) return;
   for (auto& [name, side] : guest_->sides) {
-    // The last reference goes on the thread that may block: closing is a call as well.
-    auto connection = std::make_shared<LibvirtConnection>(std::move(side->connection));
-    (void)call_libvirt<void>(reactor_, guest_->inbox, side->calls, base::Deadline::in(kDaemonEndMax), "close",
-                             [connection, defines = side->defines]() -> base::Result<void> {
-                               if (defines && *connection) (void)undefine_guest(connection->get(), kDomainUuid);
-                               connection->reset();
-                               return {};
-                             });
+    if (!side->defines || !side->connection) continue;
+    (void)call_libvirt<void>(reactor_, guest_->inbox, side->calls, base::Deadline::in(kDaemonEndMax), "undefine",
+                             [connection = side->connection] { return undefine_guest(connection.get(), kDomainUuid); });
   }
+  for (auto& [name, side] : guest_->sides) close(*side);
   for (auto& [name, side] : guest_->sides) {
     if (side->daemon != nullptr) side->daemon->child().stop(kDaemonEndMax);
   }
@@ -534,6 +628,16 @@ base::Result<void> LibvirtDriver::create(LibvirtSide& side, const MachineSpec& s
                             });
 }
 
+base::Result<LibvirtDomain> LibvirtDriver::look_up(LibvirtSide& side, base::Deadline deadline) {
+  return call_libvirt<LibvirtDomain>(reactor_, guest_->inbox, side.calls, deadline, "look-up of the domain",
+                                     [connection = side.connection]() -> base::Result<LibvirtDomain> {
+                                       LibvirtDomain found =
+                                           hold_domain(virDomainLookupByUUIDString(connection.get(), kDomainUuid));
+                                       if (found) return found;
+                                       return libvirt_error("look-up of the domain");
+                                     });
+}
+
 // One that is to take a guest was started by its daemon within the migration.
 base::Result<std::unique_ptr<Machine>> LibvirtDriver::start(MachineSpec spec) {
   assert(guest_ != nullptr);
@@ -546,14 +650,7 @@ base::Result<std::unique_ptr<Machine>> LibvirtDriver::start(MachineSpec spec) {
   if (waited == proc::Wait::timeout) {
     return base::fail(ErrorKind::timeout, side.daemon->name() + " did not tell of the domain's start");
   }
-  MIGSOAK_ASSIGN(LibvirtDomain domain,
-                 call_libvirt<LibvirtDomain>(reactor_, guest_->inbox, side.calls, deadline, "look-up of the domain",
-                                             [connection = side.connection]() -> base::Result<LibvirtDomain> {
-                                               LibvirtDomain found = hold_domain(
-                                                   virDomainLookupByUUIDString(connection.get(), kDomainUuid));
-                                               if (found) return found;
-                                               return libvirt_error("look-up of the domain");
-                                             }));
+  MIGSOAK_ASSIGN(LibvirtDomain domain, look_up(side, deadline));
   const pid_t pid = qemu_in(side.daemon->pid_file(kDomainName), containment_);
   if (pid == 0) return base::fail(ErrorKind::subject, fmt::format("qemu:{} ended at its start", spec.side));
   return std::make_unique<LibvirtMachine>(guest_, std::move(spec), std::move(domain), pid);

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <utility>
@@ -177,6 +178,19 @@ base::Result<std::unique_ptr<LibvirtDaemon>> LibvirtDaemon::start(proc::Reactor&
   return daemon;
 }
 
+base::Result<void> LibvirtDaemon::start_again(proc::Reactor& reactor, proc::Containment& containment) {
+  // One that was killed leaves its socket, at which nobody listens.
+  ::unlink(socket().c_str());
+  proc::SpawnSpec spec = child_->spec();
+  spec.log_append = true;
+  MIGSOAK_ASSIGN(child_, proc::ChildProcess::spawn(reactor, containment, spec));
+  return {};
+}
+
+void LibvirtDaemon::begin_stop(bool by_kill) {
+  (void)child_->signal(by_kill ? SIGKILL : SIGTERM);  // one that has ended needs none
+}
+
 // The longest is a session's: that of a domain's monitor. A system daemon binds its own by the short names of its
 // namespace, and its clients come by this one's sibling.
 base::Result<void> LibvirtDaemon::check_paths(const LibvirtPlace& place) {
@@ -264,8 +278,7 @@ std::string LibvirtDaemon::program() const {
 
 bool LibvirtDaemon::has_socket() const {
   struct stat info {};
-  const std::string path = directory_ + "/run/libvirt/libvirt-sock";
-  return ::lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode);
+  return ::lstat(socket().c_str(), &info) == 0 && S_ISSOCK(info.st_mode);
 }
 
 std::string LibvirtDaemon::uri() const {

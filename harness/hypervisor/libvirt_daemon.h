@@ -27,6 +27,9 @@ class LibvirtDaemon : public DriverDaemon {
   // Starts it and returns at once. kind environment: this host can't; bad_input: there is no libvirtd.
   static base::Result<std::unique_ptr<LibvirtDaemon>> start(proc::Reactor& reactor, proc::Containment& containment,
                                                             const LibvirtPlace& place);
+  // After its end: another process with the directories of the first, so with what that noted of its domains. In a
+  // mount namespace of its own again: all that is kept lies outside. Returns at once.
+  base::Result<void> start_again(proc::Reactor& reactor, proc::Containment& containment);
   // Pure. kind bad_input: a socket of a daemon there would have too long a path.
   static base::Result<void> check_paths(const LibvirtPlace& place);
   std::string name() const override { return "libvirtd:" + place_.side; }
@@ -44,6 +47,7 @@ class LibvirtDaemon : public DriverDaemon {
   std::vector<std::string> last_lines() const override { return child_->last_lines(); }
   bool alive() const override { return !child_->exited(); }
   std::optional<proc::ExitStatus> exit_status() const override { return child_->exit_status(); }
+  void begin_stop(bool by_kill) override;
   // It has made its socket.
   bool has_socket() const;
   // For a client, and for another daemon.
@@ -58,6 +62,7 @@ class LibvirtDaemon : public DriverDaemon {
   base::Result<void> configure() const;
   base::Result<void> make_system_root() const;
   bool has_own_drivers() const;  // makes them
+  std::string socket() const { return directory_ + "/run/libvirt/libvirt-sock"; }
 
   LibvirtPlace place_;
   bool system_;

@@ -32,6 +32,11 @@ class LibvirtMonitor : public qmp::Monitor {
       : reactor_(reactor), inbox_(std::move(inbox)), domain_(std::move(domain)), ids_(std::move(ids)) {}
 
   const std::shared_ptr<LibvirtMonitorState>& state() const { return state_; }
+  // The same domain over another connection: its daemon has been started again.
+  void rejoin(LibvirtDomain domain) {
+    domain_ = std::move(domain);
+    state_->end_reason.clear();
+  }
   // Of a device that is plugged.
   void add_id(const std::string& id) {
     if (std::find(ids_.begin(), ids_.end(), id) == ids_.end()) ids_.push_back(id);

@@ -7,6 +7,7 @@
 #include <pugixml.hpp>
 #include <set>
 #include <sstream>
+#include <string_view>
 
 #include "base/text.h"
 #include "hypervisor/device_type.h"
@@ -443,6 +444,26 @@ base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdent
 
 base::Result<std::string> device_xml(const MachineSpec& spec, const DeviceSpec& device) {
   return DomainXml(spec, {}).make_device(device);
+}
+
+std::string with_machine_of(const std::string& running, const std::string& xml) {
+  pugi::xml_document theirs, ours;
+  if (!theirs.load_string(running.c_str()) || !ours.load_string(xml.c_str())) return xml;
+  pugi::xml_node domain = ours.child("domain");
+  const pugi::xml_node from = theirs.child("domain");
+  const pugi::xml_attribute type = from.child("os").child("type").attribute("machine");
+  if (type) domain.child("os").child("type").attribute("machine").set_value(type.value());
+  if (const pugi::xml_node cpu = from.child("cpu")) {
+    pugi::xml_node own = domain.child("cpu");
+    if (!own) own = domain.append_child("cpu");
+    for (const pugi::xml_attribute& attribute : cpu.attributes()) own.append_copy(attribute);
+    for (const pugi::xml_node& part : cpu.children()) {
+      if (std::string_view(part.name()) != "numa") own.append_copy(part);
+    }
+  }
+  std::ostringstream text;
+  ours.save(text, "  ", pugi::format_default | pugi::format_no_declaration);
+  return text.str();
 }
 
 std::string why_not_attached(const std::string& type) {

@@ -20,6 +20,10 @@ struct LibvirtIdentity {
 // bad_input: libvirt has no words for something in it; which, and why.
 base::Result<std::string> domain_xml(const MachineSpec& spec, const LibvirtIdentity& identity);
 
+// Pure. `xml` with the machine type and the CPU that are spelt out in `running`, of a domain that runs and can be
+// migrated; unchanged where that is no XML.
+std::string with_machine_of(const std::string& running, const std::string& xml);
+
 // Pure. A device to be attached to the running domain of `spec`, as domain_xml() of a set with it would have it. kind
 // bad_input: libvirt has no words for it.
 base::Result<std::string> device_xml(const MachineSpec& spec, const DeviceSpec& device);

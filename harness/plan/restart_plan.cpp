@@ -22,6 +22,7 @@ void plan_restarts(const Scenario& scenario, base::Rng& rng, record::Plan& plan)
     if (timings.empty()) continue;
     record::PlannedRestart planned;
     planned.target = restart.target;
+    planned.daemon = restart.daemon;
     planned.how = restart.how[rng.below(restart.how.size())];
     planned.timing = timings[rng.below(timings.size())];
     planned.expect = restart.expect;

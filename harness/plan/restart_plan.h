@@ -1,4 +1,4 @@
-// Which targets are restarted in an iteration.
+// Which targets and daemons are restarted in an iteration.
 #pragma once
 
 #include "base/rng.h"

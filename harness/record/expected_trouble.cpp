@@ -192,8 +192,9 @@ std::vector<Declaration> declarations_of(const Plan& plan) {
     all.push_back({TroubleCause::restart,
                    restart.how,
                    restart.timing,
-                   {"target:" + restart.target},
-                   outcomes_of_restart(restart.expect),
+                   {restart.subject()},
+                   // A daemon that goes cuts no connection of a QEMU's: nothing that is said of one is excused.
+                   restart.daemon.empty() ? outcomes_of_restart(restart.expect) : std::vector<std::string>(),
                    ""});
   }
   return all;

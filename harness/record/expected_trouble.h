@@ -1,6 +1,7 @@
 // Expected trouble: what a scenario declares to go wrong or has go wrong, and what came of it. A declared edge, an
-// upgrade that is made to fail and a target that is restarted are declarations of one kind: each names whom it concerns
-// and what may follow, each is on record as one event, and what may follow is all that detect/excusals.def excuses.
+// upgrade that is made to fail and a target or a daemon that is restarted are declarations of one kind: each names whom
+// it concerns and what may follow, each is on record as one event, and what may follow is all that detect/excusals.def
+// excuses.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ class Journal;
 enum class TroubleCause {
   edge,             // a migration of which the scenario says how it ends
   upgrade_failure,  // an attempt at the migration that is made to fail
-  restart,          // a vhost target is stopped and started again
+  restart,          // a vhost target or a libvirtd is stopped and started again
 };
 std::string to_string(TroubleCause cause);
 std::optional<TroubleCause> trouble_cause_from(std::string_view name);

@@ -10,7 +10,11 @@ base::Json to_json(const PlannedOperation& operation) {
 }
 
 base::Json to_json(const PlannedRestart& restart) {
-  return {{"target", restart.target}, {"how", restart.how}, {"timing", restart.timing}, {"expect", restart.expect}};
+  const bool of_target = restart.daemon.empty();
+  return {{of_target ? "target" : "daemon", of_target ? restart.target : restart.daemon},
+          {"how", restart.how},
+          {"timing", restart.timing},
+          {"expect", restart.expect}};
 }
 
 base::Json to_json(const LibvirtWay& way) {
@@ -46,7 +50,8 @@ bool read_operation(const base::Json& json, PlannedOperation& into) {
 
 bool read_restart(const base::Json& json, PlannedRestart& into) {
   return json.is_object() && read_field(json, "target", into.target) && read_field(json, "how", into.how) &&
-         read_field(json, "timing", into.timing) && read_field(json, "expect", into.expect);
+         read_field(json, "timing", into.timing) && read_field(json, "expect", into.expect) &&
+         read_field(json, "daemon", into.daemon);
 }
 
 bool read_way(const base::Json& json, LibvirtWay& into) {

@@ -24,14 +24,17 @@ struct PlannedOperation {
   bool operator==(const PlannedOperation&) const = default;
 };
 
-// A vhost target that is stopped and started again under the running guest.
+// A vhost target, or a daemon of the driver's, that is stopped and started again under the running guest.
 struct PlannedRestart {
-  std::string target;  // its name in the scenario
+  std::string target;  // its name in the scenario; empty: a daemon
   std::string how;     // "graceful": SIGTERM; "kill": SIGKILL
   std::string timing;  // "between": no destination is there yet; "before": it is, and waits, connected to the target as
                        // well; "during": while the migration runs; "after": when the guest has arrived
   std::string expect;  // "recovers" | "io-errors": requests in flight may end in errors that the guest sees
+  std::string daemon = {};  // the side whose libvirtd it is
 
+  // "target:disk0", which stands for its instances as well; "libvirtd:a"
+  std::string subject() const { return daemon.empty() ? "target:" + target : "libvirtd:" + daemon; }
   bool operator==(const PlannedRestart&) const = default;
 };
 

@@ -151,7 +151,7 @@ std::string group_of(const TroubleKey& key) {
     case TroubleCause::edge: return "migration, declared: " + key.allows;
     case TroubleCause::upgrade_failure: return "upgrade by " + key.of + ", made to fail";
     case TroubleCause::restart: {
-      const bool allows_more = key.allows != record::outcome::kReconnects;
+      const bool allows_more = !key.allows.empty() && key.allows != record::outcome::kReconnects;
       return "restart of " + key.of + (allows_more ? ", may bring " + key.allows : "");
     }
   }
@@ -175,12 +175,17 @@ std::string upgrades_failed_text(const TroubleTally& upgrades) {
   return words + fmt::format("; {} verified intact, {} migrated afterwards", upgrades.intact, upgrades.migrated);
 }
 
-std::string restarts_text(const TroubleTally& restarts, std::size_t targets) {
+std::string restarts_text(const TroubleTally& restarts, const std::set<std::string>& subjects) {
+  const std::int64_t daemons = std::count_if(
+      subjects.begin(), subjects.end(), [](const std::string& subject) { return subject.starts_with("libvirtd:"); });
+  const std::int64_t targets = static_cast<std::int64_t>(subjects.size()) - daemons;
+  std::vector<std::string> whose;
+  if (targets > 0 || daemons == 0) whose.push_back(plural(targets, "target"));
+  if (daemons > 0) whose.push_back(plural(daemons, "daemon"));
   std::string words =
       fmt::format("{} of {}: {} recovered, {} with I/O errors ({}), {} lost, {} not connected again",
-                  restarts.declared - restarts.not_reached, plural(static_cast<std::int64_t>(targets), "target"),
-                  restarts.recovered, restarts.with_errors, plural(restarts.io_errors, "error"), restarts.lost,
-                  restarts.not_reconnected);
+                  restarts.declared - restarts.not_reached, base::join(whose, ", "), restarts.recovered,
+                  restarts.with_errors, plural(restarts.io_errors, "error"), restarts.lost, restarts.not_reconnected);
   if (restarts.unknown > 0) words += fmt::format(", {} unknown", restarts.unknown);
   if (restarts.ended_guest > 0) words += fmt::format("; {} ended the guest, as declared", restarts.ended_guest);
   return words;
@@ -263,7 +268,7 @@ void print_expected_troubles(Page& page, const ExpectedTroubles& troubles) {
     switch (cause) {
       case TroubleCause::edge: page.labelled("  edges", edges_text(tally), 4); break;
       case TroubleCause::upgrade_failure: page.labelled("  upgrades", upgrades_failed_text(tally), 4); break;
-      case TroubleCause::restart: page.labelled("  restarts", restarts_text(tally, troubles.targets.size()), 4); break;
+      case TroubleCause::restart: page.labelled("  restarts", restarts_text(tally, troubles.targets), 4); break;
     }
   }
   const CountTable table = table_of(troubles, std::nullopt);

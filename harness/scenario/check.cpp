@@ -278,7 +278,9 @@ Result<void> check_driver(const toml::table& root, const Scenario& scenario) {
   }
   MIGSOAK_TRY(check_plugging(scenario, *hypervisor::find_driver_kind(driver)));
   if (scenario.upgrade.used()) return refused(of_file("upgrade"), needs);
-  if (!scenario.restarts.empty()) return refused(of_file("restart"), needs);
+  const bool restarts_targets = std::any_of(scenario.restarts.begin(), scenario.restarts.end(),
+                                            [](const RestartScenario& restart) { return restart.daemon.empty(); });
+  if (restarts_targets) return refused(of_file("restart.target"), needs);
   if (scenario.raise_early) {
     return refused(of_file("run.raise_early"), needs + "; the destination is started within its migration");
   }

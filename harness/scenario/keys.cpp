@@ -136,6 +136,7 @@ const std::vector<KeySpec>& scenario_keys() {  // NOLINT(readability-function-si
                                  {"upgrade.deadline_s", integer},
                                  {"restart", table_list},
                                  {"restart.*.target", string},
+                                 {"restart.*.daemon", string},
                                  {"restart.*.how", string_or_list},
                                  {"restart.*.timing", string_or_list},
                                  {"restart.*.every", integer},
@@ -280,7 +281,9 @@ Result<toml::table*> descend(toml::table& root, const std::vector<std::string>& 
       std::vector<std::string> names;
       for (std::size_t at = 0; array != nullptr && at < array->size(); ++at) {
         toml::table* item = array->get_as<toml::table>(at);
-        const auto name = item != nullptr ? (*item)[name_key].value<std::string>() : std::nullopt;
+        auto name = item != nullptr ? (*item)[name_key].value<std::string>() : std::nullopt;
+        // A restart is that of a target or of a daemon.
+        if (!name && item != nullptr && walked == "restart") name = (*item)["daemon"].value<std::string>();
         if (name) names.push_back(*name);
         if (name == wanted) found = item;
       }

@@ -46,14 +46,40 @@ Result<void> check_expectation(const TableReader& in, const TargetScenario& targ
   return {};
 }
 
+// Whose restart it is.
+Result<void> read_subject(const TableReader& in, const Scenario& scenario, RestartScenario& restart) {
+  const bool of_target = in.table().contains("target"), of_daemon = in.table().contains("daemon");
+  if (of_target && of_daemon) return in.error("daemon", "a restart is of a target or of a daemon, not of both");
+  std::vector<std::string> names;
+  if (of_daemon) {
+    for (const SideScenario& side : scenario.sides) names.push_back(side.name);
+    return in.read_choice("daemon", restart.daemon, names);
+  }
+  if (!of_target) {
+    return in.error("target", "needed: the name of a [[target]]; or daemon, the name of a [[side]] with a libvirtd");
+  }
+  for (const TargetScenario& target : scenario.targets) names.push_back(target.name);
+  return in.read_choice("target", restart.target, names);
+}
+
+Result<void> check_daemon(const TableReader& in, const Scenario& scenario, const RestartScenario& restart) {
+  const std::string& driver = scenario.side(restart.daemon).driver;
+  if (driver != "libvirt") {
+    return in.error("daemon", fmt::format("driver \"{}\" of side {} has no libvirtd", driver, restart.daemon));
+  }
+  for (const std::string& timing : restart.timings) {
+    if (timing == "between") continue;
+    return in.error("timing", fmt::format("'{}' needs a target: a daemon is restarted between migrations", timing));
+  }
+  if (restart.expect != "recovers") return in.error("expect", "a libvirtd answers no requests of the guest's disks");
+  return {};
+}
+
 }  // namespace
 
 Result<void> read_restart(const TableReader& in, Scenario& scenario) {
   RestartScenario restart;
-  std::vector<std::string> names;
-  for (const TargetScenario& target : scenario.targets) names.push_back(target.name);
-  if (!in.table().contains("target")) return in.error("target", "needed: the name of a [[target]]");
-  MIGSOAK_TRY(in.read_choice("target", restart.target, names));
+  MIGSOAK_TRY(read_subject(in, scenario, restart));
   in.read_list("how", restart.how);
   for (const std::string& how : restart.how) MIGSOAK_TRY(in.check_choice("how", how, {"kill", "graceful"}));
   if (restart.how.empty()) return in.error("how", "needs at least one of kill, graceful");
@@ -64,6 +90,11 @@ Result<void> read_restart(const TableReader& in, Scenario& scenario) {
   if (restart.timings.empty()) return in.error("timing", "needs at least one of between, before, during, after");
   MIGSOAK_TRY(in.read_integer("every", restart.every, 1, 100'000'000));
   MIGSOAK_TRY(in.read_choice("expect", restart.expect, {"recovers", "io-errors"}));
+  if (!restart.daemon.empty()) {
+    MIGSOAK_TRY(check_daemon(in, scenario, restart));
+    scenario.restarts.push_back(std::move(restart));
+    return {};
+  }
   MIGSOAK_TRY(check_connections(in, scenario, restart.target));
   MIGSOAK_TRY(check_expectation(in, *scenario.find_target(restart.target), restart));
   const auto goes_on = [](const auto& mode) { return ops::runs_beside(mode.first); };

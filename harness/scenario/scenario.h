@@ -112,9 +112,10 @@ struct UpgradeScenario {
 
   bool used() const { return !failures.empty(); }
 };
-// A target that is stopped and started again under the running guest.
+// A target, or the libvirtd of a side, that is stopped and started again under the running guest.
 struct RestartScenario {
-  std::string target;
+  std::string target;                              // empty: a daemon
+  std::string daemon;                              // the side whose libvirtd it is
   std::vector<std::string> how = {"kill"};         // drawn
   std::vector<std::string> timings = {"between"};  // drawn
   std::int64_t every = 1;                          // iterations: in the every-th, twice the every-th, …

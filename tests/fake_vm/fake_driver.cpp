@@ -627,6 +627,50 @@ Result<std::unique_ptr<hypervisor::Machine>> FakeDriver::take_over(hypervisor::M
   return std::make_unique<FakeMachine>(world_, world_->add(std::move(next)));
 }
 
+// This one is there all the time, and may be looked at.
+hypervisor::ProcessIdentity FakeDaemon::process() const {
+  return {::getpid(), proc::read_stat(::getpid())->start_ticks};
+}
+void FakeDaemon::begin_stop(bool by_kill) {
+  stops.emplace_back(by_kill ? "SIGKILL" : "SIGTERM");
+  if (by_kill) return end({-1, 9, false});
+  if (ends_when_asked) end({0, 0, false});
+}
+
+void FakeDriver::have_daemons(const std::vector<std::string>& sides) {
+  for (const std::string& side : sides) daemons_.push_back(std::make_unique<FakeDaemon>(side));
+}
+FakeDaemon& FakeDriver::daemon(const std::string& side) {
+  const auto found = std::find_if(daemons_.begin(), daemons_.end(),
+                                  [&side](const auto& daemon) { return daemon->name() == "libvirtd:" + side; });
+  assert(found != daemons_.end());
+  return **found;
+}
+std::vector<hypervisor::DriverDaemon*> FakeDriver::daemons() {
+  std::vector<hypervisor::DriverDaemon*> all;
+  for (const auto& daemon : daemons_) all.push_back(daemon.get());
+  return all;
+}
+Result<void> FakeDriver::start_again(hypervisor::DriverDaemon& daemon) {
+  auto& fake = dynamic_cast<FakeDaemon&>(daemon);
+  if (fake.on_start) MIGSOAK_TRY(fake.on_start());
+  fake.begin();
+  return {};
+}
+Result<void> FakeDriver::rejoin(hypervisor::DriverDaemon& daemon, base::Deadline /*deadline*/) {
+  auto& fake = dynamic_cast<FakeDaemon&>(daemon);
+  return fake.on_rejoin ? fake.on_rejoin() : Result<void>();
+}
+
+std::vector<hypervisor::Driver::DaemonDomains> FakeDriver::domains(base::Deadline /*deadline*/) {
+  std::vector<DaemonDomains> all;
+  for (const auto& daemon : daemons_) {
+    if (!daemon->alive()) continue;
+    all.push_back({daemon.get(), daemon->on_domains ? daemon->on_domains() : Json{{"domains", Json::array()}}});
+  }
+  return all;
+}
+
 void FakeDriver::on_command(OnCommand listener) {
   world_->on_command = std::move(listener);
 }

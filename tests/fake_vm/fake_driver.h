@@ -32,6 +32,39 @@ enum class LettingGo {
   never,
 };
 
+// A daemon without a process, beside the VMs of a side.
+class FakeDaemon : public hypervisor::DriverDaemon {
+ public:
+  explicit FakeDaemon(std::string side) : side_(std::move(side)) {}
+
+  // A test says what a restart finds.
+  bool ends_when_asked = true;
+  std::function<base::Result<void>()> on_start, on_rejoin;
+  std::function<base::Result<base::Json>()> on_domains;  // null: it has none
+  std::vector<std::string> stops;                        // "SIGTERM" "SIGKILL", in the order in which they came
+
+  void end(proc::ExitStatus status = {1, 0, false}) { status_ = status; }
+  void begin() { status_.reset(); }
+
+  std::string name() const override { return "libvirtd:" + side_; }
+  std::string program() const override { return "fake"; }
+  const std::string& side() const override { return side_; }
+  const OwnFiles& own_files() const override { return own_files_; }
+  const std::string& directory() const override { return directory_; }
+  hypervisor::ProcessIdentity process() const override;
+  std::vector<std::string> take_lines() override { return {}; }
+  std::uint64_t take_dropped_bytes() override { return 0; }
+  std::vector<std::string> last_lines() const override { return {}; }
+  bool alive() const override { return !status_; }
+  std::optional<proc::ExitStatus> exit_status() const override { return status_; }
+  void begin_stop(bool by_kill) override;
+
+ private:
+  std::string side_, directory_;
+  OwnFiles own_files_;
+  std::optional<proc::ExitStatus> status_;
+};
+
 class FakeDriver : public hypervisor::Driver {
  public:
   explicit FakeDriver(proc::Reactor& reactor);
@@ -40,6 +73,14 @@ class FakeDriver : public hypervisor::Driver {
   base::Result<std::unique_ptr<hypervisor::Machine>> start(hypervisor::MachineSpec spec) override;
   base::Result<std::unique_ptr<hypervisor::Machine>> take_over(hypervisor::Machine& old,
                                                                hypervisor::MachineSpec next) override;
+
+  // "libvirtd:SIDE" of each of these sides; before the first iteration.
+  void have_daemons(const std::vector<std::string>& sides);
+  FakeDaemon& daemon(const std::string& side);
+  std::vector<hypervisor::DriverDaemon*> daemons() override;
+  base::Result<void> start_again(hypervisor::DriverDaemon& daemon) override;
+  base::Result<void> rejoin(hypervisor::DriverDaemon& daemon, base::Deadline deadline) override;
+  std::vector<DaemonDomains> domains(base::Deadline deadline) override;
 
   // Called for each command before it is executed: what it does, it does to a VM that has not got the command yet.
   using OnCommand = std::function<Answer(const std::string& side, const std::string& command)>;
@@ -88,6 +129,7 @@ class FakeDriver : public hypervisor::Driver {
 
  private:
   std::shared_ptr<World> world_;
+  std::vector<std::unique_ptr<FakeDaemon>> daemons_;
 };
 
 // "direct" is this one: what a lane is given.

@@ -249,6 +249,29 @@ TEST_F(DomainXml, ASidesArgumentsAndEnvironmentGoToQemu) {
   EXPECT_EQ(at("//qemu:commandline/qemu:arg[4]/@value"), "a.b=<&\">");
 }
 
+TEST_F(DomainXml, TakesMachineAndCpuFromADomainThatRuns) {
+  const std::string running =
+      "<domain><os><type machine='pc-q35-7.2'>hvm</type></os><cpu mode='custom' match='exact'><model>qemu64</model>"
+      "<numa><cell id='7'/></numa></cpu><devices><disk/></devices></domain>";
+  const std::string plain = "<domain><os><type machine='q35'>hvm</type></os><devices/></domain>";
+  const std::string with_numa =
+      "<domain><os><type machine='q35'>hvm</type></os><cpu><numa><cell id='0'/></numa></cpu></domain>";
+  pugi::xml_document document;
+  ASSERT_TRUE(document.load_string(with_machine_of(running, plain).c_str()));
+  const pugi::xml_node domain = document.child("domain");
+  EXPECT_STREQ(domain.child("os").child("type").attribute("machine").value(), "pc-q35-7.2");
+  EXPECT_STREQ(domain.child("cpu").attribute("match").value(), "exact");
+  EXPECT_STREQ(domain.child("cpu").child_value("model"), "qemu64");
+  EXPECT_FALSE(domain.child("cpu").child("numa")) << "nodes are the machine's own";
+  EXPECT_FALSE(domain.child("devices").first_child());
+  pugi::xml_document other;
+  ASSERT_TRUE(other.load_string(with_machine_of(running, with_numa).c_str()));
+  const pugi::xml_node cpu = other.child("domain").child("cpu");
+  EXPECT_STREQ(cpu.child_value("model"), "qemu64");
+  EXPECT_STREQ(cpu.child("numa").child("cell").attribute("id").value(), "0");
+  EXPECT_EQ(with_machine_of("no XML", plain), plain);
+}
+
 TEST_F(DomainXml, DevicesHaveTheSetsNamesForWhoAsksQemu) {
   const std::vector<std::string> ids = {"vd0", "scsi0"};
   const auto told = [&](const char* answer) { return with_own_ids(answer, ids); };

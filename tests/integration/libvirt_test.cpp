@@ -64,6 +64,14 @@ class LibvirtTest : public MigsoakTest {
     EXPECT_THAT(outcome.err, HasSubstr(why));
     EXPECT_FALSE(fs::exists(db()));
   }
+  // A libvirtd that does this first.
+  void stand_in(const std::string& lines) {
+    fs::create_directory(path("bin"));
+    write("bin/libvirtd",
+          "#!/bin/sh\nif test \"$1\" != --version; then\n" + lines + "fi\nexec /usr/sbin/libvirtd \"$@\"\n");
+    fs::permissions(path("bin/libvirtd"), fs::perms::owner_all);
+    environment["PATH"] = path("bin") + ":" + std::getenv("PATH");
+  }
 
   std::string db_ = "results.db";
 };
@@ -223,6 +231,69 @@ TEST_F(LibvirtTest, AStoppedDaemonIsTheOneThatHung) {
   expect_nothing_left();
 }
 
+// Each with the domain and without it, killed and stopped: it runs on, is known again, and migrates.
+TEST_F(LibvirtTest, DaemonsAreRestartedUnderTheGuest) {
+  for (const char* how : {"kill", "graceful"}) {
+    db_ = fmt::format("{}.db", how);
+    expect_clean(scenario(fmt::format("[[restart]]\ndaemon = \"a\"\nhow = \"{0}\"\n[[restart]]\ndaemon = \"b\"\nhow = "
+                                      "\"{0}\"\n",
+                                      how)),
+                 4);
+    const auto store = store::Store::open(db());
+    ASSERT_TRUE(store);
+    int recovered = 0;
+    ASSERT_TRUE(
+        (*store)->for_each_event(record::event_kind::kExpectedTrouble, [&](std::int64_t, const record::Event& event) {
+          EXPECT_EQ(base::json_get<std::string>(event.detail, "result", ""), "recovered") << event.text;
+          ++recovered;
+          return base::Result<void>();
+        }));
+    EXPECT_EQ(recovered, 8);
+  }
+}
+
+// What is plugged after a restart, DIMMs included, goes along as ever: by XML of ours for the daemon's domain.
+TEST_F(LibvirtTest, DevicesArePluggedAfterARestart) {
+  std::string steps;
+  for (const char* kind : {"virtio-blk", "memory"}) {
+    steps += fmt::format("[[hotplug.step]]\nkind = \"{0}\"\niteration = 0\n", kind);
+    steps += fmt::format("[[hotplug.step]]\nkind = \"{0}\"\niteration = 2\naction = \"unplug\"\n", kind);
+  }
+  expect_clean(scenario("[guest]\nmemory = \"256MiB\"\n[hotplug]\n" + steps +
+                        "[[restart]]\ndaemon = \"a\"\n[[restart]]\ndaemon = \"b\"\nhow = \"graceful\"\n"),
+               4);
+}
+
+TEST_F(LibvirtTest, ADaemonThatDoesNotComeBackIsFoundAndNamed) {
+  const std::string mark = path("mark");
+  stand_in(fmt::format("if test \"$MIGSOAK_PROCESS\" = libvirtd:b; then test ! -e {0} || exit 9; : > {0}; fi\n", mark));
+  const Outcome outcome = migsoak(
+      {"run", scenario("[[restart]]\ndaemon = \"b\"\nevery = 2\n"), "--db", db(), "--no-progress", "--iterations", "4"},
+      seconds(240));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json finding = only(findings(db()), "crash");
+  EXPECT_EQ(finding["process"], "libvirtd:b");
+  EXPECT_EQ(finding["first_iteration"], 1);
+  EXPECT_THAT(finding.value("title", ""), HasSubstr("status 9"));
+  EXPECT_EQ(findings(db())["findings"].size(), 1U);
+  expect_nothing_left();
+}
+
+// It comes back, and finds nothing of what it had noted of its domain.
+TEST_F(LibvirtTest, ADaemonThatForgetsItsDomainIsFoundAndNamed) {
+  const char* noted = ::geteuid() == 0 ? "/run/libvirt/qemu" : "\"$XDG_RUNTIME_DIR\"/libvirt/qemu/run";
+  stand_in(fmt::format("rm -f {}/guest.xml\n", noted));
+  const Outcome outcome = migsoak(
+      {"run", scenario("[[restart]]\ndaemon = \"b\"\nevery = 2\n"), "--db", db(), "--no-progress", "--iterations", "4"},
+      seconds(240));
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json all = findings(db());
+  ASSERT_EQ(all["findings"].size(), 1U) << all.dump(2);
+  EXPECT_EQ(all["findings"][0]["process"], "libvirtd:b");
+  EXPECT_THAT(all["findings"][0].dump(), HasSubstr("look-up of the domain"));
+  expect_nothing_left();
+}
+
 TEST_F(LibvirtTest, NothingOutlivesAKilledRun) {
   for (const char* level : {"", "marker"}) {
     if (*level != '\0') environment["MIGSOAK_CONTAINMENT"] = level;
@@ -249,6 +320,7 @@ TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
   expect_refused(scenario("[migration.libvirt]\nmanaged = \"client\"\ntransport = \"tunnelled\"\n"),
                  "needs managed = \"peer-to-peer\"");
   expect_refused(scenario("[migration.libvirt]\nflags = [\"compresed\"]\n"), "did you mean 'compressed'");
+  expect_refused(scenario("[[restart]]\ndaemon = \"a\"\ntiming = \"during\"\n"), "'during' needs a target");
   expect_refused(scenario("", "wrapper = [\"env\"]\n"), "wrapper");
   expect_refused(scenario("[guest]\nmachine = \"q35,smm=off\"\n"), "the type alone");
   expect_refused(scenario("[[side]]\nname = \"c\"\n"), "all sides have one driver");

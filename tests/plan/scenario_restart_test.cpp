@@ -96,6 +96,56 @@ TEST(ScenarioRestart, DrawnForItsIterationsAloneAndInSequenceAlike) {
   for (const auto& [what, count] : drawn) EXPECT_GT(count, 5) << what;
 }
 
+std::string daemon_text(const std::string& restart, const std::string& driver = "libvirt") {
+  return "name = \"s\"\n[[side]]\nname = \"a\"\ndriver = \"" + driver + "\"\n[[side]]\nname = \"b\"\ndriver = \"" +
+         driver + "\"\n[[target]]\nname = \"disk0\"\n[[device]]\nid = \"vd0\"\ntype = \"vhost-user-blk\"\n" +
+         "target = \"disk0\"\nreconnect_ms = 100\n[[restart]]\n" + restart;
+}
+
+// Line 16 is the first of `restart`.
+TEST(ScenarioRestart, ADaemonIsTheLibvirtdOfASide) {
+  const Scenario scenario = parsed(daemon_text("daemon = \"b\"\nhow = \"graceful\"\n"));
+  ASSERT_EQ(scenario.restarts.size(), 1U);
+  EXPECT_EQ(scenario.restarts[0].daemon, "b");
+  EXPECT_EQ(scenario.restarts[0].target, "");
+  expect_refused(daemon_text("daemon = \"c\"\n"), {"s.toml:16", "restart.daemon", "'c' is not one of a, b"});
+  expect_refused(daemon_text("daemon = \"a\"\ntarget = \"disk0\"\n"), {"s.toml:16", "restart.daemon", "not of both"});
+  expect_refused(daemon_text("daemon = \"a\"\ntiming = [\"between\", \"during\"]\n"),
+                 {"s.toml:17", "restart.timing", "'during' needs a target", "between migrations"});
+  expect_refused(daemon_text("daemon = \"a\"\nexpect = \"io-errors\"\n"), {"s.toml:17", "restart.expect"});
+  expect_refused(daemon_text("daemon = \"a\"\n", "direct"), {"s.toml:16", "restart.daemon", "has no libvirtd"});
+  expect_refused(daemon_text("target = \"disk0\"\n"), {"restart.target", "needs driver \"direct\""});
+}
+
+TEST(ScenarioRestart, RestartsOfDaemonsAreDrawnAndKept) {
+  const Scenario scenario =
+      parsed(daemon_text("daemon = \"a\"\nhow = [\"kill\", \"graceful\"]\nevery = 2\n[[restart]]\ndaemon = \"b\"\n"));
+  std::set<std::string> seen;
+  for (std::int64_t i = 0; i < 40; ++i) {
+    const record::Plan plan = plan_iteration(scenario, i);
+    EXPECT_EQ(plan, plan_iteration(scenario, i));
+    EXPECT_EQ(record::plan_from_json(record::to_json(plan)).value(), plan);
+    ASSERT_EQ(plan.restarts.size(), i % 2 == 1 ? 2U : 1U) << i;
+    for (const auto& restart : plan.restarts) {
+      EXPECT_EQ(restart.timing, "between");
+      seen.insert(restart.how + " " + restart.subject());
+    }
+  }
+  EXPECT_EQ(seen, (std::set<std::string>{"kill libvirtd:a", "graceful libvirtd:a", "kill libvirtd:b"}));
+}
+
+TEST(ScenarioRestart, TheShippedScenarioRestartsEachDaemonWithTheDomainAndWithoutIt) {
+  const Scenario scenario = shipped("libvirt-daemon-restart");
+  std::set<std::string> seen;
+  for (std::int64_t i = 0; i < scenario.iterations; ++i) {
+    const record::Plan plan = plan_iteration(scenario, i);
+    for (const auto& restart : plan.restarts) {
+      seen.insert(restart.how + " " + restart.daemon + (plan.source_side == restart.daemon ? " with" : " without"));
+    }
+  }
+  EXPECT_EQ(seen.size(), 8U);
+}
+
 // The draws of restarts come last, so that a scenario that gets some keeps its migrations and operations.
 TEST(ScenarioRestart, LeavesTheRestOfThePlanAlone) {
   const std::string with = restart_text(kRestartDisk0 + "timing = [\"between\", \"after\"]\n");

@@ -240,6 +240,15 @@ TEST_P(ExpectedTroubleTest, RestartsByHowAndTiming) {
                         "    graceful, during      1         ·          1          ·     1     ·       ·  1003\n"));
 }
 
+TEST_P(ExpectedTroubleTest, DaemonsAreCountedApart) {
+  iteration(of(restart("kill", "between", "recovered"), "libvirtd:a"));
+  EXPECT_THAT(page(120), HasSubstr("  restarts   1 of 1 daemon: 1 recovered"));
+  iteration(restart("kill", "between", "recovered"));
+  const std::string out = page(120);
+  EXPECT_THAT(out, HasSubstr("  restarts   2 of 1 target, 1 daemon: 2 recovered"));
+  EXPECT_THAT(out, HasSubstr("  restart of libvirtd:a\n"));
+}
+
 TEST_P(ExpectedTroubleTest, ErrorsAndTheGuestThatEndedByThemAreCounted) {
   iteration(restart("graceful", "during", "io-errors", 5));
   record::Event ended = restart("graceful", "during", "io-errors", 2);
