@@ -62,13 +62,13 @@ std::set<pid_t> Lineage::known_pids() const {
   return pids;
 }
 
+namespace {
+
 // While it has a domain it keeps account of that in its directory, under names of its own making; one that has ended
 // could not tidy up.
-void Lineage::expect_files_of(const DaemonInstance& instance, probes::Scene& scene) const {
+void expect_files_of(const DaemonInstance& instance, bool has_machine, probes::Scene& scene) {
   const hypervisor::DriverDaemon& daemon = *instance.daemon;
   scene.owners.emplace(daemon.directory(), daemon.name());
-  const bool has_machine =
-      std::any_of(vms_.begin(), vms_.end(), [&](const Vm& vm) { return vm.machine->spec().side == daemon.side(); });
   const hypervisor::DriverDaemon::OwnFiles& own = daemon.own_files();
   if (has_machine || instance.lost || own.directories.empty()) {
     scene.expected_files.insert(daemon.directory());
@@ -78,6 +78,8 @@ void Lineage::expect_files_of(const DaemonInstance& instance, probes::Scene& sce
   scene.looked_into.insert(own.directories.begin(), own.directories.end());
   scene.looked_into.insert(daemon.directory());
 }
+
+}  // namespace
 
 probes::Scene Lineage::scene() const {
   probes::Scene scene;
@@ -94,7 +96,9 @@ probes::Scene Lineage::scene() const {
     for (const std::string& socket : instance->target->sockets()) scene.expected_files.insert(socket);
   }
   for (const DaemonInstance& instance : daemons_.all()) {
-    expect_files_of(instance, scene);
+    const bool has_machine = std::any_of(
+        vms_.begin(), vms_.end(), [&](const Vm& vm) { return vm.machine->spec().side == instance.daemon->side(); });
+    expect_files_of(instance, has_machine, scene);
     if (!instance.lost)
       scene.subjects.push_back({instance.name, instance.process_id, instance.daemon->process().pid, {}});
   }

@@ -135,7 +135,6 @@ class Lineage {
                                        const hypervisor::DeviceSet& devices);
   Vm& enlist(VmLaunch prepared, std::unique_ptr<hypervisor::Machine> machine, int generation, record::Journal& journal);
   void forget(Vm& vm);
-  void expect_files_of(const DaemonInstance& instance, probes::Scene& scene) const;
   hypervisor::Driver& driver_of(const std::string& side) const;
 
   LaneContext context_;

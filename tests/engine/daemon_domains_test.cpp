@@ -12,7 +12,12 @@ using ::testing::HasSubstr;
 
 class DaemonDomainsTest : public FakeLineage, public ::testing::Test {
  protected:
-  void SetUp() override { fake_->have_daemons({"a", "b"}); }
+  void SetUp() override {
+    fake_->have_daemons({"a", "b"});
+    for (const char* side : {"a", "b"}) {
+      fake_->daemon(side).on_domains = [] { return base::Json{{"domains", base::Json::array()}}; };
+    }
+  }
   static std::vector<record::Document> told(const record::Observation& observation) {
     std::vector<record::Document> documents;
     for (const record::Document& document : observation.documents) {

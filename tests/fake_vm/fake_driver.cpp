@@ -665,8 +665,7 @@ Result<void> FakeDriver::rejoin(hypervisor::DriverDaemon& daemon, base::Deadline
 std::vector<hypervisor::Driver::DaemonDomains> FakeDriver::domains(base::Deadline /*deadline*/) {
   std::vector<DaemonDomains> all;
   for (const auto& daemon : daemons_) {
-    if (!daemon->alive()) continue;
-    all.push_back({daemon.get(), daemon->on_domains ? daemon->on_domains() : Json{{"domains", Json::array()}}});
+    if (daemon->alive() && daemon->on_domains) all.push_back({daemon.get(), daemon->on_domains()});
   }
   return all;
 }

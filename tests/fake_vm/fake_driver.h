@@ -40,7 +40,7 @@ class FakeDaemon : public hypervisor::DriverDaemon {
   // A test says what a restart finds.
   bool ends_when_asked = true;
   std::function<base::Result<void>()> on_start, on_rejoin;
-  std::function<base::Result<base::Json>()> on_domains;  // null: it has none
+  std::function<base::Result<base::Json>()> on_domains;  // null: it is not asked
   std::vector<std::string> stops;                        // "SIGTERM" "SIGKILL", in the order in which they came
 
   void end(proc::ExitStatus status = {1, 0, false}) { status_ = status; }
