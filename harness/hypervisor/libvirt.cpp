@@ -323,7 +323,8 @@ bool LibvirtMachine::alive() const {
 base::Result<std::unique_ptr<DrivenMigration>> LibvirtMachine::begin_migration(const MachineSpec& next,
                                                                                const std::string& transport,
                                                                                const record::LibvirtWay& way) {
-  LibvirtJob job{transport, way, {}, next.run_dir + "/" + next.instance + ".m"};
+  LibvirtJob job{
+      transport, way, {}, next.run_dir + "/" + next.instance + ".m", next.run_dir + "/" + next.instance + ".saved"};
   MIGSOAK_TRY(proc::check_socket_path(job.socket_path));
   MIGSOAK_ASSIGN(job.destination_xml, guest_->xml_of(next));
   if (spec_.accel == "tcg") job.downtime_limit_ms = kTcgDowntimeLimitMs;

@@ -36,6 +36,7 @@ struct LibvirtJob {
   record::LibvirtWay way;
   std::string destination_xml;
   std::string socket_path;         // transport "unix"
+  std::string state_path;          // transport "saved": made and removed by the migration
   unsigned downtime_limit_ms = 0;  // 0: QEMU's own
   bool files_shared = false;       // disks are files of this host, which libvirt takes for unsafe
 };
@@ -56,6 +57,7 @@ class LibvirtMigration : public DrivenMigration {
   struct Call;
   explicit LibvirtMigration(LibvirtEnds ends) : ends_(std::move(ends)) {}
   static base::Result<void> migrate(const Call& call);
+  static base::Result<void> save_and_restore(const Call& call);
   void run(Call call);
 
   LibvirtEnds ends_;

@@ -40,6 +40,9 @@ std::string libvirt_conflict(const std::string& transport, const record::Libvirt
   if (tunnelled && way.managed != kPeerToPeer) {
     return fmt::format("\"tunnelled\" goes from daemon to daemon, so it needs managed = \"{}\"", kPeerToPeer);
   }
+  if (transport == kSaved && !way.flags.empty()) {
+    return fmt::format("\"{}\" is no live migration: it takes no flag such as \"{}\"", kSaved, way.flags.front());
+  }
   for (const std::string& name : way.flags) {
     const LibvirtFlag* flag = find_libvirt_flag(name);
     if (flag != nullptr && !flag->needs.empty() && !has(flag->needs)) {

@@ -16,6 +16,8 @@ namespace migsoak::hypervisor {
 inline constexpr const char* kPeerToPeer = "peer-to-peer";
 inline constexpr const char* kClientManaged = "client";
 inline constexpr const char* kTunnelled = "tunnelled";
+// Not live: one daemon saves the guest into a file, the other restores it.
+inline constexpr const char* kSaved = "saved";
 
 struct LibvirtFlag {
   std::string name;

@@ -39,7 +39,8 @@ struct PlannedRestart {
 };
 
 // How libvirt is to migrate the guest, over the plan's transport: "unix" | "tcp": QEMU's own connection; "tunnelled":
-// through the two daemons'. What the words may be: hypervisor/libvirt_ways.h.
+// through the two daemons'; "saved": by a file (managed and bandwidth say nothing then). What the words may be:
+// hypervisor/libvirt_ways.h.
 struct LibvirtWay {
   std::string managed = "peer-to-peer";  // | "client": we talk to both daemons
   std::vector<std::string> flags = {};
@@ -59,7 +60,7 @@ struct Plan {
   std::string source_side;
   std::string destination_side;
   std::string mode;                               // a name of ops/modes
-  std::string transport;                          // "unix" | "tcp" | "fd" | "tunnelled"
+  std::string transport;                          // "unix" | "tcp" | "fd" | "tunnelled" | "saved"
   std::string machine = {};                       // as the scenario says: "pc" "q35" or a versioned type
   std::vector<PlannedOperation> operations = {};  // in this order
   std::string expect = kExpectCompletes;

@@ -106,7 +106,8 @@ Result<void> read_libvirt(const TableReader& in, Scenario& scenario) {
   }
   MIGSOAK_TRY(read_words(in, "managed", {hypervisor::kPeerToPeer, hypervisor::kClientManaged}, libvirt.managed));
   libvirt.transports = {kNative};
-  MIGSOAK_TRY(read_words(in, "transport", {kNative, "unix", "tcp", hypervisor::kTunnelled}, libvirt.transports));
+  MIGSOAK_TRY(read_words(in, "transport", {kNative, "unix", "tcp", hypervisor::kTunnelled, hypervisor::kSaved},
+                         libvirt.transports));
   std::replace(libvirt.transports.begin(), libvirt.transports.end(), std::string(kNative), scenario.transport);
   MIGSOAK_TRY(read_flags(in, libvirt));
   MIGSOAK_TRY(in.read_integer("bandwidth_mib", libvirt.bandwidth_mib, 0, 1'000'000));

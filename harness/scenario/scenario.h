@@ -99,7 +99,7 @@ struct HotplugScenario {
 // How libvirt migrates the guest; of each list one is drawn, as far as they go together.
 struct LibvirtScenario {
   std::vector<std::string> managed = {"peer-to-peer"};
-  std::vector<std::string> transports;                       // "unix", "tcp", "tunnelled"
+  std::vector<std::string> transports;                       // "unix", "tcp", "tunnelled", "saved"
   std::vector<std::pair<std::string, std::uint64_t>> flags;  // name, chance in percent; in the catalogue's order
   std::int64_t bandwidth_mib = 0;                            // a second; 0: no limit of ours
   std::int64_t parallel_connections = 0;                     // 0: libvirt's own choice

@@ -125,6 +125,11 @@ TEST_F(LibvirtTest, EachWayOfMigratingIsCleanAndLeavesNothing) {
                                          "peer-to-peer unix"}));
 }
 
+// Not live: the guest stands still in a file, and goes on at the other end where it was.
+TEST_F(LibvirtTest, AGuestIsSavedAndRestored) {
+  expect_clean(scenario("[migration.libvirt]\ntransport = \"saved\"\n[guest]\nworkload = \"verify\"\n"), 4);
+}
+
 // Each lane has daemons of its own, and takes none of the other's QEMUs for orphans.
 TEST_F(LibvirtTest, LanesRunSideBySide) {
   for (const char* level : {"", "marker"}) {

@@ -75,6 +75,7 @@ TEST(ScenarioLibvirt, WhatDoesNotGoTogetherIsRefusedWhereItIsAllThereIs) {
                  {"s.toml:12", "migration.libvirt.transport", "needs managed = \"peer-to-peer\""});
   expect_refused(ways("transport = \"tunnelled\"\nflags = [\"parallel\"]\n"),
                  {"s.toml:12", "migration.libvirt.flags", "does not go with \"tunnelled\""});
+  expect_refused(ways("transport = \"saved\"\nflags = [\"unsafe\"]\n"), {"s.toml:12", "flags", "no live migration"});
   expect_refused(ways("flags = [\"parallel\", \"compressed\"]\n"), {"flags", "does not go with \"compressed\""});
   expect_refused(ways("transport = \"tcp\"\nflags = [\"zerocopy\"]\n"), {"flags", "needs the flag \"parallel\""});
   expect_refused(ways("flags = [\"zerocopy\", \"parallel\"]\n"), {"flags", "needs transport \"tcp\""});
@@ -95,8 +96,8 @@ TEST(ScenarioLibvirt, EachWayIsDrawnAndNoneThatIsNone) {
     seen.insert(plan.libvirt->managed + " " + plan.transport);
     for (const std::string& flag : plan.libvirt->flags) ++flags[flag];
   }
-  EXPECT_EQ(seen, (std::set<std::string>{"client tcp", "client unix", "peer-to-peer tcp", "peer-to-peer tunnelled",
-                                         "peer-to-peer unix"}));
+  EXPECT_EQ(seen, (std::set<std::string>{"client saved", "client tcp", "client unix", "peer-to-peer saved",
+                                         "peer-to-peer tcp", "peer-to-peer tunnelled", "peer-to-peer unix"}));
   EXPECT_EQ(flags.size(), scenario.libvirt.flags.size());
   for (const auto& [name, count] : flags) EXPECT_GT(count, scenario.iterations / 10) << name;
 }

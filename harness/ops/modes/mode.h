@@ -42,7 +42,7 @@ struct ModeNeeds {
 
 // What a migration goes over. The paths are of this migration alone.
 struct MigrationChannels {
-  std::string transport;    // beside: "unix" | "tcp" | "fd"; within: "unix" | "tcp" | "tunnelled"
+  std::string transport;    // beside: "unix" | "tcp" | "fd"; within: "unix" | "tcp" | "tunnelled" | "saved"
   std::string run_dir;      // for the migration socket
   std::string tag;          // short and unique, for its name
   std::string main_socket;  // waiting: -incoming unix:… of the destination
