@@ -237,6 +237,18 @@ void LibvirtMigration::abort() {
   ends_.source_calls.run([domain = ends_.domain] { virDomainAbortJob(domain.get()); });
 }
 
+void LibvirtMigration::start_postcopy() {
+  if (*asking_postcopy_) return;
+  *asking_postcopy_ = true;
+  ends_.source_calls.run([domain = ends_.domain, inbox = ends_.inbox, weak = std::weak_ptr(asking_postcopy_)] {
+    const bool begun = virDomainMigrateStartPostCopy(domain.get(), 0) == 0;
+    inbox->post([weak, begun] {
+      const auto asking = weak.lock();
+      if (asking != nullptr && !begun) *asking = false;
+    });
+  });
+}
+
 std::vector<std::pair<std::string, double>> LibvirtMigration::figures(base::Deadline deadline) {
   const auto told =
       call_libvirt<base::Json>(ends_.reactor, ends_.inbox, ends_.destination_calls, deadline, "statistics of the job",

@@ -51,6 +51,7 @@ class LibvirtMigration : public DrivenMigration {
   bool over() const override { return state_->has_value(); }
   base::Result<void> result() const override;
   void abort() override;
+  void start_postcopy() override;
   std::vector<std::pair<std::string, double>> figures(base::Deadline deadline) override;
 
  private:
@@ -62,6 +63,7 @@ class LibvirtMigration : public DrivenMigration {
 
   LibvirtEnds ends_;
   std::shared_ptr<std::optional<base::Result<void>>> state_ = std::make_shared<std::optional<base::Result<void>>>();
+  std::shared_ptr<bool> asking_postcopy_ = std::make_shared<bool>(false);
   CallThread thread_;
 };
 

@@ -1,11 +1,17 @@
 #include "hypervisor/libvirt_ways.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <libvirt/libvirt.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 
 #include "base/text.h"
+#include "base/unique_fd.h"
 #include "proc/child_process.h"
 
 namespace migsoak::hypervisor {
@@ -50,11 +56,23 @@ std::string libvirt_conflict(const std::string& transport, const record::Libvirt
     }
   }
   if (has("parallel") && tunnelled) return "\"parallel\" does not go with \"tunnelled\", which is one stream";
+  if (has("postcopy") && tunnelled) return "\"postcopy\" does not go with \"tunnelled\", which is one way";
+  // Not before QEMU 10.1.
+  if (has("postcopy") && has("parallel")) return "\"postcopy\" does not go with \"parallel\"";
   // QEMU does not apply xbzrle, which is what libvirt takes for it, to parallel streams.
   if (has("parallel") && has("compressed")) return "\"parallel\" does not go with \"compressed\"";
   // The kernel has it for TCP alone (MSG_ZEROCOPY).
   if (has("zerocopy") && transport != "tcp") return "\"zerocopy\" needs transport \"tcp\"";
   return "";
+}
+
+base::Result<void> check_userfaultfd() {
+  const base::UniqueFd fd(static_cast<int>(::syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK)));
+  if (fd.valid()) return {};
+  return base::fail(base::ErrorKind::bad_input,
+                    fmt::format("QEMU needs userfaultfd(2) for it, which is not allowed here ({}): run as root, or "
+                                "sysctl vm.unprivileged_userfaultfd=1",
+                                std::strerror(errno)));
 }
 
 base::Result<void> check_locked_memory(proc::Reactor& reactor, proc::Containment& containment, std::uint64_t bytes,

@@ -33,6 +33,9 @@ std::vector<std::string> libvirt_flag_names();
 // Pure. Why these do not go together in one migration; empty: they do.
 std::string libvirt_conflict(const std::string& transport, const record::LibvirtWay& way);
 
+// With "postcopy" the destination's QEMU fetches pages as the guest asks for them. kind bad_input: this host does not
+// let this user.
+base::Result<void> check_userfaultfd();
 // With "zerocopy" libvirt has the guest's memory locked in the source's QEMU. kind bad_input: this host or container
 // does not allow so much.
 base::Result<void> check_locked_memory(proc::Reactor& reactor, proc::Containment& containment, std::uint64_t bytes,

@@ -43,6 +43,9 @@ class DrivenMigration {
   // Once it is over. kind subject: it failed, in the driver's words.
   virtual base::Result<void> result() const = 0;
   virtual void abort() = 0;  // without waiting
+  // Asks that the guest go on at the destination now, whatever of its memory is still to come; without waiting. Again,
+  // while nothing has come of it: it may have been too early.
+  virtual void start_postcopy() {}
   // What the driver itself has counted of one that completed, named as the harness's metrics are; empty: not told.
   virtual std::vector<std::pair<std::string, double>> figures(base::Deadline deadline) = 0;
 };

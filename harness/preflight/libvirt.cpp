@@ -18,6 +18,19 @@ namespace {
 
 constexpr const char* kUnixSince = "6.8";  // migration over a unix socket
 
+// A target would have to fetch pages as well, which those that there are don't (VHOST_USER_PROTOCOL_F_PAGEFAULT).
+Result<void> check_postcopy(const Scenario& scenario) {
+  const std::string key = scenario.file + ": migration.libvirt.flags: postcopy";
+  MIGSOAK_TRY(hypervisor::check_userfaultfd(), key);
+  for (const scenario::DeviceScenario& device : scenario.devices) {
+    if (device.target.empty()) continue;
+    return fail(ErrorKind::bad_input, fmt::format("{} does not go with a vhost-user device ({}), whose target would "
+                                                  "have to fetch pages too: take a disk in a file (virtio-blk)",
+                                                  key, device.id));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_libvirt_ways(proc::Reactor& reactor, proc::Containment& containment, const Scenario& scenario,
@@ -43,6 +56,7 @@ Result<void> check_libvirt_ways(proc::Reactor& reactor, proc::Containment& conta
       if (flag.qemu_since.empty() || !base::older_version(qemu, flag.qemu_since)) continue;
       return lacks("flags", name, "QEMU " + flag.qemu_since, fmt::format("side {} has {}", side.name, qemu));
     }
+    if (name == "postcopy") MIGSOAK_TRY(check_postcopy(scenario));
     if (name != "zerocopy") continue;
     MIGSOAK_TRY(hypervisor::check_locked_memory(reactor, containment, scenario.guest.memory_bytes,
                                                 base::Deadline::in(std::chrono::seconds(10))),

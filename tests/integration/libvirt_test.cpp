@@ -130,6 +130,24 @@ TEST_F(LibvirtTest, AGuestIsSavedAndRestored) {
   expect_clean(scenario("[migration.libvirt]\ntransport = \"saved\"\n[guest]\nworkload = \"verify\"\n"), 4);
 }
 
+// The guest goes on before all of its memory has come.
+TEST_F(LibvirtTest, AGuestGoesOnBeforeItsMemoryHasCome) {
+  const std::string toml = write("p.toml",
+                                 "name = \"libvirt-postcopy\"\n"
+                                 "[[side]]\nname = \"a\"\ndriver = \"libvirt\"\n"
+                                 "[[side]]\nname = \"b\"\ndriver = \"libvirt\"\n"
+                                 "[[device]]\nid = \"vb0\"\ntype = \"virtio-blk\"\n"
+                                 "[guest]\nworkload = \"verify\"\n"
+                                 "[migration.libvirt]\nflags = [\"postcopy\"]\n");
+  if (::geteuid() != 0) GTEST_SKIP() << "userfaultfd(2) is root's, mostly";
+  expect_clean(toml, 4);
+  const auto store = store::Store::open(db());
+  ASSERT_TRUE(store);
+  const auto handed_over = (*store)->series("migration", "libvirt_postcopy_ms");
+  ASSERT_TRUE(handed_over);
+  EXPECT_GE(handed_over->size(), 1U) << "one whose memory has gone before it can be asked for needs none";
+}
+
 // Each lane has daemons of its own, and takes none of the other's QEMUs for orphans.
 TEST_F(LibvirtTest, LanesRunSideBySide) {
   for (const char* level : {"", "marker"}) {
@@ -324,6 +342,9 @@ TEST_F(LibvirtTest, WhatTheDriverCannotDoIsRefusedAtTheStart) {
   expect_refused(plugs("virtio-rng", "[hotplug.props]\nvirtio-rng = { packed = true }\n"), "hotplug.props: ");
   expect_refused(scenario("[migration.libvirt]\nmanaged = \"client\"\ntransport = \"tunnelled\"\n"),
                  "needs managed = \"peer-to-peer\"");
+  if (::geteuid() == 0) {
+    expect_refused(scenario("[migration.libvirt]\nflags = [\"postcopy\"]\n"), "a vhost-user device (vd0)");
+  }
   expect_refused(scenario("[migration.libvirt]\nflags = [\"compresed\"]\n"), "did you mean 'compressed'");
   expect_refused(scenario("[[restart]]\ndaemon = \"a\"\ntiming = \"during\"\n"), "'during' needs a target");
   expect_refused(scenario("", "wrapper = [\"env\"]\n"), "wrapper");

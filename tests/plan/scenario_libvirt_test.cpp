@@ -76,6 +76,7 @@ TEST(ScenarioLibvirt, WhatDoesNotGoTogetherIsRefusedWhereItIsAllThereIs) {
   expect_refused(ways("transport = \"tunnelled\"\nflags = [\"parallel\"]\n"),
                  {"s.toml:12", "migration.libvirt.flags", "does not go with \"tunnelled\""});
   expect_refused(ways("transport = \"saved\"\nflags = [\"unsafe\"]\n"), {"s.toml:12", "flags", "no live migration"});
+  expect_refused(ways("flags = [\"postcopy\", \"parallel\"]\n"), {"flags", "does not go with \"parallel\""});
   expect_refused(ways("flags = [\"parallel\", \"compressed\"]\n"), {"flags", "does not go with \"compressed\""});
   expect_refused(ways("transport = \"tcp\"\nflags = [\"zerocopy\"]\n"), {"flags", "needs the flag \"parallel\""});
   expect_refused(ways("flags = [\"zerocopy\", \"parallel\"]\n"), {"flags", "needs transport \"tcp\""});

@@ -1,7 +1,8 @@
 // precopy between two libvirtds: the source's daemon has the other start the destination's QEMU, moves the guest, and
 // ends its own. Where its time goes is told beside libvirt's own figures: until the destination's QEMU is there
-// (libvirt_prepare_ms), until the source's has sent everything (phase_completed_ms), until the call returns
-// (libvirt_call_ms).
+// (libvirt_prepare_ms), until, with the flag "postcopy", the guest goes on there (libvirt_postcopy_ms), until the
+// source's has sent everything (phase_completed_ms), until the call returns (libvirt_call_ms).
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -21,9 +22,14 @@ constexpr std::chrono::seconds kAbortMax{10};
 constexpr std::chrono::seconds kFiguresMax{2};
 constexpr std::chrono::seconds kStatusMax{3};
 
+bool has_flag(const record::LibvirtWay& way, const std::string& flag) {
+  return std::find(way.flags.begin(), way.flags.end(), flag) != way.flags.end();
+}
+
 class LibvirtPrecopy {
  public:
-  explicit LibvirtPrecopy(MigrationContext& context) : context_(context), watch_(*context.source) {}
+  explicit LibvirtPrecopy(MigrationContext& context)
+      : context_(context), watch_(*context.source), postcopy_(has_flag(context.channels.libvirt, "postcopy")) {}
 
   MigrationOutcome run() {
     context_.source->qmp().take_events();
@@ -50,6 +56,13 @@ class LibvirtPrecopy {
   void look() {
     context_.listener.progress();
     phases_.publish(watch_, context_.listener);
+    if (!postcopy_ || migration_ == nullptr) return;
+    if (watch_.saw("postcopy-active")) {
+      postcopy_ = false;
+      note("libvirt_postcopy_ms");
+    } else if (watch_.saw("active")) {
+      migration_->start_postcopy();
+    }
   }
   proc::Wait wait(const std::function<bool()>& predicate) {
     const auto looking = [&] {
@@ -130,6 +143,7 @@ class LibvirtPrecopy {
   MigrationContext& context_;
   PeerStatus watch_;
   PhaseFacts phases_;
+  bool postcopy_;  // to be asked for
   std::unique_ptr<hypervisor::DrivenMigration> migration_;
   std::vector<std::pair<std::string, double>> times_;
   std::optional<base::Error> raise_error_;
