@@ -25,10 +25,7 @@ class LibvirtTest : public MigsoakTest {
  protected:
   void SetUp() override {
     MigsoakTest::SetUp();
-    if (!fs::exists("/usr/sbin/libvirtd")) GTEST_SKIP() << "no libvirtd here (apt-get install libvirt-daemon)";
-    if (::geteuid() == 0 && std::system("unshare --mount --propagation private true 2>/dev/null") != 0) {
-      GTEST_SKIP() << "root, and no mount namespace here";
-    }
+    if (const std::string why = missing_libvirt(); !why.empty()) GTEST_SKIP() << why;
   }
   std::string scenario(const std::string& rest = "", const std::string& of_side = "") const {
     return write("s.toml", fmt::format("name = \"libvirt-{}\"\n"
@@ -219,19 +216,6 @@ TEST_F(LibvirtTest, AChildAndAFileThatADaemonForgetsAreItsOwn) {
   }
   EXPECT_THAT(found, ::testing::IsSupersetOf({"zombie child", "leftover-file file"}));
   expect_nothing_left();
-}
-
-// The daemon goes on listing a domain that it has sent away, once.
-TEST_F(LibvirtTest, ADomainThatIsLeftBehindIsFound) {
-  const std::string toml =
-      scenario("[guest]\nworkload = \"idle\"\n",
-               fmt::format("libvirt_env = {{ LD_PRELOAD = \"{}\", FAULT_EXE = \"libvirtd\", FAULT_LIMIT = \"1\" }}\n",
-                           fault("domain_left")));
-  const Outcome outcome = migsoak({"run", toml, "--db", db(), "--no-progress", "--iterations", "3"}, seconds(240));
-  EXPECT_EQ(outcome.status, 1) << describe(outcome);
-  const base::Json left = only(findings(db()), "xml-drift");
-  EXPECT_EQ(left["process"], "libvirtd:a");
-  EXPECT_EQ(left["kind"], "domain-left");
 }
 
 // Whatever its peer and its QEMU make of that.

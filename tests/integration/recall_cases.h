@@ -24,6 +24,7 @@ struct Companion {
 struct Case {
   std::string name;
   std::string build = {};     // of the fleet, which the case can't do without
+  bool libvirt = false;       // it can't do without a libvirtd
   std::string scenario = {};  // its text; empty: one of `disks` vhost-user disks
   std::string workload = "idle";
   int disks = 1;
@@ -39,5 +40,7 @@ std::vector<Case> process_cases();
 std::vector<Case> device_cases();
 // Hot upgrades and restarted targets; and the same with nothing planted.
 std::vector<Case> upgrade_cases();
+// What libvirt says otherwise than it is.
+std::vector<Case> libvirt_cases();
 
 }  // namespace migsoak::integration

@@ -23,6 +23,7 @@ std::vector<Case> all_cases() {
   std::vector<Case> cases = process_cases();
   for (Case& one : device_cases()) cases.push_back(std::move(one));
   for (Case& one : upgrade_cases()) cases.push_back(std::move(one));
+  for (Case& one : libvirt_cases()) cases.push_back(std::move(one));
   return cases;
 }
 
@@ -131,6 +132,7 @@ TEST_P(Recall, FindsWhatIsPlantedAndNothingElse) {
     const auto found = fleet::find(one.build);
     if (!found || !*found) GTEST_SKIP() << one.build << " is not in the fleet: migsoak fleet add " << one.build;
   }
+  if (const std::string why = one.libvirt ? missing_libvirt() : ""; !why.empty()) GTEST_SKIP() << why;
   const std::string db = path("results.db");
   const Outcome outcome = migsoak(arguments(one, db), std::chrono::seconds(280));
   EXPECT_EQ(outcome.status, one.rows.empty() ? 0 : 1) << describe(outcome);

@@ -254,4 +254,10 @@ void MigsoakTest::expect_nothing_left() const {
   ADD_FAILURE() << "left behind:" << left;
 }
 
+std::string missing_libvirt() {
+  if (!fs::exists("/usr/sbin/libvirtd")) return "no libvirtd here (apt-get install libvirt-daemon)";
+  const bool mounts = ::geteuid() != 0 || std::system("unshare --mount --propagation private true 2>/dev/null") == 0;
+  return mounts ? "" : "root, and no mount namespace here";
+}
+
 }  // namespace migsoak::integration

@@ -102,4 +102,7 @@ class MigsoakTest : public testing::Test {
   std::string dir_, run_base_;
 };
 
+// Why no private libvirtd can be run here; empty: it can.
+std::string missing_libvirt();
+
 }  // namespace migsoak::integration
