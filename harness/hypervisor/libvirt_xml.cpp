@@ -67,12 +67,12 @@ class DomainXml {
     MIGSOAK_TRY(add_devices());
     add_overrides();
     add_command_line();
-    return text_of(document_);
+    return text_of(document_.root());
   }
 
   base::Result<std::string> make_device(const DeviceSpec& device) {
     number_controllers(spec_.devices);
-    devices_ = element(document_, "devices");
+    devices_ = element(document_.root(), "devices");
     MIGSOAK_TRY(device_parts(device));
     MIGSOAK_TRY(add_device(device));
     if (!overridden_.empty()) {
