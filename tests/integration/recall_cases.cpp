@@ -97,6 +97,7 @@ Case disk_faults() {
                  {"disk-corruption", "guest", "vd3:lost", "disk_stale_read", 0, 7, {}}};
   result.companions = {
       {"disk-corruption", "guest", "vd1:lost", "a torn write whose other blocks were written over since"},
+      {"disk-corruption", "guest", "vd1:stale", "whole blocks in the torn half of two writes that follow each other"},
       {"disk-corruption", "guest", "vd3:torn", "old blocks beside new ones of the same write"},
       {"disk-corruption", "guest", "vd3:stale", "older than the last but one"},
       {"disk-corruption", "guest", "vd2:lost", "what landed elsewhere is missing where it belongs"}};
