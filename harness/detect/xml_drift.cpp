@@ -35,7 +35,7 @@ class XmlDrift final : public FindingSetDetector {
   void compare_devices(const record::Observation& observation, const DomainsTold& told, const base::Json& domain);
   void compare_other(const record::Observation& observation, const DomainsTold& told, const DaemonDomains& other);
   void report(const record::Observation& observation, const std::string& process, const char* kind,
-              const std::string& identity, const std::string& what, base::Json evidence);
+              const std::string& identity, const std::string& what, const base::Json& evidence);
 
   std::vector<record::SideInfo> sides_;
   DocumentCache documents_;
@@ -137,7 +137,7 @@ void XmlDrift::compare_other(const record::Observation& observation, const Domai
 }
 
 void XmlDrift::report(const record::Observation& observation, const std::string& process, const char* kind,
-                      const std::string& identity, const std::string& what, base::Json evidence) {
+                      const std::string& identity, const std::string& what, const base::Json& evidence) {
   const auto reported = found_.report(observation.iteration, process, kind, identity);
   if (!reported.fresh) return;
   reported.finding.title = fmt::format("{}, after the migration of iteration {}", what, observation.iteration);

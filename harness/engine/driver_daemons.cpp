@@ -56,7 +56,7 @@ void DriverDaemons::note_stopped(const DaemonInstance& instance, record::Journal
 }
 
 Result<void> DriverDaemons::start_again(DaemonInstance& instance, record::Journal& journal) {
-  const Result<void> started = driver().start_again(*instance.daemon);
+  Result<void> started = driver().start_again(*instance.daemon);
   if (started) {
     note_started(instance, journal);
   } else {
