@@ -168,8 +168,8 @@ std::vector<std::string> ids_of(const DeviceSet& devices) {
 // Attaches to and detaches from the live domain; backends are libvirt's own affair.
 class LibvirtDevices : public DeviceControl {
  public:
-  LibvirtDevices(LibvirtGuest& guest, const MachineSpec& spec, LibvirtDomain domain, LibvirtMonitor& monitor)
-      : guest_(guest), spec_(spec), domain_(std::move(domain)), monitor_(monitor) {}
+  LibvirtDevices(LibvirtGuest& guest, const MachineSpec& spec, const LibvirtDomain& domain, LibvirtMonitor& monitor)
+      : guest_(guest), spec_(spec), domain_(domain), monitor_(monitor) {}
 
   base::Result<void> plug(const DeviceSpec& device, base::Deadline deadline) override {
     MIGSOAK_ASSIGN(std::string xml, device_xml(spec_, device));
@@ -190,19 +190,15 @@ class LibvirtDevices : public DeviceControl {
   // As the domain's XML has it: QEMU may be without it a moment before libvirtd takes note, which would refuse the next
   // migration.
   base::Result<bool> has_device(const std::string& id, base::Deadline deadline) override {
-    const std::string what = "XML of the domain";
     MIGSOAK_ASSIGN(const base::Json names,
-                   call_libvirt<base::Json>(guest_.reactor, guest_.inbox, side().calls, deadline, what,
-                                            [domain = domain_, what]() -> base::Result<base::Json> {
-                                              const std::unique_ptr<char, decltype(&std::free)> xml(
-                                                  virDomainGetXMLDesc(domain.get(), 0), &std::free);
-                                              if (xml == nullptr) return libvirt_error(what);
-                                              return device_names_in(xml.get());
+                   call_libvirt<base::Json>(guest_.reactor, guest_.inbox, side().calls, deadline, "XML of the domain",
+                                            [domain = domain_]() -> base::Result<base::Json> {
+                                              MIGSOAK_ASSIGN(const std::string xml, xml_of(domain.get()));
+                                              return device_names_in(xml);
                                             }));
     return std::find(names.begin(), names.end(), id) != names.end();
   }
   base::Result<void> drop_backends(const DeviceSpec&, base::Deadline) override { return {}; }
-  void rejoin(LibvirtDomain domain) { domain_ = std::move(domain); }
 
  private:
   LibvirtSide& side() const { return guest_.side(spec_.side); }
@@ -214,9 +210,9 @@ class LibvirtDevices : public DeviceControl {
                               });
   }
 
-  LibvirtGuest& guest_;  // these three: the machine's
+  LibvirtGuest& guest_;  // these four: the machine's
   const MachineSpec& spec_;
-  LibvirtDomain domain_;
+  const LibvirtDomain& domain_;
   LibvirtMonitor& monitor_;
 };
 
@@ -244,7 +240,6 @@ class LibvirtMachine : public Machine {
   void rejoin(LibvirtDomain domain) {
     domain_ = std::move(domain);
     monitor_.rejoin(domain_);
-    devices_.rejoin(domain_);
     claim();
   }
 
@@ -565,14 +560,6 @@ base::Result<void> LibvirtDriver::start_again(DriverDaemon& daemon) {
   return side.daemon->start_again(reactor_, containment_);
 }
 
-base::Result<std::string> running_xml_of(virDomainPtr domain) {
-  char* xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_MIGRATABLE);
-  if (xml == nullptr) return libvirt_error("XML of the domain");
-  std::string text = xml;
-  std::free(xml);
-  return text;
-}
-
 base::Result<void> LibvirtDriver::rejoin(DriverDaemon& daemon, base::Deadline deadline) {
   LibvirtSide& side = side_of(daemon);
   MIGSOAK_TRY(connect(side, deadline));
@@ -585,7 +572,7 @@ base::Result<void> LibvirtDriver::rejoin(DriverDaemon& daemon, base::Deadline de
               "QMP of qemu:" + machine.spec().side);
   MIGSOAK_ASSIGN(guest_->running_xml,
                  call_libvirt<std::string>(reactor_, guest_->inbox, side.calls, deadline, "XML of the domain",
-                                           [domain] { return running_xml_of(domain.get()); }));
+                                           [domain] { return xml_of(domain.get(), VIR_DOMAIN_XML_MIGRATABLE); }));
   MIGSOAK_ASSIGN(const int state, call_libvirt<int>(reactor_, guest_->inbox, side.calls, deadline,
                                                     "state of the domain", [domain]() -> base::Result<int> {
                                                       int told = VIR_DOMAIN_NOSTATE;

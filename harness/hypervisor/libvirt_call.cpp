@@ -13,6 +13,7 @@
 #pragma GCC diagnostic pop
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <thread>
 #include <vector>
@@ -169,6 +170,12 @@ LibvirtDomain hold_domain(virDomainPtr domain) {
   return {domain, [](virDomainPtr held) {
             if (held != nullptr) virDomainFree(held);
           }};
+}
+
+base::Result<std::string> xml_of(virDomainPtr domain, unsigned flags) {
+  const std::unique_ptr<char, decltype(&std::free)> xml(virDomainGetXMLDesc(domain, flags), &std::free);
+  if (xml == nullptr) return libvirt_error("XML of the domain");
+  return std::string(xml.get());
 }
 
 base::Result<LibvirtConnection> open_libvirt(const std::string& uri) {

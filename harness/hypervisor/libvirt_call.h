@@ -58,6 +58,8 @@ base::Result<void> start_libvirt_events();
 using LibvirtConnection = std::shared_ptr<virConnect>;
 using LibvirtDomain = std::shared_ptr<virDomain>;
 LibvirtDomain hold_domain(virDomainPtr domain);
+// May block. `flags`: VIR_DOMAIN_XML_…
+base::Result<std::string> xml_of(virDomainPtr domain, unsigned flags = 0);
 
 // May block; ends by itself when the daemon answers no more.
 base::Result<LibvirtConnection> open_libvirt(const std::string& uri);

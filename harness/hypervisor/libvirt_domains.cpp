@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <memory>
 #include <set>
 #include <utility>
 #include <vector>
@@ -42,9 +41,8 @@ base::Result<base::Json> describe(virDomainPtr domain) {
   if (virDomainGetState(domain, &state, &reason, 0) != 0) return libvirt_error("state of a domain");
   const int persistent = virDomainIsPersistent(domain);
   if (persistent < 0) return libvirt_error("persistence of a domain");
-  const std::unique_ptr<char, decltype(&std::free)> xml(virDomainGetXMLDesc(domain, 0), &std::free);
-  if (xml == nullptr) return libvirt_error("XML of a domain");
-  MIGSOAK_ASSIGN(entry["devices"], device_names_in(xml.get()));
+  MIGSOAK_ASSIGN(const std::string xml, xml_of(domain));
+  MIGSOAK_ASSIGN(entry["devices"], device_names_in(xml));
   entry["state"] = state_name(state);
   entry["persistent"] = persistent == 1;
   return entry;

@@ -191,18 +191,16 @@ void LibvirtMigration::run(Call call) {
 // From the first call's return on the guest is in the file alone. Whichever call fails, nobody loads it again: a guest
 // that went on from an old state would find its disks in a newer one.
 base::Result<void> LibvirtMigration::save_and_restore(const Call& call) {
-  const auto removed = [&call](base::Result<void> result) {
-    ::unlink(call.state_path.c_str());
-    return result;
-  };
-  if (virDomainSaveFlags(call.domain.get(), call.state_path.c_str(), nullptr, VIR_DOMAIN_SAVE_RUNNING) != 0) {
-    return removed(libvirt_error("save"));
+  const char* path = call.state_path.c_str();
+  base::Result<void> result;
+  if (virDomainSaveFlags(call.domain.get(), path, nullptr, VIR_DOMAIN_SAVE_RUNNING) != 0) {
+    result = libvirt_error("save");
+  } else if (virDomainRestoreFlags(call.destination.get(), path, call.destination_xml.c_str(),
+                                   VIR_DOMAIN_SAVE_RUNNING) != 0) {
+    result = libvirt_error("restore");
   }
-  if (virDomainRestoreFlags(call.destination.get(), call.state_path.c_str(), call.destination_xml.c_str(),
-                            VIR_DOMAIN_SAVE_RUNNING) != 0) {
-    return removed(libvirt_error("restore"));
-  }
-  return removed({});
+  ::unlink(path);
+  return result;
 }
 
 base::Result<void> LibvirtMigration::migrate(const Call& call) {
