@@ -223,13 +223,17 @@ precompile_shared() {
 compile_one() {
   local key=$1 kind=$2 file=$3 flags=$4 output
   # The flags are CMake's own, quoted for a shell; the first is GCC's name.
-  local command=() compiler=clang++-14 as=(-x c++-header -fno-pch-instantiate-templates -o /dev/null)
-  [[ $flags != *'/cc '* ]] || compiler=clang-14 as=(-x c -fsyntax-only)
-  eval "command=($flags)"
-  command=("$compiler" "${command[@]:1}" -O0 -g0 -w "${as[@]}")
+  local command=() compiler=clang++-14 as=(-x c++)
   # A folder's headers that do not compile are no set; each of them, and each file, is read by itself then.
-  [[ ! -e $work/$kind.pch ]] || command+=(-include-pch "$work/$kind.pch")
-  command+=("$file")
+  if [[ $flags == *'/cc '* ]]; then
+    compiler=clang-14 as=(-x c -fsyntax-only)
+  elif [[ -e $work/$kind.pch ]]; then
+    as=(-x c++-header -fno-pch-instantiate-templates -o /dev/null -include-pch "$work/$kind.pch")
+  else
+    as+=(-fsyntax-only)  # writing down what the libraries say takes longer than the instantiations left to the end
+  fi
+  eval "command=($flags)"
+  command=("$compiler" "${command[@]:1}" -O0 -g0 -w "${as[@]}" "$file")
   if output=$("${command[@]}" 2>&1); then
     : >"$cache/$key"
   else
