@@ -74,7 +74,9 @@ class ConfigSpaceDrift final : public FindingSetDetector {
   GuestViewDrift guest_view_;
   DocumentCache documents_;
   SideDocuments source_, destination_;  // of the iteration at hand
-  std::set<std::string> refused_;       // device and field, of the iteration at hand
+  // Of a destination that could not be asked before the load: its BARs once the guest was in it. Else null.
+  std::shared_ptr<const record::ConfigSpace> arrived_;
+  std::set<std::string> refused_;  // device and field, of the iteration at hand
   std::map<std::string, Remembered> remembered_;
   // Sources and destinations between which nothing was found, nor held back: the last ones.
   std::vector<std::pair<std::shared_ptr<const record::ConfigSpace>, std::shared_ptr<const record::ConfigSpace>>> alike_;
@@ -189,6 +191,7 @@ record::Finding& ConfigSpaceDrift::file(const record::Observation& observation, 
 void ConfigSpaceDrift::fold(const record::Observation& observation) {
   source_ = documents_.at(observation, "source");
   destination_ = documents_.at(observation, "destination");
+  arrived_ = documents_.at(observation, "arrived").space;
   refused_.clear();
   queues_.begin(observation);
   take_refused(observation);
@@ -266,15 +269,16 @@ void ConfigSpaceDrift::take_config_error(const record::Observation& observation,
 }
 
 void ConfigSpaceDrift::take_silent(const record::Observation& observation) {
-  if (!source_.space || !destination_.space) return;
-  const std::pair both(source_.space, destination_.space);
+  const auto& there = destination_.space ? destination_.space : arrived_;
+  if (!source_.space || !there) return;
+  const std::pair both(source_.space, there);
   if (std::find(alike_.begin(), alike_.end(), both) != alike_.end()) return;
   const auto held_back = compare_.held_back();
   bool all_alike = true;
   const record::Plan& plan = observation.plan;
   const bool passed = observation.status == record::IterationStatus::completed;
   for (const record::ConfigFunction& from : source_.space->functions) {
-    const record::ConfigFunction* to = destination_.space->find(from.path);
+    const record::ConfigFunction* to = there->find(from.path);
     // A device that is on one side only is the device tree's affair; another device at the same place, too.
     if (to == nullptr || (from.id != to->id && !from.id.empty() && !to->id.empty())) continue;
     const DeviceName device = source_.name_of(from.path);

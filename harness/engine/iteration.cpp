@@ -78,6 +78,11 @@ std::vector<Step> IterationRunner::iteration_steps() {
        nullptr,
        {},
        [this] { return context_.readings.begin_tree(context_.ends.destination, "arrived"), StepResult::ok; }},
+      {"read configuration space as it arrived", nullptr, [this] { return !context_.starts_before(); },
+       [this] {
+         context_.readings.config(context_.ends.destination, hypervisor::ReadPoint::arrived, /*running=*/true);
+         return StepResult::ok;
+       }},
       {"ask the daemons what they have",
        nullptr,
        {},

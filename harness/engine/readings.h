@@ -43,7 +43,9 @@ class Readings {
     std::unique_ptr<hypervisor::ConfigReading> reading;
   };
   ConfigOf& config_at(hypervisor::ReadPoint point) {
-    return point == hypervisor::ReadPoint::source ? source_ : destination_;
+    return point == hypervisor::ReadPoint::source        ? source_
+           : point == hypervisor::ReadPoint::destination ? destination_
+                                                         : arrived_;
   }
   struct TreeOf {
     std::int64_t process_id = 0;
@@ -56,7 +58,7 @@ class Readings {
   Lineage& lineage_;
   record::Journal& journal_;
   Reads& reads_;
-  ConfigOf source_, destination_;
+  ConfigOf source_, destination_, arrived_;
   TreeOf tree_, waiting_tree_;
 };
 

@@ -89,7 +89,7 @@ std::vector<record::Document> ConfigReading::Impl::documents() const {
   }
   std::sort(space.functions.begin(), space.functions.end(),
             [](const auto& a, const auto& b) { return a.path < b.path; });
-  const char* point = destination() ? "destination" : "source";
+  const char* point = to_string(request.point);
   std::vector<record::Document> made;
   made.push_back(
       {record::document_kind::kConfigSpace, request.subject, request.process_id, point, record::to_json(space)});
@@ -138,8 +138,17 @@ int ConfigReading::commands_sent() const {
   return impl_->sent;
 }
 
+const char* to_string(ReadPoint point) {
+  switch (point) {
+    case ReadPoint::source: return "source";
+    case ReadPoint::destination: return "destination";
+    case ReadPoint::arrived: return "arrived";
+  }
+  return "";
+}
+
 std::unique_ptr<ConfigReading> ConfigReader::begin(qmp::Monitor& client, ConfigReadRequest request) {
-  auto& memory = memories_[(request.point == ReadPoint::source ? "source " : "destination ") + request.side];
+  auto& memory = memories_[std::string(to_string(request.point)) + ' ' + request.side];
   if (!memory) memory = std::make_shared<Memory>();
   auto impl = std::make_unique<ConfigReading::Impl>(client, std::move(request));
   impl->number = memory->readings++;

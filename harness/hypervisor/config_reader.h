@@ -31,7 +31,11 @@
 
 namespace migsoak::hypervisor {
 
-enum class ReadPoint { source, destination };
+// `arrived`: a destination that could not be asked before it had the guest; of one that runs
+// (ConfigReadRequest::running).
+enum class ReadPoint { source, destination, arrived };
+// What documents call it: "source", "destination", "arrived".
+const char* to_string(ReadPoint point);
 
 // Which functions' bytes are read when it takes ports: those never read before at that point and side; and at every
 // `every`-th reading of a destination one more, that which was not read for longest there. It is read again on the

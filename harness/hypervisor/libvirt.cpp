@@ -323,8 +323,9 @@ base::Result<std::unique_ptr<DrivenMigration>> LibvirtMachine::begin_migration(c
   MIGSOAK_TRY(proc::check_socket_path(job.socket_path));
   MIGSOAK_ASSIGN(job.destination_xml, guest_->xml_of(next));
   if (spec_.accel == "tcg") job.downtime_limit_ms = kTcgDowntimeLimitMs;
-  // Both ends are one host: a file that is open here is the file that is open there.
-  job.files_shared = std::any_of(spec_.devices.begin(), spec_.devices.end(),
+  // Both ends are one host: a file that is open here is the file that is open there. Of the destination's devices, for
+  // they have those that were plugged here.
+  job.files_shared = std::any_of(next.devices.begin(), next.devices.end(),
                                  [](const DeviceSpec& device) { return !device.image_path.empty(); });
   LibvirtSide& from = side();
   LibvirtSide& to = guest_->side(next.side);

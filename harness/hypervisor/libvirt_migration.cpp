@@ -119,7 +119,8 @@ struct LibvirtMigration::Call {
   LibvirtDomain domain;
   LibvirtConnection destination;
   std::string destination_uri, destination_xml, migrate_uri, listen_address;
-  std::string state_path;  // not empty: saved and restored
+  std::string socket_path;  // of transport unix
+  std::string state_path;   // not empty: saved and restored
   unsigned flags = VIR_MIGRATE_LIVE;
   std::int64_t bandwidth_mib = 0, parallel_connections = 0;
   unsigned downtime_limit_ms = 0;
@@ -142,6 +143,7 @@ base::Result<std::unique_ptr<DrivenMigration>> LibvirtMigration::begin(LibvirtEn
   if (job.transport == kTunnelled) {
     call.flags |= VIR_MIGRATE_TUNNELLED;
   } else if (job.transport == "unix") {
+    call.socket_path = job.socket_path;
     call.migrate_uri = "unix://" + job.socket_path;
   } else if (job.transport == "tcp") {
     MIGSOAK_ASSIGN(const int port, free_port());
@@ -223,7 +225,10 @@ base::Result<void> LibvirtMigration::migrate(const Call& call) {
                                            parameters.count(), call.flags))) {
     return {};
   }
-  return libvirt_error("migration");
+  const auto failed = libvirt_error("migration");
+  // A QEMU that refuses what it is sent exits at once, without a thought for the socket it listened on.
+  if (!call.socket_path.empty()) ::unlink(call.socket_path.c_str());
+  return failed;
 }
 
 base::Result<void> LibvirtMigration::result() const {

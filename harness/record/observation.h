@@ -75,7 +75,7 @@ struct Document {
   std::int64_t process_id = 0;  // 0: the guest
   std::string point;            // "source" (paused after the migration), "destination" (before the migration),
                                 // "plugged" (before it, operations done), "waiting" (the destination, before it),
-                                // "arrived" (after it), "stayed" (it failed), "guest"
+                                // "arrived" (the same, after it), "stayed" (it failed), "guest"
   base::Json content = base::Json::object();
   // In an observation read back: equal numbers, equal contents; so what is made of them can be kept. 0: not known.
   std::int64_t content_id = 0;

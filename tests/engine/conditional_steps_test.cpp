@@ -59,6 +59,7 @@ constexpr OutOfReach kOutOfReach[] = {
     {"start its workload", "as above"},
     {"the lineage begins", "as above"},
     {"read configuration space in the guest", "the guest of the fake VM has no devices to read"},
+    {"read configuration space as it arrived", "the fake VM's destinations can be asked before they load"},
     {"verify again after I/O errors", "the guest of the fake VM has no disks, so it sees no errors of theirs"},
 };
 

@@ -90,6 +90,43 @@ TEST_F(HotplugRuns, EqualPropertiesAreQuiet) {
   EXPECT_TRUE(all["findings"].empty()) << all.dump(2);
 }
 
+// The same through libvirt, where a disk is attached without a word of the feature: compat foretells what the run
+// meets.
+TEST_F(HotplugRuns, ThroughLibvirtTheDefaultsOfTheBuildsAreRefusedAndDecoded) {
+  if (const std::string why = missing_libvirt(); !why.empty()) GTEST_SKIP() << why;
+  const Outcome foretold =
+      migsoak({"compat", "--from", "qemu-system-x86_64", "--to", "qemu-system-x86_64", "--machine", "pc",
+               "--device-from", "virtio-blk-pci,discard=off,write-zeroes=off", "--device-to", "virtio-blk-pci"});
+  EXPECT_THAT(foretold.out, AllOf(HasSubstr("incompatible"), HasSubstr("BAR0"), HasSubstr("0x40")));
+  const Outcome outcome = run("libvirt-config-space", {});
+  EXPECT_EQ(outcome.status, 1) << describe(outcome);
+  const base::Json all = findings(db());
+  EXPECT_THAT(titles(all, "config-space-drift", "refused"),
+              testing::ElementsAre(AllOf(HasSubstr("vb1 (virtio-blk, 0000:00:05.0), old to new"),
+                                         HasSubstr("BAR0 I/O: source 0x40 bytes at 0x1040, destination 0x80 bytes"),
+                                         HasSubstr("bit 6 is not writable there"))))
+      << all.dump(2);
+  EXPECT_THAT(titles(all, "config-space-drift", "silent"),
+              testing::Contains(AllOf(HasSubstr("vb0 (virtio-blk, 0000:00:04.0), old to new"),
+                                      HasSubstr("BAR0 I/O: source 0x40 bytes at 0x1000, destination 0x80 bytes"),
+                                      HasSubstr("the load passed silently"))))
+      << all.dump(2);
+  EXPECT_THAT(titles(all, "qtree-drift", "property-changed"), testing::Contains(HasSubstr("vb0 on qemu:new: discard")));
+  EXPECT_THAT(titles(all, "migration-failure", "config-space"), testing::SizeIs(1)) << all.dump(2);
+  for (const base::Json& finding : all["findings"]) EXPECT_EQ(finding.value("blame", ""), "subject") << finding.dump(2);
+}
+
+TEST_F(HotplugRuns, ThroughLibvirtEqualDefaultsAreQuiet) {
+  if (const std::string why = missing_libvirt(); !why.empty()) GTEST_SKIP() << why;
+  const Outcome outcome =
+      run("libvirt-config-space", {"side.new.extra_args=[\"-global\", \"virtio-blk-pci.discard=off\", \"-global\", "
+                                   "\"virtio-blk-pci.write-zeroes=off\"]"});
+  EXPECT_EQ(outcome.status, 0) << describe(outcome);
+  const base::Json all = findings(db());
+  EXPECT_EQ(all.value("iterations", 0), 6);
+  EXPECT_TRUE(all["findings"].empty()) << all.dump(2);
+}
+
 // A lineage on pc and one on q35.
 TEST_F(HotplugRuns, PingPongIsQuietAndConfirmed) {
   const Outcome outcome = run("hotplug-pingpong", {"run.lineage=6", "iterations=12"});
