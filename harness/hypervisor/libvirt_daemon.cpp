@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "hypervisor/tls_certificates.h"
 #include "proc/program.h"
 #include "proc/run_dir.h"
 
@@ -218,8 +219,12 @@ base::Result<void> LibvirtDaemon::configure() const {
                                                                                 uuid)));
   std::string qemu =
       "security_driver = \"none\"\n"
+      "migrate_tls_x509_verify = 1\n"
       "stdio_handler = \"file\"\n"
       "log_timestamp = 0\n";
+  const std::string certificates = directory_ + "/etc/libvirt/tls";
+  MIGSOAK_TRY(write_tls_certificates(certificates));
+  qemu += fmt::format("migrate_tls_x509_cert_dir = \"{}\"\n", certificates);
   if (system_) {
     qemu +=
         "user = \"root\"\n"

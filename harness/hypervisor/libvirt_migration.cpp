@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "hypervisor/libvirt_ways.h"
+#include "hypervisor/tls_certificates.h"
 
 namespace migsoak::hypervisor {
 using base::ErrorKind;
@@ -215,6 +216,8 @@ base::Result<void> LibvirtMigration::migrate(const Call& call) {
   parameters.add(VIR_MIGRATE_PARAM_DEST_XML, call.destination_xml);
   parameters.add(VIR_MIGRATE_PARAM_URI, call.migrate_uri);
   parameters.add(VIR_MIGRATE_PARAM_LISTEN_ADDRESS, call.listen_address);
+  // Whatever it connects to: the name in the certificates of both ends.
+  if ((call.flags & VIR_MIGRATE_TLS) != 0) parameters.add(VIR_MIGRATE_PARAM_TLS_DESTINATION, kTlsName);
   parameters.add_large(VIR_MIGRATE_PARAM_BANDWIDTH, call.bandwidth_mib);
   parameters.add(VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS, call.parallel_connections);
   if ((call.flags & VIR_MIGRATE_PEER2PEER) != 0) {

@@ -56,6 +56,8 @@ std::string libvirt_conflict(const std::string& transport, const record::Libvirt
     }
   }
   if (has("parallel") && tunnelled) return "\"parallel\" does not go with \"tunnelled\", which is one stream";
+  if (has("tls") && tunnelled) return "\"tls\" does not go with \"tunnelled\", whose stream is the daemons'";
+  if (has("zerocopy") && has("tls")) return "\"zerocopy\" does not go with \"tls\", which copies to encrypt";
   if (has("postcopy") && tunnelled) return "\"postcopy\" does not go with \"tunnelled\", which is one way";
   // Not before QEMU 10.1.
   if (has("postcopy") && has("parallel")) return "\"postcopy\" does not go with \"parallel\"";
