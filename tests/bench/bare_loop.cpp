@@ -1,4 +1,5 @@
 // The loop to measure against: the same QEMUs, target, transport and guest, with nothing looked at and nothing written.
+// With driver "libvirt": the same calls of its C API, by the driver that the soak loop has.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -39,6 +40,7 @@ class BareLoop {
   explicit BareLoop(const Scenario& scenario) : scenario_(scenario) {}
   ~BareLoop() {
     guest_ = {};
+    if (driver_ != nullptr) driver_->end_guest();
     targets_.clear();
   }
   BareLoop(const BareLoop&) = delete;
@@ -54,6 +56,7 @@ class BareLoop {
         : loop_(loop), order_(order), next_(next), spec_(spec) {}
     Result<hypervisor::Machine*> raise(Deadline) override { return loop_.raise(order_, next_, spec_); }
     Result<void> release_source() override {
+      if (order_ == ops::ProcessOrder::within) return {};
       return base::fail(ErrorKind::bad_input, "no mode of the benchmark ends its source first");
     }
 
@@ -164,6 +167,8 @@ Result<End> BareLoop::spawn(const std::string& side, const ops::Mode* mode, cons
 Result<hypervisor::Machine*> BareLoop::raise(ops::ProcessOrder order, End& next, const hypervisor::MachineSpec& spec) {
   if (order == ops::ProcessOrder::in_place) {
     MIGSOAK_ASSIGN(next.machine, driver_->take_over(*guest_.machine, spec));
+  } else if (order == ops::ProcessOrder::within) {
+    MIGSOAK_ASSIGN(next.machine, driver_->start(spec));
   }
   MIGSOAK_TRY(make_ready(next));
   return next.machine.get();
@@ -178,9 +183,12 @@ Result<void> BareLoop::make_ready(End& end) {
 Result<void> BareLoop::boot() {
   MIGSOAK_ASSIGN(run_dir_, proc::RunDir::create("bench-bare"));
   MIGSOAK_ASSIGN(containment_, proc::Containment::start({"bench-bare", run_dir_->path(), ""}));
-  driver_ = hypervisor::find_driver_kind("direct")->make(reactor_, *containment_);
+  driver_ = hypervisor::find_driver_kind(scenario_.sides.front().driver)->make(reactor_, *containment_);
   MIGSOAK_ASSIGN(preflight_, preflight::run_preflight(reactor_, *containment_, scenario_, run_dir_->path()));
   MIGSOAK_TRY(start_targets());
+  hypervisor::GuestPlace place{run_dir_->path(), run_dir_->path(), {}};
+  for (const scenario::SideScenario& side : scenario_.sides) place.sides.push_back({side.name, side.libvirt_env});
+  MIGSOAK_TRY(driver_->begin_guest(place, Deadline::in(kStepMax)));
   MIGSOAK_ASSIGN(guest_, spawn(plan::plan_iteration(scenario_, 0).source_side, nullptr, "0"));
   MIGSOAK_TRY(make_ready(guest_));
   channel_.make_active(guest_.stream);
@@ -203,13 +211,14 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
     last = now;
   };
   const record::Plan plan = plan::plan_iteration(scenario_, index);
-  const ops::Mode* mode = ops::find_mode(plan.mode);
+  const ops::Mode* mode = ops::find_mode(plan.mode, scenario_.sides.front().driver);
   if (mode == nullptr) return base::fail(ErrorKind::bad_input, "unknown mode " + plan.mode);
   const ops::ProcessOrder order = mode->needs.process_order;
   const std::string slot = guest_.slot == "0" ? "1" : "0";
   End next;
   hypervisor::MachineSpec spec;
-  if (order == ops::ProcessOrder::in_place) {
+  const bool within = order == ops::ProcessOrder::within;
+  if (order == ops::ProcessOrder::in_place || within) {
     next.slot = slot;
     spec = machine_spec(plan.destination_side, mode, slot);
   } else {
@@ -221,9 +230,10 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
   const std::string base = run_dir_->path() + "/" + spec.instance;
   ops::MigrationChannels channels{plan.transport, run_dir_->path(), spec.instance,
                                   base + ".m",    base + ".x",      base + ".state"};
+  if (plan.libvirt) channels.libvirt = *plan.libvirt;
   Listener listener(*this, order, next, spec);
   ops::MigrationContext migration{
-      reactor_, listener, guest_.machine.get(), next.machine.get(), std::move(channels), Deadline::in(kStepMax)};
+      reactor_, listener, guest_.machine.get(), next.machine.get(), std::move(channels), Deadline::in(kStepMax), &spec};
   if (order == ops::ProcessOrder::in_place) MIGSOAK_TRY(guest_.machine->set_exec(spec));
   const ops::MigrationOutcome outcome = mode->run(migration);
   if (outcome.result != ops::MigrationResult::completed) {
@@ -234,7 +244,7 @@ Result<void> BareLoop::iterate(std::int64_t index, std::map<std::string, std::ve
   channel_.make_active(next.stream);
   MIGSOAK_TRY(channel_.wait_heartbeat(next.stream, Deadline::in(kStepMax)));
   phase("heartbeat_ms");
-  if (order != ops::ProcessOrder::in_place) MIGSOAK_TRY(guest_.machine->quit(Deadline::in(kStepMax)));
+  if (order != ops::ProcessOrder::in_place && !within) MIGSOAK_TRY(guest_.machine->quit(Deadline::in(kStepMax)));
   channel_.detach(guest_.stream);
   guest_ = std::move(next);
   phase("quit_ms");

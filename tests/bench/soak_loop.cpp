@@ -24,12 +24,15 @@
 #include "fleet/fleet.h"
 #include "plan/load.h"
 #include "proc/containment.h"
+#include "proc/program.h"
 
 namespace migsoak::bench {
 namespace {
 
 constexpr const char* kUpgradeBuild = "debian:forky";
 constexpr const char* kDevicesScenario = MIGSOAK_SOURCE_DIR "/tests/bench/devices.toml";
+
+constexpr const char* kLibvirt = "libvirt-pingpong";
 
 struct Variant {
   const char* name;
@@ -38,7 +41,7 @@ struct Variant {
   bool verify;
   const char* machine = nullptr;  // given: of kDevicesScenario, on that machine
   bool config_space = true;
-  const char* upgrade = nullptr;  // given: of the scenario that ships under this name
+  const char* ships = nullptr;  // given: of the scenario that ships under this name
 };
 constexpr Variant kVariants[] = {
     {"bare", true, false, false},
@@ -55,6 +58,8 @@ constexpr Variant kVariants[] = {
     {"exec", false, false, false, nullptr, true, "cpr-exec"},
     {"transfer-bare", true, false, false, nullptr, false, "cpr-transfer"},
     {"transfer", false, false, false, nullptr, true, "cpr-transfer"},
+    {"libvirt-bare", true, false, false, nullptr, false, kLibvirt},
+    {"libvirt", false, false, false, nullptr, true, kLibvirt},
 };
 enum : std::size_t {
   kBare,
@@ -70,13 +75,15 @@ enum : std::size_t {
   kExecBare,
   kExec,
   kTransferBare,
-  kTransfer
+  kTransfer,
+  kLibvirtBare,
+  kLibvirtFull
 };
 constexpr std::size_t kVariantCount = std::size(kVariants);
 // Of a round, forwards and backwards in turn: the bare block lies between the two that are compared with it.
-constexpr std::size_t kOrder[kVariantCount] = {kEverything, kFull,     kBare,      kEarly,       kEarlyVerify,
-                                               kFullVerify, kPc,       kPcWithout, kQ35,         kQ35Without,
-                                               kExec,       kExecBare, kTransfer,  kTransferBare};
+constexpr std::size_t kOrder[kVariantCount] = {
+    kEverything, kFull,       kBare, kEarly,    kEarlyVerify, kFullVerify,   kPc,          kPcWithout,
+    kQ35,        kQ35Without, kExec, kExecBare, kTransfer,    kTransferBare, kLibvirtBare, kLibvirtFull};
 
 struct Options {
   std::string scenario = MIGSOAK_SOURCE_DIR "/scenarios/vhost-fd-exhaustion.toml";
@@ -123,6 +130,8 @@ class Bench {
     has_upgrade_build_ = build && build->has_value();
     if (!has_upgrade_build_)
       fmt::print("without hot upgrades: {0} is not there; migsoak fleet add {0}\n", kUpgradeBuild);
+    has_libvirt_ = proc::find_program("libvirtd") || proc::find_program("/usr/sbin/libvirtd");
+    if (!has_libvirt_) fmt::print("without libvirt: there is no libvirtd; apt-get install libvirt-daemon\n");
     for (int round = 0; round < options_.rounds; ++round) MIGSOAK_TRY(run_round(round));
     print_figures();
     return write_tsv();
@@ -130,7 +139,8 @@ class Bench {
 
  private:
   bool wanted(const Variant& variant) const {
-    if (variant.upgrade != nullptr && !has_upgrade_build_) return false;
+    const bool libvirt = variant.ships == kLibvirt;
+    if (variant.ships != nullptr && !(libvirt ? has_libvirt_ : has_upgrade_build_)) return false;
     return options_.only.empty() ||
            std::find(options_.only.begin(), options_.only.end(), variant.name) != options_.only.end();
   }
@@ -162,8 +172,8 @@ class Bench {
     if (variant.machine != nullptr) sets.push_back(fmt::format("guest.machine={}", variant.machine));
     sets.push_back(fmt::format("run.config_space={}", variant.config_space));
     sets.push_back(fmt::format("run.device_tree={}", variant.config_space));
-    const std::string file = variant.upgrade != nullptr
-                                 ? fmt::format("{}/scenarios/{}.toml", MIGSOAK_SOURCE_DIR, variant.upgrade)
+    const std::string file = variant.ships != nullptr
+                                 ? fmt::format("{}/scenarios/{}.toml", MIGSOAK_SOURCE_DIR, variant.ships)
                              : variant.machine != nullptr ? kDevicesScenario
                                                           : options_.scenario;
     MIGSOAK_ASSIGN(const scenario::Scenario scenario, plan::load_scenario(file, sets));
@@ -206,6 +216,9 @@ class Bench {
     fmt::print("hot upgrades, everything on, against a bare loop of the same:\n");
     fmt::print("  exec / exec-bare         {}\n", spread(ratios(kExec, kExecBare)));
     fmt::print("  transfer / transfer-bare {}\n", spread(ratios(kTransfer, kTransferBare)));
+    fmt::print("through libvirt, everything on, against the same calls alone; and against QEMUs of ours:\n");
+    fmt::print("  libvirt / libvirt-bare   {}\n", spread(ratios(kLibvirtFull, kLibvirtBare)));
+    fmt::print("  libvirt / everything     {}\n", spread(ratios(kLibvirtFull, kEverything)));
     print_periods();
     fmt::print("verification adds, ms per iteration:\n  without overlap {:.1f}   raised early {:.1f}\n",
                added_ms(kFullVerify, kFull), added_ms(kEarlyVerify, kEarly));
@@ -227,7 +240,7 @@ class Bench {
       for (const double percent : {10, 25, 50}) {
         const double ms = percentile(periods_[which], percent);
         times += fmt::format(" {:6.1f}", ms);
-        if (!periods_[kBare].empty() && kVariants[which].machine == nullptr && kVariants[which].upgrade == nullptr) {
+        if (!periods_[kBare].empty() && kVariants[which].machine == nullptr && kVariants[which].ships == nullptr) {
           ratios_text += fmt::format(" {:.3f}", percentile(periods_[kBare], percent) / ms);
         }
       }
@@ -255,6 +268,7 @@ class Bench {
                        median(ratios(kQ35, kQ35Without)));
     out << fmt::format("cpr_exec\t{:.3f}\ncpr_transfer\t{:.3f}\n", median(ratios(kExec, kExecBare)),
                        median(ratios(kTransfer, kTransferBare)));
+    out << fmt::format("libvirt_to_bare\t{:.3f}\n", median(ratios(kLibvirtFull, kLibvirtBare)));
     out << fmt::format("verify_adds_ms\t{:.1f}\nearly_verify_adds_ms\t{:.1f}\n", added_ms(kFullVerify, kFull),
                        added_ms(kEarlyVerify, kEarly));
     out.close();
@@ -263,7 +277,7 @@ class Bench {
   }
 
   const Options options_;
-  bool has_upgrade_build_ = false;
+  bool has_upgrade_build_ = false, has_libvirt_ = false;
   std::vector<std::vector<double>> rates_;    // by variant and round
   std::vector<std::vector<double>> periods_;  // by variant, all rounds
   std::vector<std::map<std::string, std::vector<double>>> phases_;
@@ -274,7 +288,7 @@ constexpr const char* kUsage =
     "                [--set PATH=VALUE]... [--out DIR] [--keep] [--tsv FILE]\n"
     "variants: bare full early full+verify early+verify everything; of tests/bench/devices.toml pc pc-without q35\n"
     "q35-without; of scenarios/cpr-*.toml exec exec-bare transfer transfer-bare (they need debian:forky in the "
-    "fleet)\n";
+    "fleet); of scenarios/libvirt-pingpong.toml libvirt libvirt-bare\n";
 
 std::optional<int> count_from(const std::string& text) {
   if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
