@@ -197,6 +197,16 @@ void no_spawn(const View& view, const Config& /*config*/, Offences& out) {
   });
 }
 
+// Each form of the report shows the model, and reads nothing for itself.
+void render_apart(const View& view, const Config& /*config*/, Offences& out) {
+  if (!view.file.path.starts_with("harness/report/") || !is_cxx(view.file.path)) return;
+  static const std::regex shows(R"re(#include "report/render\.h")re"), reads(R"re(#include "store/[^"]*")re");
+  if (extension(view.file.path) == ".h" || !std::regex_search(view.code, shows)) return;
+  each_match(view.code, reads, [&](const std::smatch& match, int line) {
+    out.push_back({"render-apart", view.file.path, line, "", match[0].str() + ": what is shown comes from the model"});
+  });
+}
+
 void machine_path(const View& view, const Config& /*config*/, Offences& out) {
   // Written in pieces, or this file would offend.
   static const std::regex path(
@@ -249,6 +259,7 @@ constexpr std::array kRules = {
     NamedRule{"no-detach", no_detach},         NamedRule{"machine-path", machine_path},
     NamedRule{"open-work", open_work},         NamedRule{"silent-skip", silent_skip},
     NamedRule{"header-form", header_form},     NamedRule{"no-spawn", no_spawn},
+    NamedRule{"render-apart", render_apart},
 };
 
 void sort(Offences& offences) {

@@ -1,0 +1,3 @@
+#include "report/render.h"
+#include "base/text.h"
+#include "store/store.h"
