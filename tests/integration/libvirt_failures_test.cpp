@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <libvirt/libvirt.h>
+#include <libvirt/virterror.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
@@ -138,7 +139,7 @@ TEST_F(LibvirtFailures, ADomainOfThatNameIsThere) {
   const std::string socket = run_file("lv-a/run/libvirt/libvirt-sock");
   ASSERT_FALSE(socket.empty());
   const std::string uri = fmt::format("qemu+unix:///{}?socket={}", ::geteuid() == 0 ? "system" : "session", socket);
-  const Connection connection(virConnectOpen(uri.c_str()), virConnectClose);
+  Connection connection(virConnectOpen(uri.c_str()), virConnectClose);
   ASSERT_NE(connection, nullptr);
   Domain domain(nullptr, virDomainFree);
   ASSERT_TRUE(eventually([&] {
@@ -150,6 +151,8 @@ TEST_F(LibvirtFailures, ADomainOfThatNameIsThere) {
   }));
   EXPECT_TRUE(one_more(IterationStatus::failed)) << running.err();
   EXPECT_EQ(virDomainUndefine(domain.get()), 0);
+  domain.reset();
+  connection.reset();  // libvirt writes to a daemon that has ended, and that is a SIGPIPE
   EXPECT_TRUE(one_more(IterationStatus::completed)) << "it does not go on: " << running.err();
   running.signal(SIGINT);
   const Outcome outcome = running.wait();
@@ -250,7 +253,8 @@ class LibvirtDaemonKilled : public LibvirtFailures, public testing::WithParamInt
 TEST_P(LibvirtDaemonKilled, IsFoundAndNamed) {
   const Kill& kill = GetParam();
   // Slow enough for a look.
-  Running running = start(arguments(scenario("[migration.libvirt]\nbandwidth_mib = 16\n"), 2));
+  const bool during = std::string(kill.name).starts_with("during");
+  Running running = start(arguments(scenario(during ? "[migration.libvirt]\nbandwidth_mib = 16\n" : ""), 2));
   ASSERT_TRUE(eventually([this] { return it_is_time(); }, seconds(60))) << running.err();
   const pid_t daemon = process(kill.daemon);
   ASSERT_GT(daemon, 0);
@@ -263,7 +267,8 @@ TEST_P(LibvirtDaemonKilled, IsFoundAndNamed) {
   EXPECT_EQ(crash["process"], kill.daemon);
   EXPECT_EQ(crash["kind"], "SIGKILL");
   for (const base::Json& finding : found["findings"]) {
-    EXPECT_TRUE(finding["detector"] == "crash" || finding["kind"] == "heard-from-both") << finding.dump(2);
+    const bool of_build = finding["evidence"].contains("known");  // a defect of QEMU's own
+    EXPECT_TRUE(finding["detector"] == "crash" || finding["kind"] == "heard-from-both" || of_build) << finding.dump(2);
   }
   if (kill.words != nullptr) {
     EXPECT_THAT(crash["evidence"].value("consequences", base::Json::array()).dump(), HasSubstr(kill.words));
