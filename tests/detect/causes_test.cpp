@@ -275,7 +275,7 @@ TEST(ToldElsewhere, LinesOfDaemons) {
   record::Event failure = event(kinds::kMigrationFailed, "qemu:b");
   EXPECT_TRUE(holds("line-of-daemon", with({line, failure})));
   EXPECT_FALSE(holds("line-of-daemon", with({line})));
-  failure.phase = "migrate";
+  failure.phase = "verify";
   EXPECT_FALSE(holds("line-of-daemon", with({line, failure}))) << "of another phase";
   EXPECT_FALSE(holds("line-of-daemon", with({event(kinds::kLogLine, "qemu:a", "x"), failure})));
 }
