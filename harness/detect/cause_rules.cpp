@@ -313,6 +313,47 @@ bool told_end_by_peer_of_hung_daemon(const record::Observation& observation, con
   return any_event(observation, [&](const record::Event& other) { return is_ended_for_hung_daemon(event, other); });
 }
 
+namespace {
+
+bool is_end_of_daemon(const record::Event& event) {
+  return event.kind == kinds::kUnexpectedExit && starts_with(event.subject, "libvirtd:");
+}
+
+}  // namespace
+
+bool is_failure_of_ended_daemon(const record::Observation& observation, const record::Event& failure) {
+  return failure.kind == kinds::kMigrationFailed && any_event(observation, is_end_of_daemon);
+}
+
+bool told_failure_of_ended_daemon(const record::Observation& observation, const record::Event& event) {
+  return is_failure_of_ended_daemon(observation, event);
+}
+
+// Its daemon had let it go, or the other one had it back.
+bool told_end_with_ended_daemon(const record::Observation& observation, const record::Event& event) {
+  const bool unknown_how = detail_int(event, "signal") == 0 && detail_int(event, "exit_code", -1) < 0;
+  return event.kind == kinds::kUnexpectedExit && is_qemu(event.subject) && unknown_how &&
+         has_event(observation, kinds::kMigrationFailed) && any_event(observation, is_end_of_daemon);
+}
+
+bool is_heard_from_both(const record::Observation& observation, const record::Event& heard) {
+  return heard.kind == kinds::kProtocolError && heard.subject == "guest" &&
+         heard.text.find("heartbeat out of order") != std::string::npos &&
+         any_event(observation,
+                   [&](const record::Event& failure) { return is_failure_of_ended_daemon(observation, failure); });
+}
+
+bool told_heard_from_both(const record::Observation& observation, const record::Event& event) {
+  return is_heard_from_both(observation, event);
+}
+
+bool told_line_of_daemon(const record::Observation& observation, const record::Event& line) {
+  return line.kind == kinds::kLogLine && starts_with(line.subject, "libvirtd:") &&
+         any_event(observation, [&](const record::Event& other) {
+           return other.kind == kinds::kMigrationFailed && other.phase == line.phase;
+         });
+}
+
 bool told_line_of_failed_migration(const record::Observation& observation, const record::Event& line) {
   if (!has_event(observation, kinds::kMigrationFailed)) return false;
   const LogSignature* const signature = signature_of_line(line);

@@ -61,6 +61,12 @@ bool is_told_elsewhere(std::string_view detector, const record::Observation& obs
 // ended it when that one's keepalive failed. A libvirtd that hangs ends nothing.
 bool is_ended_for_hung_daemon(const record::Event& end, const record::Event& hang);
 
+// A migration that failed in an iteration in which a libvirtd ended unasked.
+bool is_failure_of_ended_daemon(const record::Observation& observation, const record::Event& failure);
+
+// The guest was heard from an end that it had left, after a migration that failed: it runs on both.
+bool is_heard_from_both(const record::Observation& observation, const record::Event& heard);
+
 // A line of a QEMU's log about the lost connection to a target that has ended.
 bool tells_of_a_lost_target(const record::Observation& observation, const record::Event& line);
 

@@ -31,13 +31,13 @@ record::Event event_of(const End& end) {
   return event;
 }
 
-// What a target's end brought about: the first lines of it, for the evidence.
+// What the end of a target or daemon brought about: the first lines of it, for the evidence.
 base::Json consequences_of(const record::Observation& observation) {
   constexpr std::size_t kLinesMax = 8;
   base::Json lines = base::Json::array();
   for (const record::Event& event : observation.events) {
     if (lines.size() >= kLinesMax) break;
-    if (tells_of_a_lost_target(observation, event))
+    if (tells_of_a_lost_target(observation, event) || is_failure_of_ended_daemon(observation, event))
       lines.push_back(event.subject + ": " + base::printable(event.text, 200));
     const bool ended = event.kind == kinds::kUnexpectedExit && is_qemu(event.subject);
     if (ended && detail_int(event, "exit_code", -1) == 1) lines.push_back(event.subject + " exited with status 1");

@@ -9,9 +9,14 @@ std::string domain_text(const base::Json& domain, const char* key) {
   return base::json_get<std::string>(domain, key, "");
 }
 
+bool is_foreign(const base::Json& domain) {
+  return !domain_text(domain, "foreign_uuid").empty();
+}
+
 const base::Json* DaemonDomains::running() const {
-  const auto found = std::find_if(domains.begin(), domains.end(),
-                                  [](const base::Json& domain) { return domain_text(domain, "state") == "running"; });
+  const auto found = std::find_if(domains.begin(), domains.end(), [](const base::Json& domain) {
+    return domain_text(domain, "state") == "running" && !is_foreign(domain);
+  });
   return found == domains.end() ? nullptr : &*found;
 }
 

@@ -14,7 +14,7 @@ namespace migsoak::detect {
 struct DaemonDomains {
   std::string daemon;  // "libvirtd:a"
   std::vector<base::Json> domains;
-  // The first that runs; null: none.
+  // The guest's that runs; null: none.
   const base::Json* running() const;
 };
 
@@ -27,6 +27,9 @@ struct DomainsTold {
 
 // Null: no daemon was asked, or none could be read.
 std::optional<DomainsTold> domains_told(const record::Observation& observation);
+
+// Somebody else has made it: it is not the guest's, whatever its name.
+bool is_foreign(const base::Json& domain);
 
 // Of a domain; empty when it is not there, or no text.
 std::string domain_text(const base::Json& domain, const char* key);

@@ -225,6 +225,32 @@ std::optional<DecodedError> cut_footer(const std::string& line) {
   return decoded;
 }
 
+// libvirt's words for a QEMU that ended before it had answered: which of the two depends on the moment. Behind them
+// stand the last lines of that QEMU's log, joined (hypervisor/libvirt_call.cpp).
+std::optional<DecodedError> ended_at_start(const std::string& line) {
+  constexpr std::string_view kBetween = " | ";
+  constexpr std::size_t kSaidMax = 300;
+  for (const std::string_view words :
+       {"process exited while connecting to monitor: ", "qemu unexpectedly closed the monitor: "}) {
+    const std::size_t at = line.find(words);
+    if (at == std::string::npos) continue;
+    std::string said;
+    for (std::string_view rest = std::string_view(line).substr(at + words.size()); !rest.empty();) {
+      const std::string_view one = rest.substr(0, rest.find(kBetween));
+      rest.remove_prefix(std::min(one.size() + kBetween.size(), rest.size()));
+      if (one.empty() || one.find(": warning: ") != std::string_view::npos) continue;
+      said += (said.empty() ? "" : std::string(kBetween)) + std::string(one);
+    }
+    DecodedError decoded;
+    decoded.kind = "start";
+    decoded.identity = "ended at its start: " + said;
+    decoded.words =
+        "its QEMU ended at its start: " + base::printable(said.empty() ? "it said nothing" : said, kSaidMax);
+    return decoded;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string device_in_error(const std::string& line) {
@@ -235,23 +261,36 @@ std::string device_in_error(const std::string& line) {
 }
 
 std::optional<DecodedError> decode_migration_error(const std::string& line) {
+  if (auto decoded = ended_at_start(line)) return decoded;
   const std::string bounded = line.substr(0, kLineBytesMax);
   for (const auto decode : {&config_space, &features, &virtqueue_size, &ram_size, &ram_block, &machine_type, &blocked,
                             &disks_kept, &unknown_section, &section_footer, &cut_footer}) {
     if (auto decoded = decode(bounded)) return decoded;
   }
-  static const std::pair<const char*, const char*> kPlain[] = {
-      {"error while loading state", "vmstate"},    {"Unknown savevm section", "vmstate"},
-      {"Missing section footer", "vmstate"},       {"Connection refused", "connection"},
-      {"Connection reset", "connection"},          {"Broken pipe", "connection"},
+  struct Plain {
+    const char *text, *kind;
+    bool of_environment = false;
+  };
+  static const Plain kPlain[] = {
+      {"error while loading state", "vmstate"},
+      {"Unknown savevm section", "vmstate"},
+      {"Missing section footer", "vmstate"},
+      {"Address already in use", "port-taken", true},
+      {"No space left on device", "no-space", true},
+      {"Cannot access storage file", "no-disk", true},      // libvirt's, of the destination
+      {"already exists with uuid", "domain-exists", true},  // libvirt's; no domain but the guest's is the run's
+      {"Connection refused", "connection"},
+      {"Connection reset", "connection"},
+      {"Broken pipe", "connection"},
       {"Unable to write to socket", "connection"},
   };
-  for (const auto& [text, kind] : kPlain) {
-    if (bounded.find(text) != std::string::npos) {
-      DecodedError plain;
-      plain.kind = kind;
-      return plain;
-    }
+  for (const Plain& one : kPlain) {
+    if (bounded.find(one.text) == std::string::npos) continue;
+    DecodedError plain;
+    plain.kind = one.kind;
+    plain.of_environment = one.of_environment;
+    plain.of_source = line.starts_with("save: ");  // into the file that the destination would have loaded
+    return plain;
   }
   return std::nullopt;
 }

@@ -14,6 +14,8 @@ struct DecodedError {
   std::string identity;    // what stays the same across runs, for the fingerprint; empty: the line itself
   std::string device;      // that the line names, as QEMU's stream calls it; empty: none
   bool of_source = false;  // the source's trouble, whoever told of it
+  // What the host lacks, or somebody else has: no fault of what is under test.
+  bool of_environment = false;
   base::Json fields = base::Json::object();
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "detect/catalog.h"
+#include "detect/causes.h"
 #include "detect/config_documents.h"
 #include "detect/event_text.h"
 #include "detect/excusals.h"
@@ -68,9 +69,12 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   base::Json log = base::Json::array();
   base::Json errors = base::Json::array();
   std::string phase;
-  const auto take_line = [&](const std::string& process, const std::string& line) {
+  const auto list_line = [&](const std::string& process, const std::string& line) {
     const base::Json listed = {{"process", process}, {"line", base::printable(line)}};
     if (log.size() < kLogListedMax && std::find(log.begin(), log.end(), listed) == log.end()) log.push_back(listed);
+  };
+  const auto take_line = [&](const std::string& process, const std::string& line) {
+    list_line(process, line);
     if (decode_migration_error(line)) consider(best, process, line, 0);
     if (best.device.empty()) best.device = device_in_error(line);
   };
@@ -93,6 +97,8 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
       }
     } else if (event.kind == kinds::kLogLine && is_qemu(event.subject)) {
       take_line(event.subject, event.text);
+    } else if (event.kind == kinds::kLogLine && is_told_elsewhere("log-signature", observation, event)) {
+      list_line(event.subject, event.text);
     }
   }
   if (best.decoded.of_source) best.process = "qemu:" + plan.source_side;
@@ -116,6 +122,7 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   const auto reported = found_.report(observation.iteration, best.process, kind, identity);
   if (!reported.fresh) return;
   record::Finding& finding = reported.finding;
+  if (best.decoded.of_environment) finding.blame = record::Blame::environment;
   const std::string why = !best.decoded.words.empty() ? best.decoded.words
                           : best.text.empty()         ? "nothing says why"
                                                       : best.text;
@@ -177,11 +184,13 @@ void MigrationFailure::fold(const record::Observation& observation) {
     take_declared(observation, trouble);
   }
   for (const record::Event& event : observation.events) {
-    failed = failed || event.kind == kinds::kMigrationFailed;
+    if (event.kind == kinds::kMigrationFailed) {
+      (is_told_elsewhere("migration-failure", observation, event) ? explained : failed) = true;
+    }
     for (const char* kind : {kinds::kHang, kinds::kUnexpectedExit, kinds::kProtocolError, kinds::kHarnessError}) {
       explained = explained || event.kind == kind;
     }
-    if (event.kind != kinds::kProtocolError) continue;
+    if (event.kind != kinds::kProtocolError || is_told_elsewhere("migration-failure", observation, event)) continue;
     const auto reported = found_.report(observation.iteration, event.subject, "protocol", "");
     if (!reported.fresh) continue;
     reported.finding.title = fmt::format("{} broke the protocol in iteration {}: {}", event.subject,

@@ -29,13 +29,17 @@ class XmlDrift final : public FindingSetDetector {
     if (!told) return;
     if (told->own) compare_own(observation, *told);
     for (const DaemonDomains& other : told->others) compare_other(observation, *told, other);
+    if (told->own) take_foreign(observation, *told->own);
+    for (const DaemonDomains& other : told->others) take_foreign(observation, other);
   }
   void note_definitions(const record::Observation& observation);
   void compare_own(const record::Observation& observation, const DomainsTold& told);
   void compare_devices(const record::Observation& observation, const DomainsTold& told, const base::Json& domain);
   void compare_other(const record::Observation& observation, const DomainsTold& told, const DaemonDomains& other);
+  void take_foreign(const record::Observation& observation, const DaemonDomains& daemon);
   void report(const record::Observation& observation, const std::string& process, const char* kind,
-              const std::string& identity, const std::string& what, const base::Json& evidence);
+              const std::string& identity, const std::string& what, const base::Json& evidence,
+              record::Blame blame = record::Blame::subject);
 
   std::vector<record::SideInfo> sides_;
   DocumentCache documents_;
@@ -66,13 +70,13 @@ void XmlDrift::note_definitions(const record::Observation& observation) {
 
 void XmlDrift::compare_own(const record::Observation& observation, const DomainsTold& told) {
   const DaemonDomains& own = *told.own;
-  if (own.domains.empty()) {
+  if (std::all_of(own.domains.begin(), own.domains.end(), is_foreign)) {
     return report(observation, own.daemon, "domain-missing", "",
                   fmt::format("{} knows no domain, while the guest is on {}", own.daemon, told.side), {});
   }
   const base::Json* domain = own.running();
   if (domain == nullptr) {
-    const base::Json& first = own.domains.front();
+    const base::Json& first = *std::find_if_not(own.domains.begin(), own.domains.end(), is_foreign);
     return report(observation, own.daemon, "domain-state", domain_text(first, "state"),
                   fmt::format("{} says that the domain {} is {}, while the guest runs in it", own.daemon,
                               domain_text(first, "name"), domain_text(first, "state")),
@@ -86,7 +90,7 @@ void XmlDrift::compare_own(const record::Observation& observation, const Domains
            {{"domain", domain_text(*domain, "name")}, {"persistent", persistent}});
   }
   for (const base::Json& other : own.domains) {
-    if (&other == domain) continue;
+    if (&other == domain || is_foreign(other)) continue;
     report(observation, own.daemon, "domain-extra", unfolded(domain_text(other, "name")),
            fmt::format("{} has the domain {} ({}), for which nobody asked", own.daemon, domain_text(other, "name"),
                        domain_text(other, "state")),
@@ -125,7 +129,7 @@ void XmlDrift::compare_other(const record::Observation& observation, const Domai
                              const DaemonDomains& other) {
   const bool runs = told.own && told.own->running() != nullptr;
   for (const base::Json& domain : other.domains) {
-    if (runs && &domain == other.running()) continue;
+    if (is_foreign(domain) || (runs && &domain == other.running())) continue;
     const bool persistent = base::json_get<bool>(domain, "persistent", false);
     if (persistent && domain_text(domain, "state") == "shut off" && defined_.count(other.daemon) > 0) continue;
     const std::string name = domain_text(domain, "name"), state = domain_text(domain, "state");
@@ -136,10 +140,24 @@ void XmlDrift::compare_other(const record::Observation& observation, const Domai
   }
 }
 
+// Nobody but the run has business with its daemons; a domain there takes the guest's name, or its host's room.
+void XmlDrift::take_foreign(const record::Observation& observation, const DaemonDomains& daemon) {
+  for (const base::Json& domain : daemon.domains) {
+    if (!is_foreign(domain)) continue;
+    const std::string name = domain_text(domain, "name"), uuid = domain_text(domain, "foreign_uuid");
+    report(observation, daemon.daemon, "domain-foreign", unfolded(name),
+           fmt::format("{} has a domain {} ({}) that is none of the run's (UUID {})", daemon.daemon, name,
+                       domain_text(domain, "state"), uuid),
+           {{"domain", name}, {"state", domain_text(domain, "state")}, {"uuid", uuid}}, record::Blame::environment);
+  }
+}
+
 void XmlDrift::report(const record::Observation& observation, const std::string& process, const char* kind,
-                      const std::string& identity, const std::string& what, const base::Json& evidence) {
+                      const std::string& identity, const std::string& what, const base::Json& evidence,
+                      record::Blame blame) {
   const auto reported = found_.report(observation.iteration, process, kind, identity);
   if (!reported.fresh) return;
+  reported.finding.blame = blame;
   reported.finding.title = fmt::format("{}, after the migration of iteration {}", what, observation.iteration);
   if (evidence.is_object()) reported.finding.evidence.update(evidence);
   reported.finding.evidence["mode"] = observation.plan.mode;

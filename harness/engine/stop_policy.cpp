@@ -21,7 +21,8 @@ StopPolicy::Decision StopPolicy::after(const record::Observation& observation) {
     failures_in_a_row_ = 0;
     // By plan the guest's life ends here.
     if (record::declares(observation.plan, record::outcome::kLost) || record::ended_by_plan(observation)) return {};
-    const std::string why = fmt::format("the guest or a target was lost in iteration {}", observation.iteration);
+    const std::string why =
+        fmt::format("the guest, a target or a daemon was lost in iteration {}", observation.iteration);
     if (scenario_.on_loss == OnLoss::stop) return {Next::stop, kStopped + why};
     // A pair is booted on its first side only: what is left of it after a loss would be another pair.
     if (scenario_.route == Route::pairs) return {Next::leave_out_rest, why};

@@ -81,24 +81,31 @@ void free_context(void* opaque) {
   delete static_cast<CallbackContext*>(opaque);
 }
 
-int on_lifecycle(virConnectPtr, virDomainPtr, int event, int, void* opaque) {
+// Whoever else gives its daemon a domain, even of that name.
+bool is_guest(virDomainPtr domain) {
+  return uuid_of(domain) == kDomainUuid;
+}
+
+int on_lifecycle(virConnectPtr, virDomainPtr domain, int event, int, void* opaque) {
   const auto& context = *static_cast<CallbackContext*>(opaque);
-  if (event != VIR_DOMAIN_EVENT_STARTED) return 0;
+  if (event != VIR_DOMAIN_EVENT_STARTED || !is_guest(domain)) return 0;
   context.inbox->post([weak = context.facts] {
     if (const auto facts = weak.lock()) facts->began();
   });
   return 0;
 }
 
-void on_device_removed(virConnectPtr, virDomainPtr, const char* alias, void* opaque) {
+void on_device_removed(virConnectPtr, virDomainPtr domain, const char* alias, void* opaque) {
+  if (!is_guest(domain)) return;
   const auto& context = *static_cast<CallbackContext*>(opaque);
   context.inbox->post([weak = context.facts, alias = std::string(alias != nullptr ? alias : "")] {
     if (const auto facts = weak.lock()) facts->removed.insert(alias);
   });
 }
 
-void on_monitor_event(virConnectPtr, virDomainPtr, const char* name, long long, unsigned int, const char* details,
-                      void* opaque) {
+void on_monitor_event(virConnectPtr, virDomainPtr domain, const char* name, long long, unsigned int,
+                      const char* details, void* opaque) {
+  if (!is_guest(domain)) return;
   const auto& context = *static_cast<CallbackContext*>(opaque);
   qmp::Event event{name != nullptr ? name : "", base::Json::object(), base::Clock::now()};
   if (auto data = base::parse_json(details != nullptr ? details : "")) event.data = std::move(*data);
@@ -528,8 +535,9 @@ std::vector<Driver::DaemonDomains> LibvirtDriver::domains(base::Deadline deadlin
   if (guest_ == nullptr) return all;
   for (const auto& [name, side] : guest_->sides) {
     if (side->daemon->child().exited()) continue;
-    auto told = call_libvirt<base::Json>(reactor_, guest_->inbox, side->calls, deadline, "list of domains",
-                                         [connection = side->connection] { return domains_of(connection.get()); });
+    auto told =
+        call_libvirt<base::Json>(reactor_, guest_->inbox, side->calls, deadline, "list of domains",
+                                 [connection = side->connection] { return domains_of(connection.get(), kDomainUuid); });
     all.push_back({side->daemon.get(), std::move(told)});
   }
   return all;

@@ -11,6 +11,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #pragma GCC diagnostic pop
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
@@ -27,7 +28,14 @@ namespace {
 
 constexpr int kKeepaliveSeconds = 5;
 constexpr unsigned kKeepaliveCount = 5;
-constexpr std::size_t kLibvirtErrorBytes = 1000;
+constexpr std::size_t kLibvirtErrorBytes = 1900;
+
+// Some messages end with lines of a QEMU's log.
+std::string in_one_line(const std::string& words) {
+  std::vector<std::string> lines = base::split(words, '\n');
+  std::erase(lines, "");
+  return base::join(lines, " | ");
+}
 
 // Signals are the main thread's.
 std::thread quiet_thread(std::function<void()> body) {
@@ -158,7 +166,7 @@ void CallThread::run(std::function<void()> job) {
 tl::unexpected<base::Error> libvirt_error(const std::string& what) {
   const virError* error = virGetLastError();
   const std::string words = error != nullptr && error->message != nullptr ? error->message : "no reason was given";
-  return base::fail(ErrorKind::subject, what + ": " + base::printable(words, kLibvirtErrorBytes));
+  return base::fail(ErrorKind::subject, what + ": " + base::printable(in_one_line(words), kLibvirtErrorBytes));
 }
 
 base::Result<void> start_libvirt_events() {
@@ -170,6 +178,12 @@ LibvirtDomain hold_domain(virDomainPtr domain) {
   return {domain, [](virDomainPtr held) {
             if (held != nullptr) virDomainFree(held);
           }};
+}
+
+std::string uuid_of(virDomainPtr domain) {
+  std::array<char, VIR_UUID_STRING_BUFLEN> uuid{};
+  virDomainGetUUIDString(domain, uuid.data());
+  return uuid.data();
 }
 
 base::Result<std::string> xml_of(virDomainPtr domain, unsigned flags) {

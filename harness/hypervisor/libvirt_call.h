@@ -58,6 +58,7 @@ base::Result<void> start_libvirt_events();
 using LibvirtConnection = std::shared_ptr<virConnect>;
 using LibvirtDomain = std::shared_ptr<virDomain>;
 LibvirtDomain hold_domain(virDomainPtr domain);
+std::string uuid_of(virDomainPtr domain);
 // May block. `flags`: VIR_DOMAIN_XML_…
 base::Result<std::string> xml_of(virDomainPtr domain, unsigned flags = 0);
 

@@ -35,8 +35,9 @@ std::string state_name(int state) {
   }
 }
 
-base::Result<base::Json> describe(virDomainPtr domain) {
+base::Result<base::Json> describe(virDomainPtr domain, const std::string& guest_uuid) {
   base::Json entry{{"name", base::printable(virDomainGetName(domain), kNameMax)}};
+  if (const std::string uuid = uuid_of(domain); uuid != guest_uuid) entry["foreign_uuid"] = uuid;
   int state = 0, reason = 0;
   if (virDomainGetState(domain, &state, &reason, 0) != 0) return libvirt_error("state of a domain");
   const int persistent = virDomainIsPersistent(domain);
@@ -59,14 +60,14 @@ struct Listed {
 
 }  // namespace
 
-base::Result<base::Json> domains_of(virConnectPtr connection) {
+base::Result<base::Json> domains_of(virConnectPtr connection, const std::string& guest_uuid) {
   Listed listed;
   const int count = virConnectListAllDomains(connection, &listed.domains, 0);
   if (count < 0) return libvirt_error("list of domains");
   listed.count = count;
   std::vector<base::Json> entries;
   for (int i = 0; i < std::min(count, kDomainsMax); ++i) {
-    MIGSOAK_ASSIGN(base::Json entry, describe(listed.domains[i]));
+    MIGSOAK_ASSIGN(base::Json entry, describe(listed.domains[i], guest_uuid));
     entries.push_back(std::move(entry));
   }
   // The daemon has them in no order.

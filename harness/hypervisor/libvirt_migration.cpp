@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <array>
 #include <cassert>
 #include <cerrno>
 
@@ -98,12 +97,6 @@ base::Result<base::Json> job_figures(virConnectPtr connection, const std::string
   }
   virTypedParamsFree(parameters, count);
   return figures;
-}
-
-std::string uuid_of(virDomainPtr domain) {
-  std::array<char, VIR_UUID_STRING_BUFLEN> uuid{};
-  virDomainGetUUIDString(domain, uuid.data());
-  return uuid.data();
 }
 
 }  // namespace

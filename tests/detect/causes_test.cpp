@@ -251,6 +251,35 @@ TEST(ToldElsewhere, EndByThePeerOfAHungDaemon) {
   EXPECT_FALSE(holds(rule, with({event(kinds::kUnexpectedExit, kTarget, "", {{"why", "silent"}}), hang})));
 }
 
+// A daemon that ends in the middle of a migration is the trouble: what the other said, and a QEMU that one of the two
+// has let go, are consequences.
+TEST(ToldElsewhere, WhatAnEndedDaemonBringsAbout) {
+  const record::Event failure = event(kinds::kMigrationFailed, "qemu:b", "End of file while reading data");
+  const record::Event end = event(kinds::kUnexpectedExit, "libvirtd:a", "", {{"signal", 9}});
+  EXPECT_TRUE(holds("failure-of-ended-daemon", with({failure, end})));
+  EXPECT_FALSE(holds("failure-of-ended-daemon", with({failure})));
+  EXPECT_FALSE(holds("failure-of-ended-daemon", with({failure, event(kinds::kUnexpectedExit, "qemu:a")})));
+  const record::Event gone = event(kinds::kUnexpectedExit, "qemu:a");
+  EXPECT_TRUE(holds("end-with-ended-daemon", with({gone, failure, end})));
+  EXPECT_FALSE(holds("end-with-ended-daemon", with({gone, end}))) << "nothing was under way";
+  EXPECT_FALSE(holds("end-with-ended-daemon", with({gone, failure})));
+  EXPECT_FALSE(holds("end-with-ended-daemon", with({exit_of("qemu:a", 1), failure, end}))) << "it is known how";
+  const record::Event beat = event(kinds::kProtocolError, "guest", "agent channel: heartbeat out of order: H c5");
+  EXPECT_TRUE(holds("heard-from-both", with({beat, failure, end})));
+  EXPECT_FALSE(holds("heard-from-both", with({beat})));
+  EXPECT_FALSE(holds("heard-from-both", with({event(kinds::kProtocolError, "guest", "nonsense"), failure, end})));
+}
+
+TEST(ToldElsewhere, LinesOfDaemons) {
+  record::Event line = event(kinds::kLogLine, "libvirtd:a", "error : operation failed");
+  record::Event failure = event(kinds::kMigrationFailed, "qemu:b");
+  EXPECT_TRUE(holds("line-of-daemon", with({line, failure})));
+  EXPECT_FALSE(holds("line-of-daemon", with({line})));
+  failure.phase = "verify";
+  EXPECT_FALSE(holds("line-of-daemon", with({line, failure}))) << "of another phase";
+  EXPECT_FALSE(holds("line-of-daemon", with({event(kinds::kLogLine, "qemu:a", "x"), failure})));
+}
+
 TEST(ToldElsewhere, Lines) {
   const record::Event refused = event(kinds::kLogLine, "qemu:b", "qemu: load of migration failed: x");
   EXPECT_TRUE(holds("line-of-failed-migration", with({refused, event(kinds::kMigrationFailed, "qemu:b")})));

@@ -107,6 +107,42 @@ TEST(MigrationLines, EachIsFoundByItself) {
   }
 }
 
+// What libvirt says, and whose trouble that is.
+TEST(MigrationLines, OfLibvirt) {
+  struct Said {
+    const char *text, *kind, *process, *title;
+    record::Blame blame;
+  };
+  const std::string failed = "migration a to b (precopy) failed in iteration 2: ";
+  for (const Said& said : {
+           Said{
+               "migration: internal error: process exited while connecting to monitor: qemu: warning: x | qemu: no CPU",
+               "start", "qemu:b", "its QEMU ended at its start: qemu: no CPU", record::Blame::subject},
+           Said{"migration: internal error: qemu unexpectedly closed the monitor: ", "start", "qemu:b",
+                "its QEMU ended at its start: it said nothing", record::Blame::subject},
+           Said{"migration: Failed to find an available port: Address already in use", "port-taken", "qemu:b",
+                "migration: Failed to find an available port: Address already in use", record::Blame::environment},
+           Said{"migration: Cannot access storage file '/x': No such file or directory", "no-disk", "qemu:b",
+                "migration: Cannot access storage file '/x': No such file or directory", record::Blame::environment},
+           Said{"save: operation failed: Unable to write /x: No space left on device", "no-space", "qemu:a",
+                "save: operation failed: Unable to write /x: No space left on device", record::Blame::environment},
+       }) {
+    const auto findings = judged(4, [&](record::Observation& o, Soak&) {
+      if (o.iteration != 2) return;
+      o.status = record::IterationStatus::failed;
+      o.events = {event(kinds::kLogLine, "libvirtd:a", "error : operation failed: No space left on device"),
+                  event(kinds::kMigrationFailed, "qemu:b", said.text, {{"error_desc", said.text}})};
+    });
+    ASSERT_EQ(findings.size(), 1U) << describe(findings);
+    EXPECT_EQ(findings[0].kind, said.kind);
+    EXPECT_EQ(findings[0].process, said.process);
+    EXPECT_EQ(findings[0].title, failed + said.title);
+    EXPECT_EQ(findings[0].blame, said.blame);
+    EXPECT_EQ(findings[0].evidence["line"], said.text);
+    EXPECT_EQ(findings[0].evidence["log"].size(), 1U) << "what the daemon said";
+  }
+}
+
 // What the other end says when it was left in the lurch never hides the cause.
 TEST(MigrationLines, AConsequenceYieldsToTheCause) {
   const auto findings = judged(4, [&](record::Observation& o, Soak&) {

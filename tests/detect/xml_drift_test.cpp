@@ -51,6 +51,22 @@ TEST(XmlDrift, QuietWhenEachHasWhatItShould) {
   EXPECT_TRUE(told([](Has&) {}, "stayed").empty()) << describe(told([](Has&) {}, "stayed"));
 }
 
+// Of that name, at either end: it is not the guest's, and no fault of the daemon's.
+TEST(XmlDrift, ADomainOfSomebodyElseIsNoSplitBrain) {
+  for (const char* side : {"a", "b"}) {
+    const auto found = told([side](Has& has) {
+      has[side].insert(has[side].begin(), domain("running"));
+      has[side].front()["foreign_uuid"] = "1111-2222";
+    });
+    ASSERT_EQ(found.size(), 1U) << describe(found);
+    EXPECT_EQ(found[0].detector, "xml-drift");
+    EXPECT_EQ(found[0].kind, "domain-foreign");
+    EXPECT_EQ(found[0].process, std::string("libvirtd:") + side);
+    EXPECT_EQ(found[0].blame, record::Blame::environment);
+    EXPECT_THAT(found[0].title, HasSubstr("none of the run's (UUID 1111-2222)"));
+  }
+}
+
 struct XmlRow {
   const char* detector;
   const char* kind;

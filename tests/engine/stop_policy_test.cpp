@@ -29,7 +29,7 @@ TEST(StopPolicy, ALostGuestEndsTheRunOrALineage) {
   const Scenario stopping = scenario_with("");
   const StopPolicy::Decision stopped = StopPolicy(stopping).after(ended(7, IterationStatus::lost));
   EXPECT_EQ(stopped.next, Next::stop);
-  EXPECT_EQ(stopped.why, "stopped: the guest or a target was lost in iteration 7");
+  EXPECT_EQ(stopped.why, "stopped: the guest, a target or a daemon was lost in iteration 7");
 
   const Scenario going_on = scenario_with("[run]\non_loss = \"new-lineage\"\n");
   EXPECT_EQ(StopPolicy(going_on).after(ended(7, IterationStatus::lost)).next, Next::go_on);

@@ -262,6 +262,26 @@ test_domain_left() {
   out=$(env LD_PRELOAD="$(shim domain_left)" "$work/libvirtd" | wc -l)
   expect_now '((out == 3))' "asleep, of 3 domains $out were taken off"
 }
+test_file_kept() {
+  local out
+  printf '#include <unistd.h>\nint main(int n, char** paths) { for (int i = 1; i < n; ++i) unlink(paths[i]); return 0; }' \
+    >"$work/main.c"
+  cc -o "$work/keeper" "$work/main.c"
+  touch "$work/one.xml" "$work/two.xml" "$work/three"
+  env LD_PRELOAD="$(shim file_kept)" FAULT_EXE=keeper FAULT_FILE='*.xml' FAULT_LIMIT=1 \
+    "$work/keeper" "$work/one.xml" "$work/two.xml" "$work/three"
+  out=$(cd "$work" && echo one.xml two.xml three | xargs -n1 ls 2>/dev/null | tr '\n' ' ')
+  expect_now '[[ $out == "one.xml " ]]' "of the files stay: $out"
+}
+test_port_taken() {
+  local port=$((20000 + RANDOM % 10000))
+  machine taken LD_PRELOAD="$(shim port_taken)" -- -S -incoming "tcp:127.0.0.1:$port"
+  expect 'gone $qemu' "it listens all the same"
+  expect_now 'grep -qa "Address already in use" "$work/taken.log"' "$(tail -1 "$work/taken.log")"
+  machine free LD_PRELOAD= -- -S -incoming "tcp:127.0.0.1:$port"
+  tell "$qemu" 'info version'
+  expect 'grep -qa "^[0-9]*\.[0-9]*\.[0-9]*" <(tr -d "\r" <"$work/free.log")' "no QEMU without it"
+}
 test_slow_switch() {
   local with
   migrate_to LD_PRELOAD="$(shim slow_switch)" FAULT_MS=1500
