@@ -245,6 +245,12 @@ Result<void> take_waiver(const toml::table& table, const std::string& file, std:
 
 constexpr const char* kShareWords = "a share of the iterations above 0 and at most 1, such as 0.001; 1 is no limit";
 
+// With a fraction or an exponent, else TOML has it for a whole number; as many digits as read back.
+std::string with_point(double value) {
+  const std::string text = fmt::format("{}", value);
+  return text.find_first_of(".e") == std::string::npos ? text + ".0" : text;
+}
+
 // A value as TOML has it, quoted.
 std::string quoted(const std::string& text) {
   std::ostringstream out;
@@ -328,26 +334,27 @@ Result<Policy> load_policy(const std::string& path) {
 std::string to_toml(const Policy& policy) {
   std::string text = fmt::format(
       "# Policy of `migsoak gate`. Keys that are left out have the values of `migsoak gate --print-policy`.\n"
-      "confidence = {:#}  # of each one-sided bound\n"
+      "confidence = {}  # of each one-sided bound\n"
       "\n"
       "[rates]  # greatest shares of the finished iterations; 1.0: no limit\n"
-      "failures_max = {:#}\n"
-      "hangs_max = {:#}\n"
-      "losses_max = {:#}\n"
+      "failures_max = {}\n"
+      "hangs_max = {}\n"
+      "losses_max = {}\n"
       "\n"
       "[compare]  # with a baseline\n"
-      "alpha = {:#}  # chance that a comparison of the like with the like fails, over all that is compared\n"
-      "change_min = {:#}  # a median that grew by less, relatively, is no change\n"
+      "alpha = {}  # chance that a comparison of the like with the like fails, over all that is compared\n"
+      "change_min = {}  # a median that grew by less, relatively, is no change\n"
       "values_min = {}  # fewer on either side can't be compared\n"
       "required = {}  # true: what can't be compared is unknown; false: it is only told\n"
       "# Has to be the same in both runs, else figures are not compared.\n"
       "same = {}\n",
-      policy.confidence, policy.failures_max, policy.hangs_max, policy.losses_max, policy.alpha, policy.change_min,
-      policy.values_min, policy.required, quoted(policy.same));
+      with_point(policy.confidence), with_point(policy.failures_max), with_point(policy.hangs_max),
+      with_point(policy.losses_max), with_point(policy.alpha), with_point(policy.change_min), policy.values_min,
+      policy.required, quoted(policy.same));
   if (policy.metrics.empty()) text.insert(text.find("\n[rates]"), "metric = []\n");
   for (const Metric& metric : policy.metrics) {
-    text += fmt::format("\n[[metric]]\nsubject = {}\nname = {}\nfloor = {:#}\n", quoted(metric.subject),
-                        quoted(metric.name), metric.floor);
+    text += fmt::format("\n[[metric]]\nsubject = {}\nname = {}\nfloor = {}\n", quoted(metric.subject),
+                        quoted(metric.name), with_point(metric.floor));
   }
   for (const Waiver& waiver : policy.waivers) {
     text += "\n[[waive]]\n";

@@ -55,7 +55,8 @@ double fisher_more(std::int64_t count, std::int64_t of, std::int64_t count_befor
 double count_more(std::int64_t count, std::int64_t of, std::int64_t count_before, std::int64_t of_before) {
   assert(count >= 0 && count_before >= 0 && of >= 0 && of_before >= 0);
   if (count == 0 || of == 0 || of_before == 0) return 1;
-  const boost::math::binomial_distribution<double> share(static_cast<double>(count + count_before),
+  const double all = static_cast<double>(count) + static_cast<double>(count_before);  // of what anybody wrote
+  const boost::math::binomial_distribution<double> share(all,
                                                          static_cast<double>(of) / static_cast<double>(of + of_before));
   return boost::math::cdf(boost::math::complement(share, static_cast<double>(count - 1)));
 }

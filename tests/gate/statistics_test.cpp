@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <limits>
 
 namespace migsoak::gate {
 namespace {
@@ -61,12 +62,25 @@ TEST(Fisher, TastesTea) {
   EXPECT_LT(fisher_more(15, 1500, 0, 1500), 1e-4);
 }
 
+// A million iterations on each side, of which none to all count; no exception, and no minute.
+TEST(Fisher, HoldsForAMillion) {
+  constexpr std::int64_t kAll = 1'000'000;
+  EXPECT_NEAR(fisher_more(500'000, kAll, 500'000, kAll), 0.5, 0.01);
+  EXPECT_LT(fisher_more(502'000, kAll, 498'000, kAll), 1e-6);
+  EXPECT_NEAR(fisher_more(20, kAll, 0, kAll), std::pow(0.5, 20), 1e-9);
+  EXPECT_EQ(fisher_more(kAll, kAll, kAll, kAll), 1);
+  EXPECT_NEAR(fisher_more(kAll, kAll, kAll - 1, kAll), 0.5, 1e-6);
+  EXPECT_EQ(fisher_more(0, kAll, kAll, kAll), 1);
+}
+
 TEST(CountMore, ComparesTimesPerIteration) {
   EXPECT_NEAR(count_more(3, 100, 0, 100), 1.0 / 8, 1e-12);
   EXPECT_NEAR(count_more(2, 100, 0, 300), 1.0 / 16, 1e-12);
   EXPECT_EQ(count_more(0, 10, 5, 10), 1);
   EXPECT_GT(count_more(200, 100, 400, 200), 0.4);
   EXPECT_LT(count_more(300, 100, 400, 200), 0.001);
+  constexpr auto kMost = std::numeric_limits<std::int64_t>::max();
+  EXPECT_GE(count_more(kMost, 1, kMost, 1), 0);
 }
 
 // Hollander and Wolfe's permeability of membranes, as in R's manual of wilcox.test: W = 35, p = 0.1103 without the
