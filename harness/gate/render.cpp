@@ -29,17 +29,19 @@ std::string counts_of(const Decision& decision) {
 // take for a link, a mention or an issue. Names come from guests, logs and files.
 std::string markdown_text(const std::string& text) {
   std::string out;
-  for (const char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
     const auto byte = static_cast<unsigned char>(c);
     const bool letter = byte >= 0x80 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    const bool harmless = letter || std::string_view(" ,.;%/()=?+-").find(c) != std::string_view::npos;
-    if (harmless) {
+    const bool scheme = c == ':' && text.compare(i + 1, 1, "/") == 0;
+    const bool host = c == '.' && out.ends_with("www");
+    const bool harmless = letter || std::string_view(" ,.:;%/()=?+-").find(c) != std::string_view::npos;
+    if (harmless && !scheme && !host) {
       out += c;
     } else {
       out += fmt::format("&#{};", static_cast<int>(byte));
     }
   }
-  for (std::size_t at = 0; (at = out.find("www.", at)) != std::string::npos; at += 8) out.replace(at + 3, 1, "&#46;");
   return out;
 }
 

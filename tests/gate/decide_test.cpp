@@ -314,7 +314,7 @@ TEST(GateOutput, IsHarmlessWhateverTheRecordHolds) {
   run.manifest.run = "| <script>alert(1)</script>\n# h";
   run.findings = {leak()};
   run.findings[0].title =
-      "a | b\n<img src=x onerror=alert(1)> [l](javascript:1) `c` **b** @all #1 www.x.org ~~s~~ \xff";
+      "a | b\n<img src=x onerror=alert(1)> [l](javascript:1) `c` **b** @all #1 www.x.org http://x.org ~~s~~ \xff";
   run.findings[0].process = "![p](x)|";
   run.reads = {{"r", "w", "d|d", 2, 1, 0, "<b>|"}};
   run.first_harness_error = "\x1b[2J|";
@@ -325,7 +325,7 @@ TEST(GateOutput, IsHarmlessWhateverTheRecordHolds) {
     EXPECT_EQ(text.find('\x7f'), std::string::npos);
   }
   const std::string markdown = markdown_of(decision);
-  for (const char* live : {"<", "[", "`", "*", "@", "~", "!", "www.x", "\\"})
+  for (const char* live : {"<", "[", "`", "*", "@", "~", "!", "www.x", "://", "\\"})
     EXPECT_THAT(markdown, Not(HasSubstr(live)));
   std::istringstream lines(markdown);
   for (std::string line; std::getline(lines, line);) {
@@ -353,7 +353,7 @@ TEST(GateOutput, SaysTheVerdictFirstAndTheWorstLineFirst) {
   EXPECT_EQ(json["lines"][1]["verdict"], "unknown");
   EXPECT_EQ(json["lines"].size(), 4u);
   EXPECT_FALSE(json.contains("baseline"));
-  EXPECT_THAT(markdown_of(decision), HasSubstr("| fail | finding | new | fd-leak target&#58;disk0 eventfd |"));
+  EXPECT_THAT(markdown_of(decision), HasSubstr("| fail | finding | new | fd-leak target:disk0 eventfd |"));
 }
 
 }  // namespace

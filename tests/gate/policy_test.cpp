@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 
 #include <fstream>
+#include <set>
+#include <sstream>
 
 #include "store/scratch.h"
 
@@ -150,6 +152,34 @@ TEST(LoadPolicy, TellsWhatCantBeRead) {
   EXPECT_THAT(message(directory.file("large")), HasSubstr("larger than 1 MiB"));
   std::ofstream(directory.file("good")) << to_toml({});
   EXPECT_TRUE(load_policy(directory.file("good")));
+}
+
+// results/README.md is the reference of policies: every key there, no other.
+TEST(PolicyReadme, ListsEveryKeyAndNoOther) {
+  std::ifstream in(std::string(MIGSOAK_SOURCE_DIR) + "/results/README.md");
+  std::set<std::string> documented;
+  bool inside = false, keys = false;
+  for (std::string line; std::getline(in, line);) {
+    if (line.starts_with("## ")) inside = line == "## The gate";
+    if (line.starts_with("| key |")) keys = inside;
+    if (!line.starts_with("|")) keys = false;
+    if (!keys || !line.starts_with("| `")) continue;
+    std::istringstream cell(line.substr(2, line.find('|', 2) - 2));
+    for (std::string name; cell >> name;) documented.insert(name.substr(1, name.size() - 2));
+  }
+  Policy policy;
+  policy.waivers = {{"f", "d", "p", "k", "r", today(), ""}};
+  std::set<std::string> known;
+  std::istringstream printed(to_toml(policy));
+  std::string table;
+  for (std::string line; std::getline(printed, line);) {
+    if (line.starts_with("["))
+      table = line.substr(line.find_first_not_of('['), line.find(']') - line.find_first_not_of('['));
+    const auto equals = line.find(" = ");
+    if (line.starts_with("#") || equals == std::string::npos) continue;
+    known.insert((table.empty() ? "" : table + ".") + line.substr(0, equals));
+  }
+  EXPECT_EQ(documented, known);
 }
 
 }  // namespace
