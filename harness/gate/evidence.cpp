@@ -39,6 +39,7 @@ void count(const store::Store::IterationRow& row, const std::set<std::int64_t>& 
     return;
   }
   ++into.told;
+  into.started_unix_ms.push_back(row.started_unix_ms);
   if (row.verdict != record::Verdict::fail) return;
   if (row.status == failed || row.status == lost) ++into.failures;
   if (row.status == lost) ++into.losses;
@@ -70,6 +71,7 @@ base::Result<void> take_iterations(const store::Store& store, const std::vector<
         }
         return {};
       }));
+  std::sort(into.started_unix_ms.begin(), into.started_unix_ms.end());
   for (auto& [key, found] : into.values) std::sort(found.begin(), found.end());
   return {};
 }

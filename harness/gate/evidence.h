@@ -41,6 +41,8 @@ struct RunEvidence {
   // answer by its deadline; the guest or a target was lost.
   std::int64_t failures = 0, hangs = 0, losses = 0;
 
+  std::vector<std::int64_t> started_unix_ms;  // of those told, ascending
+
   std::map<ValuesKey, std::vector<double>> values;  // ascending, finite; of iterations that completed
 };
 

@@ -27,9 +27,9 @@ void settle(Comparison comparison, const Policy& policy, std::vector<Line>& into
     line.figures["p"] = candidate.p;
     line.figures["p_adjusted"] = adjusted[i];
     if (candidate.is_large && adjusted[i] < policy.alpha) {
-      line.verdict = Verdict::fail;
-      line.state = candidate.fail_state;
-      line.reason = fmt::format("{} (p = {:.2g}, corrected for {} comparisons)", candidate.fail_reason, adjusted[i],
+      line.verdict = std::max(line.verdict, candidate.worse);
+      line.state = candidate.worse_state;
+      line.reason = fmt::format("{} (p = {:.2g}, corrected for {} comparisons)", candidate.worse_reason, adjusted[i],
                                 adjusted.size());
     }
     into.push_back(std::move(line));

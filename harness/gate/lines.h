@@ -13,13 +13,15 @@ std::vector<Line> run_lines(const RunEvidence& run);
 // Findings by fingerprint, and waivers that did not count.
 std::vector<Line> finding_lines(const RunEvidence& run, const RunEvidence* baseline, const Policy& policy, Day day);
 
-// Where a comparison has a p-value, it fails only when that is still below alpha after the correction for all of them.
+// Where a comparison has a p-value, it is worse only when that is still below alpha after the correction for all of
+// them.
 struct Candidate {
-  Line line;               // as it is when the comparison does not fail
-  double p = 1;            // of no change
-  bool is_large = false;   // large enough to matter; always, for a share
-  std::string fail_state;  // state and reason when it does
-  std::string fail_reason;
+  Line line;                                      // as it is when it is not worse
+  double p = 1;                                   // of no change
+  bool is_large = false;                          // large enough to matter; always, for a share
+  record::Verdict worse = record::Verdict::fail;  // what it then is, and its state and reason
+  std::string worse_state;
+  std::string worse_reason;
 };
 struct Comparison {
   std::vector<Line> lines;  // what could not be compared, or needs no baseline

@@ -300,6 +300,7 @@ Result<Policy> read_policy(const std::string& text, const std::string& file) {
       .key("change_min", number(policy.change_min, 0, 100, "a share above 0, such as 0.05 for 5 %"))
       .key("values_min", whole(policy.values_min, 8, 1'000'000))
       .key("required", yes_or_no(policy.required))
+      .key("interleaved", yes_or_no(policy.interleaved))
       .key("same", words(policy.same));
   root.key("confidence", number(policy.confidence, 0.5, 0.999999, "a probability above 0.5 and below 1, such as 0.95"))
       .key("rates", table(rates))
@@ -346,11 +347,12 @@ std::string to_toml(const Policy& policy) {
       "change_min = {}  # a median that grew by less, relatively, is no change\n"
       "values_min = {}  # fewer on either side can't be compared\n"
       "required = {}  # true: what can't be compared is unknown; false: it is only told\n"
+      "interleaved = {}  # what is worse fails only where the runs took turns, else it is unknown\n"
       "# Has to be the same in both runs, else figures are not compared.\n"
       "same = {}\n",
       with_point(policy.confidence), with_point(policy.failures_max), with_point(policy.hangs_max),
       with_point(policy.losses_max), with_point(policy.alpha), with_point(policy.change_min), policy.values_min,
-      policy.required, quoted(policy.same));
+      policy.required, policy.interleaved, quoted(policy.same));
   if (policy.metrics.empty()) text.insert(text.find("\n[rates]"), "metric = []\n");
   for (const Metric& metric : policy.metrics) {
     text += fmt::format("\n[[metric]]\nsubject = {}\nname = {}\nfloor = {}\n", quoted(metric.subject),

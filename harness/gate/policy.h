@@ -43,6 +43,9 @@ struct Policy {
   double change_min = 0.05;  // a median that grew by less, relatively, is no change
   int values_min = 20;       // fewer on either side can't be compared
   bool required = false;     // what can't be compared is unknown; false: it is only told
+  // What is worse fails only where the two runs took turns, else it is unknown: one after the other, they may have had
+  // a busy host and an idle one.
+  bool interleaved = true;
   // What has to be the same in both runs, else figures are not compared: "scenario", "qemu", or a key of the manifest's
   // environment.
   std::vector<std::string> same = {"scenario", "qemu",         "packages", "guest_image_hash", "boot_id", "host_kernel",

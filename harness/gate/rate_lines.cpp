@@ -97,8 +97,8 @@ Comparison rate_lines(const RunEvidence& run, const RunEvidence* baseline, const
     candidate.p = fisher_more(run.*rate.count, run.told, before, baseline->told);
     candidate.is_large = true;
     const std::string then = fmt::format("; {} of {} in the baseline", before, baseline->told);
-    candidate.fail_state = "more";
-    candidate.fail_reason = line.reason + then + ", more than chance explains";
+    candidate.worse_state = "more";
+    candidate.worse_reason = line.reason + then + ", more than chance explains";
     line.reason += then;
     line.figures["baseline"] = {{"count", before}, {"of", baseline->told}};
     candidate.line = std::move(line);

@@ -99,6 +99,23 @@ std::vector<double> benjamini_hochberg(const std::vector<double>& p_values) {
   return adjusted;
 }
 
+std::int64_t turns(const std::vector<std::int64_t>& times, const std::vector<std::int64_t>& others) {
+  std::int64_t count = 0;
+  int last = -1;  // whose turn it was
+  for (std::size_t i = 0, j = 0; i < times.size() || j < others.size();) {
+    int next = 0;
+    if (i == times.size() || (j < others.size() && others[j] < times[i])) {
+      next = 1;
+    } else if (j < others.size() && others[j] == times[i]) {
+      next = last == 0 ? 1 : 0;  // whoever was not the last
+    }
+    ++(next == 0 ? i : j);
+    if (next != last) ++count;
+    last = next;
+  }
+  return count;
+}
+
 double median(const std::vector<double>& ascending) {
   assert(!ascending.empty());
   const std::size_t middle = ascending.size() / 2;

@@ -36,6 +36,10 @@ double mann_whitney_above(const std::vector<double>& values, const std::vector<d
 // were looked at, in the same order.
 std::vector<double> benjamini_hochberg(const std::vector<double>& p_values);
 
+// In how many stretches two runs took turns, by the times at which their iterations began, ascending: 2 when one came
+// after the other. Iterations that began at the same time are taken in turns.
+std::int64_t turns(const std::vector<std::int64_t>& times, const std::vector<std::int64_t>& others);
+
 // Of ascending values, not empty.
 double median(const std::vector<double>& ascending);
 

@@ -35,6 +35,19 @@ std::string name_of(const ValuesKey& key) {
                      base::printable(key.metric, kNameShownMax), base::printable(key.mode, kNameShownMax));
 }
 
+// Five of each: when load comes and goes by itself, all five of one run are its busiest in one of 252 cases.
+constexpr std::int64_t kTurnsMin = 10;
+
+// Both runs had the same host to themselves as often; else the reason why that can't be said.
+std::string why_not_interleaved(const RunEvidence& run, const RunEvidence& baseline) {
+  const std::int64_t count = turns(run.started_unix_ms, baseline.started_unix_ms);
+  if (count >= kTurnsMin) return "";
+  return fmt::format(
+      "the runs took {} turns, {} are needed to tell a change from the host's load: run both at once, or "
+      "in turns with --resume",
+      count, kTurnsMin);
+}
+
 Candidate compare(const ValuesKey& key, const std::vector<double>& now, const std::vector<double>& before, double floor,
                   const Policy& policy) {
   const double median_now = median(now), median_before = median(before), grown = median_now - median_before;
@@ -55,8 +68,8 @@ Candidate compare(const ValuesKey& key, const std::vector<double>& now, const st
   line.figures = {{"subject", key.subject}, {"metric", key.metric},
                   {"mode", key.mode},       {"values", now.size()},
                   {"median", median_now},   {"baseline", {{"values", before.size()}, {"median", median_before}}}};
-  candidate.fail_state = "worse";
-  candidate.fail_reason = medians;
+  candidate.worse_state = "worse";
+  candidate.worse_reason = medians;
   return candidate;
 }
 
@@ -82,6 +95,7 @@ Comparison value_lines(const RunEvidence& run, const RunEvidence* baseline, cons
     }
     return out;
   }
+  const std::string confounded = policy.interleaved ? why_not_interleaved(run, *baseline) : "";
   for (const Metric& metric : policy.metrics) {
     bool on_record = false;
     for (const auto& [key, now] : run.values) {
@@ -96,7 +110,12 @@ Comparison value_lines(const RunEvidence& run, const RunEvidence* baseline, cons
             fmt::format("{} values, {} in the baseline: {} of each are needed", now.size(), before, least), policy));
         continue;
       }
-      out.candidates.push_back(compare(key, now, then->second, metric.floor, policy));
+      Candidate candidate = compare(key, now, then->second, metric.floor, policy);
+      if (!confounded.empty()) {
+        candidate.worse = Verdict::unknown;
+        candidate.worse_reason += "; " + confounded;
+      }
+      out.candidates.push_back(std::move(candidate));
     }
     if (!on_record) {
       out.lines.push_back(uncompared(name_of({metric.subject, metric.name, ""}), "not on record",

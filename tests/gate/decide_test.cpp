@@ -265,6 +265,25 @@ TEST(GateFigures, NeedToBeWorseByMuchAndForSure) {
   EXPECT_EQ(verdict_at(3.00, 19, 0), Verdict::pass);     // too few to say
 }
 
+// One after the other on a host whose load nobody knows: worse, and nobody can say by what.
+TEST(GateFigures, FailOnlyWhereTheRunsTookTurns) {
+  const RunEvidence before = run_of(measure(1, 300));
+  RunEvidence slower = run_of(measure(2, 300, 1.5));
+  for (std::int64_t& time : slower.started_unix_ms) time += 3'600'000;
+  const Decision after = decide(slower, &before, {}, kDay);
+  EXPECT_EQ(after.verdict, Verdict::unknown) << text_of(after);
+  const Line line = only(after, "compare", "migration.downtime_ms precopy");
+  EXPECT_EQ(line.state, "worse");
+  EXPECT_THAT(line.reason, HasSubstr("the runs took 2 turns, 10 are needed"));
+  Policy trusting;
+  trusting.interleaved = false;
+  EXPECT_EQ(decide(slower, &before, trusting, kDay).verdict, Verdict::fail);
+  // What is not worse needs no turns.
+  RunEvidence like = run_of(measure(3, 300));
+  for (std::int64_t& time : like.started_unix_ms) time += 3'600'000;
+  EXPECT_EQ(decide(like, &before, {}, kDay).verdict, Verdict::pass);
+}
+
 TEST(GateFigures, WhatIsNotThereIsTold) {
   const RunEvidence before = run_of(measure(1, 300)), now = run_of(measure(2, 10));
   Policy policy;

@@ -37,6 +37,7 @@ TEST(Policy, EverythingReadsBackAsItIs) {
   policy.change_min = 0.1;
   policy.values_min = 30;
   policy.required = true;
+  policy.interleaved = false;
   policy.same = {"scenario", "a \"quoted\" 'one'", "line\nbreak \x7f ü"};
   policy.metrics = {{"guest:disk:vd0", "written_bytes", 0}, {"host", "spawn_ms", 12.25}};
   Waiver by_name, by_detector;
@@ -118,6 +119,7 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"[compare]\nvalues_min = 20.0", "p.toml:2: compare.values_min: ", "a whole number"},
         Bad{"[compare]\nvalues_min = 2", "p.toml:2: compare.values_min: ", "from 8 to"},
         Bad{"[compare]\nrequired = 'yes'", "p.toml:2: compare.required: ", "true or false"},
+        Bad{"[compare]\ninterleaved = 1", "p.toml:2: compare.interleaved: ", "true or false"},
         Bad{"[compare]\nsame = 'boot_id'", "p.toml:2: compare.same: ", "a list of names"},
         Bad{"[compare]\nsame = ['a', 1]", "p.toml:2: compare.same: ", "a list of names"},
         Bad{"metric = 'x'", "p.toml:1: metric: ", "double brackets"}, Bad{"[metric]\n", "p.toml:1: metric: ", "double"},

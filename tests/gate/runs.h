@@ -57,10 +57,11 @@ inline RunEvidence clean(std::int64_t iterations = 3000) {
 struct Measured {
   double downtime_ms, total_ms, ram_bytes, gap_ms;
   bool failed = false;
+  std::int64_t started_unix_ms = 0;
 };
 
-// `downtime` times as long as else; long tails, and now and then a host that was busy. `failed_of_1000` iterations
-// fail.
+// `downtime` times as long as else; an iteration each second, so that two of these were made in turns; long tails, and
+// now and then a host that was busy. `failed_of_1000` iterations fail.
 inline std::vector<Measured> measure(std::uint64_t seed, int iterations, double downtime = 1, int fails_every = 0) {
   base::Rng rng(seed);
   const auto between = [&rng](double least, double most) {
@@ -71,7 +72,7 @@ inline std::vector<Measured> measure(std::uint64_t seed, int iterations, double 
     const double busy = rng.below(20) == 0 ? between(1, 4) : 1;
     const double paused = (50 + between(0, 20) + between(0, 20) + between(0, 20)) * busy * downtime;
     all.push_back({std::floor(paused), between(300, 420) * busy, between(1.0e8, 1.1e8), paused + between(5, 30),
-                   fails_every > 0 && i % fails_every == 0});
+                   fails_every > 0 && i % fails_every == 0, 1000 * i});
   }
   return all;
 }
@@ -79,6 +80,7 @@ inline std::vector<Measured> measure(std::uint64_t seed, int iterations, double 
 inline RunEvidence run_of(const std::vector<Measured>& measured) {
   RunEvidence run = clean(static_cast<std::int64_t>(measured.size()));
   for (const Measured& one : measured) {
+    run.started_unix_ms.push_back(one.started_unix_ms);
     if (one.failed) {
       ++run.failures;
       continue;
@@ -88,6 +90,7 @@ inline RunEvidence run_of(const std::vector<Measured>& measured) {
     run.values[{"migration", "ram_bytes", "precopy"}].push_back(one.ram_bytes);
     run.values[{"guest", "heartbeat_gap_ms", "precopy"}].push_back(one.gap_ms);
   }
+  std::sort(run.started_unix_ms.begin(), run.started_unix_ms.end());
   for (auto& [key, values] : run.values) std::sort(values.begin(), values.end());
   return run;
 }

@@ -107,6 +107,16 @@ TEST(BenjaminiHochberg, AdjustsInPlace) {
   EXPECT_TRUE(benjamini_hochberg({}).empty());
 }
 
+TEST(Turns, CountsStretches) {
+  EXPECT_EQ(turns({}, {}), 0);
+  EXPECT_EQ(turns({1, 2}, {}), 1);
+  EXPECT_EQ(turns({1, 2}, {3, 4}), 2);
+  EXPECT_EQ(turns({3, 4}, {1, 2}), 2);
+  EXPECT_EQ(turns({1, 5}, {3, 4}), 3);
+  EXPECT_EQ(turns({1, 3, 5}, {2, 4, 6}), 6);
+  EXPECT_EQ(turns({1, 2, 3}, {1, 2, 3}), 6);
+}
+
 TEST(Median, IsTheMiddle) {
   EXPECT_EQ(median({1, 2, 9}), 2);
   EXPECT_EQ(median({1, 2, 4, 9}), 3);
