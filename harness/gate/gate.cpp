@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <future>
 #include <iterator>
 
 #include "base/text.h"
+#include "gate/difference.h"
 #include "gate/evidence.h"
 #include "gate/lines.h"
 #include "gate/statistics.h"
+#include "store/store.h"
 
 namespace migsoak::gate {
 
@@ -65,9 +68,19 @@ Decision decide(const RunEvidence& run, const RunEvidence* baseline, const Polic
 }
 
 base::Result<Decision> gate(const store::Store& run, const store::Store* baseline, const Policy& policy, Day day) {
-  MIGSOAK_ASSIGN(const RunEvidence now, evidence_of(run, policy.metrics));
-  if (baseline == nullptr) return decide(now, nullptr, policy, day);
-  MIGSOAK_ASSIGN(const RunEvidence before, evidence_of(*baseline, policy.metrics), "--baseline");
+  // Values are read where they are compared: a million of each are not free.
+  const bool comparable = baseline != nullptr && differences(baseline->manifest(), run.manifest(), policy.same).empty();
+  const std::vector<Metric> metrics = comparable ? policy.metrics : std::vector<Metric>();
+  if (baseline == nullptr) {
+    MIGSOAK_ASSIGN(const RunEvidence alone, evidence_of(run, metrics));
+    return decide(alone, nullptr, policy, day);
+  }
+  // Two databases, read side by side.
+  std::future<base::Result<RunEvidence>> other = std::async([&] { return evidence_of(*baseline, metrics); });
+  base::Result<RunEvidence> read = evidence_of(run, metrics);
+  base::Result<RunEvidence> read_before = other.get();
+  MIGSOAK_ASSIGN(const RunEvidence now, std::move(read));
+  MIGSOAK_ASSIGN(const RunEvidence before, std::move(read_before), "--baseline");
   return decide(now, &before, policy, day);
 }
 
