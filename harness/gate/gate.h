@@ -38,7 +38,7 @@ struct Decision {
 
 // The pure half: decides on what was read. Worst wins; nothing but lines decides.
 Decision decide(const RunEvidence& run, const RunEvidence* baseline, const Policy& policy, Day day);
-// Reads both; `baseline` may be null.
+// Reads both; `baseline` may be null. Errors are the store's; nothing is kept of either.
 base::Result<Decision> gate(const store::Store& run, const store::Store* baseline, const Policy& policy, Day day);
 
 // For people, for machines, for a merge request.

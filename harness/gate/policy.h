@@ -31,7 +31,7 @@ struct Metric {
   bool operator==(const Metric&) const = default;
 };
 
-// How the key may be spelled in a policy, as `gate --print-policy` prints it.
+// Shares and probabilities lie between 0 and 1.
 struct Policy {
   double confidence = 0.95;  // of each one-sided bound
 

@@ -95,6 +95,11 @@ Comparison value_lines(const RunEvidence& run, const RunEvidence* baseline, cons
     }
     return out;
   }
+  if (const std::optional<Difference> other = subject_difference(baseline->manifest, run.manifest)) {
+    out.lines.push_back({"compare", "subject", "another",
+                         "compared all the same, what is under test differs in " + words_of({*other}), Verdict::pass,
+                         base::Json::object()});
+  }
   const std::string confounded = policy.interleaved ? why_not_interleaved(run, *baseline) : "";
   for (const Metric& metric : policy.metrics) {
     bool on_record = false;

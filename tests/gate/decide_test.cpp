@@ -238,7 +238,16 @@ TEST(GateFigures, AreComparedInTheSameEnvironmentOnly) {
   EXPECT_THAT(only(decide(other_build, &before, {}, kDay), "compare").reason, HasSubstr("b: QEMU 11.1.0"));
   RunEvidence other_scenario = slower;
   other_scenario.manifest.scenario_text += "driver = \"libvirt\"\n";
-  EXPECT_THAT(only(decide(other_scenario, &before, {}, kDay), "compare").reason, HasSubstr("scenario"));
+  EXPECT_THAT(only(decide(other_scenario, &before, {}, kDay), "compare").reason, HasSubstr("driver = 'libvirt'"));
+  // What is under test may differ, and is named.
+  RunEvidence other_subject = slower;
+  other_subject.manifest.scenario_text += "env = { LD_PRELOAD = \"slow.so\" }\n";
+  const Decision planted = decide(other_subject, &before, {}, kDay);
+  EXPECT_EQ(planted.verdict, Verdict::fail) << text_of(planted);
+  EXPECT_THAT(only(planted, "compare", "subject").reason, HasSubstr("slow.so"));
+  other_subject.manifest.scenario_text = slower.manifest.scenario_text + "[side.env]\nA = \"1\"\n";
+  EXPECT_THAT(only(decide(other_subject, &before, {}, kDay), "compare", "subject").reason,
+              HasSubstr("scenario (nothing → "));
   // The same scenario, longer and with another seed; the side's build is a matter of "qemu".
   RunEvidence same = slower;
   same.manifest.scenario_text = "seed = 2\niterations = 9\nname = 'nightly'\n[[side]]\nqemu = 'x'\nname = 'a'\n";
