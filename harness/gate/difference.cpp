@@ -47,7 +47,11 @@ std::string asked_for(const record::Manifest& manifest, bool with_subject) {
 // The first lines that are not the same: two texts of a hundred lines explain nothing.
 Difference first_difference(const std::string& key, const std::string& before, const std::string& now) {
   std::vector<std::string> old_lines = base::split(before, '\n'), new_lines = base::split(now, '\n');
-  for (auto* lines : {&old_lines, &new_lines}) std::erase(*lines, "");
+  for (auto* lines : {&old_lines, &new_lines}) {
+    for (std::string& text : *lines) text.erase(0, text.find_first_not_of(' '));
+    // A heading says less than the key below it.
+    std::erase_if(*lines, [](const std::string& text) { return text.empty() || text.starts_with('['); });
+  }
   const auto line = [](const std::vector<std::string>& lines, std::size_t i) {
     return i < lines.size() ? base::printable(lines[i], kValueBytesMax) : std::string();
   };

@@ -247,7 +247,7 @@ TEST(GateFigures, AreComparedInTheSameEnvironmentOnly) {
   EXPECT_THAT(only(planted, "compare", "subject").reason, HasSubstr("slow.so"));
   other_subject.manifest.scenario_text = slower.manifest.scenario_text + "[side.env]\nA = \"1\"\n";
   EXPECT_THAT(only(decide(other_subject, &before, {}, kDay), "compare", "subject").reason,
-              HasSubstr("scenario (nothing → "));
+              HasSubstr("scenario (nothing → A = '1')"));
   // The same scenario, longer and with another seed; the side's build is a matter of "qemu".
   RunEvidence same = slower;
   same.manifest.scenario_text = "seed = 2\niterations = 9\nname = 'nightly'\n[[side]]\nqemu = 'x'\nname = 'a'\n";
