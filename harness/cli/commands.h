@@ -30,6 +30,7 @@ void add_judge(CLI::App& app, Session& session);
 void add_plan(CLI::App& app, Session& session);
 void add_replay(CLI::App& app, Session& session);
 void add_report(CLI::App& app, Session& session);
+void add_gate(CLI::App& app, Session& session);
 void add_list(CLI::App& app, Session& session);
 void add_compat(CLI::App& app, Session& session);
 void add_doctor(CLI::App& app, Session& session);

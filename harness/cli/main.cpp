@@ -55,6 +55,7 @@ int run_main(int argc, char** argv) {
   add_plan(app, session);
   add_replay(app, session);
   add_report(app, session);
+  add_gate(app, session);
   add_list(app, session);
   add_compat(app, session);
   add_doctor(app, session);

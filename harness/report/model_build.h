@@ -1,4 +1,4 @@
-// Internal to report: the model of a database.
+// For report and gate: the model of a database.
 #pragma once
 
 #include "report/model.h"

@@ -1,4 +1,4 @@
-// Internal to report: how much was read of what was to be read, and what can't be told for want of it.
+// For report and gate: how much was read of what was to be read, and what can't be told for want of it.
 #pragma once
 
 #include <cstdint>

@@ -1,0 +1,99 @@
+#include "gate/gate.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "base/text.h"
+#include "cli/commands.h"
+#include "store/store.h"
+
+namespace migsoak::cli {
+
+namespace {
+
+struct GateArguments {
+  std::string db, baseline, policy, markdown;
+  bool json = false, print_policy = false;
+};
+
+base::Result<void> write_markdown(const gate::Decision& decision, const std::string& path) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out << gate::markdown_of(decision);
+  out.flush();
+  if (!out) {
+    return base::fail(base::ErrorKind::bad_input,
+                      fmt::format("--markdown {}: can't write this file", base::printable(path)));
+  }
+  return {};
+}
+
+base::Result<std::unique_ptr<store::Store>> open_baseline(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return base::fail(base::ErrorKind::bad_input,
+                      fmt::format("--baseline {}: is a directory, expected a database; name "
+                                  "the one in it to compare with",
+                                  base::printable(path)));
+  }
+  MIGSOAK_ASSIGN(auto store, store::Store::open(path), "--baseline");
+  return store;
+}
+
+int status_of(record::Verdict verdict) {
+  switch (verdict) {
+    case record::Verdict::pass: return kExitPass;
+    case record::Verdict::fail: return kExitFindings;
+    case record::Verdict::unknown: return kExitUnknown;
+  }
+  return kExitUnknown;
+}
+
+base::Result<int> run_gate(const GateArguments& arguments) {
+  gate::Policy policy;
+  if (!arguments.policy.empty()) {
+    MIGSOAK_ASSIGN(policy, gate::load_policy(arguments.policy));
+  }
+  if (arguments.print_policy) {
+    print(gate::to_toml(policy));
+    return kExitPass;
+  }
+  if (arguments.db.empty()) {
+    return base::fail(base::ErrorKind::bad_input,
+                      "gate: expected the database of a run, such as results/runs/…/results.db, or --print-policy");
+  }
+  MIGSOAK_ASSIGN(const auto store, store::Store::open(arguments.db));
+  std::unique_ptr<store::Store> baseline;
+  if (!arguments.baseline.empty()) {
+    MIGSOAK_ASSIGN(baseline, open_baseline(arguments.baseline));
+  }
+  MIGSOAK_ASSIGN(const gate::Decision decision, gate::gate(*store, baseline.get(), policy, gate::today()));
+  if (!arguments.markdown.empty()) MIGSOAK_TRY(write_markdown(decision, arguments.markdown));
+  if (arguments.json) {
+    print(gate::to_json(decision).dump(2, ' ', false, base::Json::error_handler_t::replace));
+  } else {
+    print(gate::text_of(decision));
+  }
+  return status_of(decision.verdict);
+}
+
+}  // namespace
+
+void add_gate(CLI::App& app, Session& session) {
+  auto arguments = std::make_shared<GateArguments>();
+  CLI::App* command = app.add_subcommand("gate", "Pass, fail or unknown: by a policy, and against a baseline");
+  command->add_option("db", arguments->db, "Database of a run");
+  command->add_option("--baseline", arguments->baseline, "Database of an earlier run to compare with");
+  command->add_option("--policy", arguments->policy, "TOML file with limits and waivers (results/README.md)");
+  command->add_flag("--json", arguments->json, "One JSON object");
+  command->add_option("--markdown", arguments->markdown, "Write a summary for a merge request to this file");
+  command->add_flag("--print-policy", arguments->print_policy, "Print the policy with its defaults as TOML, and end");
+  command->callback([arguments, &session] {
+    const base::Result<int> status = run_gate(*arguments);
+    session.exit_status = status ? *status : complain(status.error());
+  });
+}
+
+}  // namespace migsoak::cli
