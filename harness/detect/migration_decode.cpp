@@ -261,12 +261,13 @@ std::string device_in_error(const std::string& line) {
 }
 
 std::optional<DecodedError> decode_migration_error(const std::string& line) {
-  if (auto decoded = ended_at_start(line)) return decoded;
   const std::string bounded = line.substr(0, kLineBytesMax);
   for (const auto decode : {&config_space, &features, &virtqueue_size, &ram_size, &ram_block, &machine_type, &blocked,
                             &disks_kept, &unknown_section, &section_footer, &cut_footer}) {
     if (auto decoded = decode(bounded)) return decoded;
   }
+  // One that refused the guest's state ended as well; what it refused is known by now.
+  if (auto decoded = ended_at_start(line)) return decoded;
   struct Plain {
     const char *text, *kind;
     bool of_environment = false;
