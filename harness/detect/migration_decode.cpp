@@ -225,6 +225,19 @@ std::optional<DecodedError> cut_footer(const std::string& line) {
   return decoded;
 }
 
+// Of a disk that went away: libvirt's words, or QEMU's, if libvirt had looked a moment before.
+std::optional<DecodedError> disk_missing(const std::string& line) {
+  static const std::regex words("(Cannot access storage file|Could not open) '[^']{1,250}': No such file or directory");
+  std::smatch match;
+  if (!std::regex_search(line, match, words)) return std::nullopt;
+  DecodedError decoded;
+  decoded.kind = "no-disk";
+  decoded.identity = "no disk";
+  decoded.words = match[0].str();
+  decoded.of_environment = true;
+  return decoded;
+}
+
 // libvirt's words for a QEMU that ended before it had answered: which of the two depends on the moment. Behind them
 // stand the last lines of that QEMU's log, joined (hypervisor/libvirt_call.cpp).
 std::optional<DecodedError> ended_at_start(const std::string& line) {
@@ -263,7 +276,7 @@ std::string device_in_error(const std::string& line) {
 std::optional<DecodedError> decode_migration_error(const std::string& line) {
   const std::string bounded = line.substr(0, kLineBytesMax);
   for (const auto decode : {&config_space, &features, &virtqueue_size, &ram_size, &ram_block, &machine_type, &blocked,
-                            &disks_kept, &unknown_section, &section_footer, &cut_footer}) {
+                            &disks_kept, &disk_missing, &unknown_section, &section_footer, &cut_footer}) {
     if (auto decoded = decode(bounded)) return decoded;
   }
   // One that refused the guest's state ended as well; what it refused is known by now.

@@ -123,7 +123,10 @@ TEST(MigrationLines, OfLibvirt) {
            Said{"migration: Failed to find an available port: Address already in use", "port-taken", "qemu:b",
                 "migration: Failed to find an available port: Address already in use", record::Blame::environment},
            Said{"migration: Cannot access storage file '/x': No such file or directory", "no-disk", "qemu:b",
-                "migration: Cannot access storage file '/x': No such file or directory", record::Blame::environment},
+                "Cannot access storage file '/x': No such file or directory", record::Blame::environment},
+           Said{"migration: internal error: qemu unexpectedly closed the monitor: qemu: -blockdev {}: Could not open "
+                "'/x': No such file or directory",
+                "no-disk", "qemu:b", "Could not open '/x': No such file or directory", record::Blame::environment},
            Said{"save: operation failed: Unable to write /x: No space left on device", "no-space", "qemu:a",
                 "save: operation failed: Unable to write /x: No space left on device", record::Blame::environment},
        }) {
