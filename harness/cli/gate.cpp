@@ -1,6 +1,7 @@
 #include "gate/gate.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include <filesystem>
 #include <fstream>
@@ -8,6 +9,7 @@
 
 #include "base/text.h"
 #include "cli/commands.h"
+#include "gate/baseline.h"
 #include "store/store.h"
 
 namespace migsoak::cli {
@@ -30,15 +32,21 @@ base::Result<void> write_markdown(const gate::Decision& decision, const std::str
   return {};
 }
 
-base::Result<std::unique_ptr<store::Store>> open_baseline(const std::string& path) {
+// Null: a directory that has none, which is told.
+base::Result<std::unique_ptr<store::Store>> open_baseline(const std::string& path, const store::Store& run) {
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
-    return base::fail(base::ErrorKind::bad_input,
-                      fmt::format("--baseline {}: is a directory, expected a database; name "
-                                  "the one in it to compare with",
-                                  base::printable(path)));
+  if (!std::filesystem::is_directory(path, ignored)) {
+    MIGSOAK_ASSIGN(auto store, store::Store::open(path), "--baseline");
+    return store;
   }
-  MIGSOAK_ASSIGN(auto store, store::Store::open(path), "--baseline");
+  MIGSOAK_ASSIGN(const gate::Baseline found, gate::newest_that_passed(path, run));
+  if (found.path.empty()) {
+    spdlog::warn(
+        "--baseline {}: of {} runs in it none is an earlier one of this scenario that passed; compared with nothing",
+        base::printable(path), found.looked_at);
+    return std::unique_ptr<store::Store>();
+  }
+  MIGSOAK_ASSIGN(auto store, store::Store::open(found.path), "--baseline");
   return store;
 }
 
@@ -67,7 +75,7 @@ base::Result<int> run_gate(const GateArguments& arguments) {
   MIGSOAK_ASSIGN(const auto store, store::Store::open(arguments.db));
   std::unique_ptr<store::Store> baseline;
   if (!arguments.baseline.empty()) {
-    MIGSOAK_ASSIGN(baseline, open_baseline(arguments.baseline));
+    MIGSOAK_ASSIGN(baseline, open_baseline(arguments.baseline, *store));
   }
   MIGSOAK_ASSIGN(const gate::Decision decision, gate::gate(*store, baseline.get(), policy, gate::today()));
   if (!arguments.markdown.empty()) MIGSOAK_TRY(write_markdown(decision, arguments.markdown));
@@ -85,7 +93,8 @@ void add_gate(CLI::App& app, Session& session) {
   auto arguments = std::make_shared<GateArguments>();
   CLI::App* command = app.add_subcommand("gate", "Pass, fail or unknown: by a policy, and against a baseline");
   command->add_option("db", arguments->db, "Database of a run");
-  command->add_option("--baseline", arguments->baseline, "Database of an earlier run to compare with");
+  command->add_option("--baseline", arguments->baseline,
+                      "An earlier run to compare with: its database, or a directory of databases");
   command->add_option("--policy", arguments->policy, "TOML file with limits and waivers (results/README.md)");
   command->add_flag("--json", arguments->json, "One JSON object");
   command->add_option("--markdown", arguments->markdown, "Write a summary for a merge request to this file");
