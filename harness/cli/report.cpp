@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/text.h"
 #include "cli/commands.h"
 #include "detect/judge.h"
 
@@ -32,23 +33,38 @@ base::Result<void> write_junit(const store::Store& store, const std::string& pat
   return {};
 }
 
+base::Result<void> write_file(const char* flag, const std::string& path, const base::Result<std::string>& text) {
+  if (!text) return tl::make_unexpected(text.error());
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out << *text;
+  out.flush();
+  if (out) return {};
+  return base::fail(base::ErrorKind::bad_input,
+                    fmt::format("{} {}: can't write this file", flag, base::printable(path)));
+}
+
 }  // namespace
 
 void add_report(CLI::App& app, Session& session) {
   struct Arguments {
-    std::string db, junit;
+    std::string db, junit, markdown, metrics;
     bool text = false;
   };
   auto arguments = std::make_shared<Arguments>();
   CLI::App* command = app.add_subcommand("report", "One screen: what broke, since when, how sure, how to see it again");
   command->add_option("db", arguments->db, "Database of a run")->required();
-  command->add_flag("--text", arguments->text, "The report as text (default unless --junit is given)");
+  command->add_flag("--text", arguments->text, "The report as text (default unless a file is asked for)");
   command->add_option("--junit", arguments->junit, "Write JUnit XML to this file");
+  command->add_option("--markdown", arguments->markdown, "Write a summary as Markdown to this file");
+  command->add_option("--metrics", arguments->metrics, "Write OpenMetrics text to this file");
   command->callback([arguments, &session] {
     const auto run = [&]() -> base::Result<void> {
       MIGSOAK_ASSIGN(const auto store, store::Store::open(arguments->db));
       if (!arguments->junit.empty()) MIGSOAK_TRY(write_junit(*store, arguments->junit));
-      if (arguments->text || arguments->junit.empty()) {
+      const auto& [db, junit, markdown, metrics, text_asked] = *arguments;
+      if (!markdown.empty()) MIGSOAK_TRY(write_file("--markdown", markdown, report::markdown(*store)));
+      if (!metrics.empty()) MIGSOAK_TRY(write_file("--metrics", metrics, report::metrics(*store)));
+      if (text_asked || (junit.empty() && markdown.empty() && metrics.empty())) {
         const bool colour = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
         MIGSOAK_ASSIGN(const std::string text, report::text(*store, terminal_width(), colour));
         print(text);

@@ -5,12 +5,14 @@
 #include <map>
 
 #include "gate/gate.h"
+#include "report/markdown.h"
 
 namespace migsoak::gate {
 
 namespace {
 
 using record::Verdict;
+using report::markdown_text;
 
 std::string upper_case(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
@@ -23,26 +25,6 @@ std::string counts_of(const Decision& decision) {
   for (const Line& line : decision.lines) ++counts[line.verdict];
   return fmt::format("{} fail, {} unknown, {} pass", counts[Verdict::fail], counts[Verdict::unknown],
                      counts[Verdict::pass]);
-}
-
-// Every byte that Markdown or the HTML in it could take for its own is written as a reference, and what some renderers
-// take for a link, a mention or an issue. Names come from guests, logs and files.
-std::string markdown_text(const std::string& text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    const auto byte = static_cast<unsigned char>(c);
-    const bool letter = byte >= 0x80 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-    const bool scheme = c == ':' && text.compare(i + 1, 1, "/") == 0;
-    const bool host = c == '.' && out.ends_with("www");
-    const bool harmless = letter || std::string_view(" ,.:;%/()=?+-").find(c) != std::string_view::npos;
-    if (harmless && !scheme && !host) {
-      out += c;
-    } else {
-      out += fmt::format("&#{};", static_cast<int>(byte));
-    }
-  }
-  return out;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // ReportModel: what is told of a run, as a plain value computed from the database alone. Every output renders it
-// (text.cpp, junit.cpp); what it holds is as it was recorded, so whoever shows it escapes it.
+// (text.cpp, junit.cpp, markdown.cpp, metrics.cpp); what it holds is as it was recorded, so whoever shows it escapes
+// it.
 #pragma once
 
 #include <cstdint>

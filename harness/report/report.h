@@ -19,6 +19,9 @@ base::Result<std::string> text(const store::Store& store, int width_columns, boo
 // `detectors`: the names of those that judged; the ones without findings are listed as passed. Detectors with findings
 // are listed in any case.
 base::Result<void> junit(const store::Store& store, const std::vector<std::string>& detectors, std::ostream& out);
+// Markdown for a merge request or a step's summary; OpenMetrics text. Both are bounded.
+base::Result<std::string> markdown(const store::Store& store);
+base::Result<std::string> metrics(const store::Store& store);
 // The object of `migsoak findings DB --json` (design.md).
 base::Result<base::Json> findings_json(const store::Store& store);
 // The same for people.
