@@ -45,7 +45,10 @@ class LiveGuestTest : public ::testing::Test {
   // Lets the writers run until so many bytes have been written to the first disk, then stops them.
   void write_burst(std::uint64_t bytes) {
     start_workload(32 * kMiB);
+    const base::Deadline deadline = base::Deadline::in(std::chrono::seconds(80));
     for (std::uint64_t written = 0; written < bytes && !HasFailure();) {
+      ASSERT_FALSE(deadline.passed()) << written << " of " << bytes << " bytes were written; the guest:\n"
+                                      << base::join(guest_->console().last_lines(), "\n");
       const VerifyReport report = verify(0);
       ASSERT_THAT(report.disks, ::testing::Not(IsEmpty()));
       written += report.disks[0].written_bytes;
