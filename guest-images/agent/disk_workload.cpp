@@ -195,6 +195,11 @@ void DiskWorkload::write_forever(int index) {
         std::max<std::uint64_t>(bytes_per_s_, 1) / static_cast<std::uint64_t>(std::max(writers_wanted_, 1));
     if (in_flight_ == 0) changed_.notify_all();
 
+    // Stopped while this was in flight: no pace to keep, or the next start would wait for it.
+    if (bytes_per_s_ == 0) {
+      due_ns = monotonic_ns();
+      continue;
+    }
     const auto pause_ns =
         static_cast<std::int64_t>(count * kBlockBytes * 1'000'000'000 / std::max<std::uint64_t>(rate, 1));
     const std::int64_t now_ns = monotonic_ns();

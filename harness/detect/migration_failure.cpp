@@ -42,6 +42,25 @@ class MigrationFailure final : public FindingSetDetector {
   Excusals excusals_;
 };
 
+std::string kind_of(const Cause& cause) {
+  if (!cause.decoded.kind.empty()) return cause.decoded.kind;
+  return cause.status.empty() ? "failed" : cause.status;
+}
+
+std::string why_of(const Cause& cause) {
+  if (!cause.decoded.words.empty()) return cause.decoded.words;
+  return cause.text.empty() ? "nothing says why" : cause.text;
+}
+
+void put_cause(record::Finding& finding, const Cause& cause) {
+  const DecodedError& decoded = cause.decoded;
+  if (decoded.of_environment) finding.blame = record::Blame::environment;
+  finding.evidence["line"] = cause.text;
+  if (!decoded.words.empty()) finding.evidence["decoded"] = decoded.words;
+  if (!decoded.fields.empty()) finding.evidence["fields"] = decoded.fields;
+  if (!cause.device.empty()) finding.evidence["device"] = cause.device;
+}
+
 void consider(Cause& best, const std::string& process, const std::string& text, int rank) {
   Cause cause;
   cause.process = process;
@@ -106,9 +125,7 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
     best.process = "qemu:" + plan.destination_side;
     phase = observation.phase;
   }
-  const std::string kind = !best.decoded.kind.empty() ? best.decoded.kind
-                           : !best.status.empty()     ? best.status
-                                                      : "failed";
+  const std::string kind = kind_of(best);
   // The state of a disk that a restart has broken does not load.
   Symptom symptom;
   symptom.kind = Symptom::Kind::migration_failed;
@@ -122,18 +139,11 @@ void MigrationFailure::take_failure(const record::Observation& observation) {
   const auto reported = found_.report(observation.iteration, best.process, kind, identity);
   if (!reported.fresh) return;
   record::Finding& finding = reported.finding;
-  if (best.decoded.of_environment) finding.blame = record::Blame::environment;
-  const std::string why = !best.decoded.words.empty() ? best.decoded.words
-                          : best.text.empty()         ? "nothing says why"
-                                                      : best.text;
   finding.title =
       fmt::format("migration {} to {} ({}) failed in iteration {}: {}{}", plan.source_side, plan.destination_side,
-                  plan.mode, observation.iteration, best.device.empty() ? "" : best.device + ": ", why);
+                  plan.mode, observation.iteration, best.device.empty() ? "" : best.device + ": ", why_of(best));
   finding.evidence["errors"] = errors;
-  finding.evidence["line"] = best.text;
-  if (!best.decoded.words.empty()) finding.evidence["decoded"] = best.decoded.words;
-  if (!best.decoded.fields.empty()) finding.evidence["fields"] = best.decoded.fields;
-  if (!best.device.empty()) finding.evidence["device"] = best.device;
+  put_cause(finding, best);
   finding.evidence["log"] = log;
   finding.evidence["phase"] = phase;
   finding.evidence["mode"] = plan.mode;

@@ -49,6 +49,8 @@ class LiveGuestTest : public ::testing::Test {
     for (std::uint64_t written = 0; written < bytes && !HasFailure();) {
       ASSERT_FALSE(deadline.passed()) << written << " of " << bytes << " bytes were written; the guest:\n"
                                       << base::join(guest_->console().last_lines(), "\n");
+      // A verification holds the writers: one after the other, they might never come to write.
+      ASSERT_TRUE(guest_->channel().wait_next_heartbeat(patient()));
       const VerifyReport report = verify(0);
       ASSERT_THAT(report.disks, ::testing::Not(IsEmpty()));
       written += report.disks[0].written_bytes;
