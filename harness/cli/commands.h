@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "proc/reactor.h"
+#include "record/finding.h"
 
 namespace migsoak::cli {
 
@@ -21,8 +22,11 @@ inline constexpr int kExitPass = 0, kExitFindings = 1, kExitBadInput = 2, kExitU
 
 // Prints "migsoak: <message>" on stderr; bad input gives 2, everything else 3.
 int complain(const base::Error& error);
+int status_of(record::Verdict verdict);
 // Writes to stdout; a closed pipe is no error worth a message.
 void print(const std::string& text);
+// The file that `flag` names, new or replaced. kind bad_input: it can't be written.
+base::Result<void> write_file(const char* flag, const std::string& path, const std::string& text);
 
 void add_run(CLI::App& app, Session& session);
 void add_findings(CLI::App& app, Session& session);

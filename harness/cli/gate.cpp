@@ -4,7 +4,6 @@
 #include <spdlog/spdlog.h>
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
 #include "base/text.h"
@@ -20,17 +19,6 @@ struct GateArguments {
   std::string db, baseline, policy, markdown;
   bool json = false, print_policy = false;
 };
-
-base::Result<void> write_markdown(const gate::Decision& decision, const std::string& path) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << gate::markdown_of(decision);
-  out.flush();
-  if (!out) {
-    return base::fail(base::ErrorKind::bad_input,
-                      fmt::format("--markdown {}: can't write this file", base::printable(path)));
-  }
-  return {};
-}
 
 // Null: a directory that has none, which is told.
 base::Result<std::unique_ptr<store::Store>> open_baseline(const std::string& path, const store::Store& run) {
@@ -48,15 +36,6 @@ base::Result<std::unique_ptr<store::Store>> open_baseline(const std::string& pat
   }
   MIGSOAK_ASSIGN(auto store, store::Store::open(found.path), "--baseline");
   return store;
-}
-
-int status_of(record::Verdict verdict) {
-  switch (verdict) {
-    case record::Verdict::pass: return kExitPass;
-    case record::Verdict::fail: return kExitFindings;
-    case record::Verdict::unknown: return kExitUnknown;
-  }
-  return kExitUnknown;
 }
 
 base::Result<int> run_gate(const GateArguments& arguments) {
@@ -78,7 +57,9 @@ base::Result<int> run_gate(const GateArguments& arguments) {
     MIGSOAK_ASSIGN(baseline, open_baseline(arguments.baseline, *store));
   }
   MIGSOAK_ASSIGN(const gate::Decision decision, gate::gate(*store, baseline.get(), policy, gate::today()));
-  if (!arguments.markdown.empty()) MIGSOAK_TRY(write_markdown(decision, arguments.markdown));
+  if (!arguments.markdown.empty()) {
+    MIGSOAK_TRY(write_file("--markdown", arguments.markdown, gate::markdown_of(decision)));
+  }
   if (arguments.json) {
     print(gate::to_json(decision).dump(2, ' ', false, base::Json::error_handler_t::replace));
   } else {

@@ -35,13 +35,7 @@ void add_judge(CLI::App& app, Session& session) {
   command->add_option("db", *db, "Database of a run")->required();
   command->callback([db, &session] {
     const auto verdict = judge(*db);
-    if (!verdict) {
-      session.exit_status = complain(verdict.error());
-    } else {
-      session.exit_status = *verdict == record::Verdict::pass   ? kExitPass
-                            : *verdict == record::Verdict::fail ? kExitFindings
-                                                                : kExitUnknown;
-    }
+    session.exit_status = verdict ? status_of(*verdict) : complain(verdict.error());
   });
 }
 

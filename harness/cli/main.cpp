@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <fstream>
 #include <vector>
 
 #include "base/log.h"
@@ -17,10 +18,28 @@ int complain(const base::Error& error) {
   return error.kind == base::ErrorKind::bad_input ? kExitBadInput : kExitUnknown;
 }
 
+int status_of(record::Verdict verdict) {
+  switch (verdict) {
+    case record::Verdict::pass: return kExitPass;
+    case record::Verdict::fail: return kExitFindings;
+    case record::Verdict::unknown: return kExitUnknown;
+  }
+  return kExitUnknown;
+}
+
 void print(const std::string& text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   if (text.empty() || text.back() != '\n') std::fputc('\n', stdout);
   std::fflush(stdout);
+}
+
+base::Result<void> write_file(const char* flag, const std::string& path, const std::string& text) {
+  std::ofstream out(path, std::ios::binary | std::ios::trunc);
+  out << text;
+  out.flush();
+  if (out) return {};
+  return base::fail(base::ErrorKind::bad_input,
+                    fmt::format("{} {}: can't write this file", flag, base::printable(path)));
 }
 
 namespace {

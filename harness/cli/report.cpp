@@ -9,7 +9,6 @@
 #include <memory>
 #include <vector>
 
-#include "base/text.h"
 #include "cli/commands.h"
 #include "detect/judge.h"
 
@@ -33,16 +32,6 @@ base::Result<void> write_junit(const store::Store& store, const std::string& pat
   return {};
 }
 
-base::Result<void> write_file(const char* flag, const std::string& path, const base::Result<std::string>& text) {
-  if (!text) return tl::make_unexpected(text.error());
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << *text;
-  out.flush();
-  if (out) return {};
-  return base::fail(base::ErrorKind::bad_input,
-                    fmt::format("{} {}: can't write this file", flag, base::printable(path)));
-}
-
 }  // namespace
 
 void add_report(CLI::App& app, Session& session) {
@@ -62,8 +51,14 @@ void add_report(CLI::App& app, Session& session) {
       MIGSOAK_ASSIGN(const auto store, store::Store::open(arguments->db));
       if (!arguments->junit.empty()) MIGSOAK_TRY(write_junit(*store, arguments->junit));
       const auto& [db, junit, markdown, metrics, text_asked] = *arguments;
-      if (!markdown.empty()) MIGSOAK_TRY(write_file("--markdown", markdown, report::markdown(*store)));
-      if (!metrics.empty()) MIGSOAK_TRY(write_file("--metrics", metrics, report::metrics(*store)));
+      if (!markdown.empty()) {
+        MIGSOAK_ASSIGN(const std::string page, report::markdown(*store));
+        MIGSOAK_TRY(write_file("--markdown", markdown, page));
+      }
+      if (!metrics.empty()) {
+        MIGSOAK_ASSIGN(const std::string families, report::metrics(*store));
+        MIGSOAK_TRY(write_file("--metrics", metrics, families));
+      }
       if (text_asked || (junit.empty() && markdown.empty() && metrics.empty())) {
         const bool colour = isatty(STDOUT_FILENO) == 1 && std::getenv("NO_COLOR") == nullptr;
         MIGSOAK_ASSIGN(const std::string text, report::text(*store, terminal_width(), colour));
